@@ -1,0 +1,139 @@
+"""What every layer's module shares: changes, refusals, the server's lock, atomic files, and one way to end."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+import time
+from typing import Any, Iterator, NamedTuple, NoReturn
+
+STATE = pathlib.Path("/var/lib/websites")
+LOCK_WAIT = 120.0  # seconds that a second run queues before it gives up
+
+
+class Refused(Exception):
+    """A refusal in the house's three parts: what happened, in which layer, how to mend it."""
+
+    def __init__(self, what: str, mend: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.mend = mend
+
+
+class Change(NamedTuple):
+    """One difference between what exists and what must exist; `before` and `after` are small JSON values."""
+
+    website: str | None
+    subject: str
+    action: str  # create | update | suspend | remove | purge
+    before: Any = None
+    after: Any = None
+
+
+class Outcome(NamedTuple):
+    """What a layer's module found, did (or would do in check mode) and built."""
+
+    changes: list[Change]
+    as_built: dict[str, dict[str, Any]]
+    created: list[str]
+    conflicts: list[dict[str, str]]
+    orphans: list[str]
+
+
+def run(argv: list[str], stdin: str | None = None, timeout: float = 120.0, env: dict[str, str] | None = None) -> str:
+    """Run a program without a shell and give its standard output.
+
+    Raises Refused, with the program's own last lines, where it fails, is missing or takes over `timeout` seconds.
+    """
+    try:
+        done = subprocess.run(
+            argv, input=stdin, capture_output=True, text=True, timeout=timeout, check=False,
+            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Refused(f"{argv[0]} could not run: {error}", f"check that {argv[0]} is installed and answers") from error
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip())[-1500:]
+        raise Refused(f"`{' '.join(argv[:3])}` ended with {done.returncode}: {said}", "mend what it names and run again")
+    return done.stdout
+
+
+@contextlib.contextmanager
+def server_lock(layer: str, wait: float = LOCK_WAIT) -> Iterator[None]:
+    """Hold this server's lock of a layer, so that two runs queue. Raises Refused after `wait` seconds."""
+    path = pathlib.Path(f"/run/lock/websites-{layer}.lock")
+    with path.open("w") as handle:
+        deadline = time.monotonic() + wait
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > deadline:
+                    raise Refused(
+                        f"another run has held {path} for over {wait:.0f} s", "wait until it ends, then run again"
+                    ) from error
+                time.sleep(0.1)
+        yield
+
+
+def write_atomic(path: pathlib.Path, content: str | bytes, mode: int = 0o644, uid: int = 0, gid: int = 0) -> bool:
+    """Replace a file as a whole: readers see the old content or the new. True if it differed."""
+    data = content.encode() if isinstance(content, str) else content
+    with contextlib.suppress(FileNotFoundError):
+        now = path.stat()
+        if path.read_bytes() == data and (now.st_mode & 0o7777, now.st_uid, now.st_gid) == (mode, uid, gid):
+            return False
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chown(name, uid, gid)
+        os.chmod(name, mode)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+    return True
+
+
+def read_json(path: pathlib.Path, default: Any) -> Any:
+    """The JSON value in a state file, or `default` where there is none. Raises Refused where it does not parse."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return default
+    except ValueError as error:
+        raise Refused(f"{path} is not JSON: {error}", "restore it from the backup of this server") from error
+
+
+def finish(module: Any, layer: str, host: str, outcome: Outcome) -> NoReturn:
+    """End a module by the contract of all layers; conflicts fail a real run and are only shown in check mode."""
+    if outcome.conflicts and not module.check_mode:
+        first = outcome.conflicts[0]
+        fail(module, layer, host, Refused(
+            f"{first['website']} already exists on {host} and is not ours ({first['where']})",
+            "choose another name, or remove or adopt what is there by hand",
+        ))
+    changes = sorted(outcome.changes, key=lambda c: (c.website or "", c.subject, c.action))
+    module.exit_json(
+        changed=bool(changes),
+        changes=[{"layer": layer, "host": host, **change._asdict()} for change in changes],
+        as_built=outcome.as_built,
+        created=sorted(outcome.created),
+        conflicts=[{**conflict, "host": host} for conflict in outcome.conflicts],
+        orphans=sorted(outcome.orphans),
+    )
+
+
+def fail(module: Any, layer: str, host: str, error: Refused) -> NoReturn:
+    """End a module with a refusal in three parts."""
+    module.fail_json(msg=f"refused: {error.what}\nlayer: {layer} on {host}\nmend: {error.mend}")
