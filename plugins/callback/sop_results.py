@@ -1,0 +1,48 @@
+"""Hand the layers' results to the driver in a file: ansible-runner's events lose a result over 700,000 characters."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+
+from ansible.plugins.callback import CallbackBase
+
+DOCUMENTATION = """
+name: sop_results
+type: notification
+short_description: Write the results of the layers' modules to a file
+description:
+  - Appends one line of JSON for every task result that holds C(changes), C(probes) or C(snapshots).
+  - Results of tasks with C(no_log) arrive here without their content, and so are never written.
+options: {}
+requirements:
+  - The environment variable E(SOP_RESULTS_FILE), which the driver sets; without it nothing is written.
+"""
+
+KEYS = ("changes", "probes", "snapshots")
+
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "notification"
+    CALLBACK_NAME = "sop_results"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def _keep(self, result):
+        path = os.environ.get("SOP_RESULTS_FILE")
+        if not path:
+            return
+        values = [result.result, *(r for r in result.result.get("results", []) if isinstance(r, dict))]
+        with pathlib.Path(path).open("a", encoding="utf-8") as file:
+            for value in values:
+                if any(key in value for key in KEYS) and not value.get("_ansible_no_log"):
+                    kept = {key: item for key, item in value.items() if not key.startswith("_") and key != "invocation"}
+                    line = {"host": result.host.get_name(), "task": result.task.get_name(), "result": kept}
+                    file.write(json.dumps(line, default=str) + "\n")
+
+    def v2_runner_on_ok(self, result):
+        self._keep(result)
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        self._keep(result)

@@ -1,0 +1,1 @@
+"""The thin driver: the SOP's gates before a run on the fleet, its records afterwards."""

@@ -1,0 +1,274 @@
+"""The command `sop`: parses, dispatches, prints, and turns every end into its exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sqlite3
+import sys
+import traceback
+import unicodedata
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sop_driver import config, desired, records, report, steps
+from sop_driver import plan as plans
+from sop_driver import run as runs
+from sop_driver.errors import Failed, Refused, SopError, Usage
+from sop_driver.fleet import Fleet, FleetResult
+from sop_driver.register import Evidence, Register
+from sop_driver.request import Request
+from sop_driver.steps import Office
+
+EPILOG = "exit codes: 0 done · 1 the run failed · 2 usage · 3 refused by a gate · 70 a bug · 130 interrupted"
+
+
+Argument = tuple[str, dict[str, Any]]
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise Usage(message, self.prog, f"`{self.prog} --help` shows how")
+
+
+def parser() -> Parser:
+    """Every command with what it takes; `run` is the function that does it."""
+    shared = Parser(add_help=False)
+    shared.add_argument("--home", default=argparse.SUPPRESS,
+                        help="folder of the register and evidence (default: SOP_HOME, .lab/sop, /var/lib/sop)")
+    shared.add_argument("--config", default=argparse.SUPPRESS,
+                        help="sop.yml: actors, agenda, inventory (default: SOP_CONFIG, the lab's)")
+    shared.add_argument("--json", action="store_true", help="print JSON", default=argparse.SUPPRESS)
+    top = Parser(prog="sop", parents=[shared], epilog=EPILOG,
+                 description="Websites by the SOP Layanan Pembuatan dan Pemutakhiran Website: "
+                             "its steps and gates, the run on the servers, its records.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    for name, (text, run, arguments) in COMMANDS.items():
+        made = commands.add_parser(name, parents=[shared], help=text, description=text, epilog=EPILOG)
+        made.set_defaults(run=run)
+        for flags, settings in arguments:
+            made.add_argument(*flags.split(), **settings)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    try:
+        options = parser().parse_args(argv)
+        return int(options.run(options))
+    except SopError as error:
+        return _end(error.code, str(error))
+    except sqlite3.Error as error:
+        return _end(1, str(Failed(f"the register could not be written or read: {error}", "register.db",
+                                  "check the disk's room and who holds the file, then run again")))
+    except OSError as error:
+        return _end(1, str(Failed(error.strerror or str(error), error.filename or "this machine",
+                                  "check the path, its rights and the disk's room, then run again")))
+    except KeyboardInterrupt:
+        return _end(130, "interrupted: nothing of this command was recorded\nwhere: sop\nmend: run it again")
+    except Exception:
+        return _end(70, traceback.format_exc() + "bug: please report the lines above")
+
+
+def _end(code: int, text: str) -> int:
+    print(_visible(text), file=sys.stderr)
+    return code
+
+
+def _visible(text: str) -> str:
+    """Requesters' texts reach the terminal without its control sequences."""
+    hidden = ("Cc", "Cf", "Cs")
+    return "".join(f"\\u{ord(c):04x}" if c != "\n" and unicodedata.category(c) in hidden else c for c in text)
+
+
+def say(options: argparse.Namespace, lines: Sequence[str], value: Any) -> None:
+    if getattr(options, "json", False):
+        print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+    elif lines:
+        print(_visible("\n".join(lines)))
+
+
+def office(options: argparse.Namespace) -> Office:
+    project = config.project_root()
+    settings = config.load_config(config.find_config(getattr(options, "config", None), project))
+    home = config.find_home(getattr(options, "home", None), project).make()
+    return Office(settings, project, home, Register(home.register), Evidence(home.evidence))
+
+
+def fleet(work: Office) -> Fleet:
+    """The real fleet; from here on ^C and SIGTERM stop the play under way, which is then put back."""
+    made = Fleet(work.project, work.project / work.config.inventory, work.home.evidence,
+                 lambda text: print(_visible(f"  … {text}"), file=sys.stderr, flush=True))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: made.stopped.set())
+    return made
+
+
+def submit(options: argparse.Namespace) -> int:
+    work = office(options)
+    now = steps.submit(work, options.request_file, options.letter, options.actor, options.replace)
+    value = report.status(work, now)
+    say(options, [f"recorded: {now.id}, step 1", *report.status_lines(value)], value)
+    return 0
+
+
+def record(options: argparse.Namespace) -> int:
+    documents: dict[str, Path] = {}
+    for item in options.evidence:
+        name, equals, path = item.partition("=")
+        if not equals or not name.isidentifier() or name in documents:
+            raise Usage(f"--evidence {item}", "sop record", "write NAME=FILE, each name once, e.g. scan=letter.pdf")
+        documents[name] = Path(path)
+    work = office(options)
+    entry = steps.record(work, options.request, options.step, options.actor, options.outcome, documents, options.reason)
+    value = report.status(work, steps.stand(work, options.request))
+    say(options, [f"recorded: {report.entry_line(work, entry).strip()}", *report.status_lines(value)], value)
+    return 0
+
+
+def status(options: argparse.Namespace) -> int:
+    work = office(options)
+    standings = [steps.stand(work, options.request)] if options.request else steps.all_standings(work)
+    values = [report.status(work, now) for now in standings]
+    say(options, [line for value in values for line in report.status_lines(value)], values)
+    return 0
+
+
+def list_websites(options: argparse.Namespace) -> int:
+    work = office(options)
+    say(options, report.websites(work), desired.document(work.register, desired.fold(work.register)))
+    return 0
+
+
+def history(options: argparse.Namespace) -> int:
+    work = office(options)
+    entries = report.history(work, options.request)
+    say(options, [report.entry_line(work, entry) for entry in entries], [entry.__dict__ for entry in entries])
+    return 0
+
+
+def plan(options: argparse.Namespace) -> int:
+    work = office(options)
+    shown, refusals = runs.show(work, fleet(work), config.load_facts(work.project, work.config), options.requests)
+    say(options, plans.lines(shown.changes) or ["nothing would change"],
+        {"changes": shown.changes, "conflicts": shown.conflicts, "orphans": shown.orphans,
+         "refusals": [refusal.__dict__ for refusal in refusals]})
+    if refusals:
+        raise Refused(refusals)
+    return 0
+
+
+def run(options: argparse.Namespace) -> int:
+    work = office(options)
+    outcome = runs.run(work, fleet(work), config.load_facts(work.project, work.config), options.requests, options.actor)
+    files = records.keep(work, outcome)
+    lines = [*plans.lines(outcome.changes), f"{outcome.run}: applied and seen by a visitor"]
+    lines += [f"  http://{row['name']}/  on {row['web_host']}, {row['address']['ipv4']}" for row in outcome.websites]
+    lines += [f"  record: {file}" for file in files]
+    say(options, lines, {**outcome.__dict__, "records": [str(file) for file in files]})
+    if outcome.backup_fault:
+        raise Failed(f"the websites are up, but they have NO BACKUP: {outcome.backup_fault}",
+                     f"{outcome.run}, backup.yml",
+                     "mend the backup server, then `ansible-playbook playbooks/backup.yml`; the record says so too")
+    return 0
+
+
+def _look(work: Office, playbook: str, names: Sequence[str] = ()) -> FleetResult:
+    """Play a read-only playbook on the desired state as it is."""
+    folder = work.home.runs / f"look-{os.getpid()}"
+    websites = desired.fold(work.register)
+    if unknown := set(names) - set(websites):
+        raise Usage(f"no website {', '.join(sorted(unknown))}", "sop list", "`sop list` names them")
+    selection = folder / "selection.json"
+    try:
+        config.write_atomic(selection, config.canonical({"websites": list(names) or sorted(websites)}).encode())
+        state = desired.write(folder / "desired.json", work.register, websites)
+        result = fleet(work).play(playbook, state, check=playbook != runs.PROBE, selection=selection)
+    finally:
+        for file in folder.glob("*"):
+            file.unlink()
+        folder.rmdir()
+    if not result.ok and not result.gather("failures"):
+        raise Failed(result.trouble, playbook, "mend what it names, then look again")
+    return result
+
+
+def probe(options: argparse.Namespace) -> int:
+    result = _look(office(options), runs.PROBE, options.websites)
+    failures = [str(failure) for failure in result.gather("failures")]
+    probes = result.of_website("probes")
+    lines = [f"{name}  {host}  {config.canonical(seen)}" for name, hosts in sorted(probes.items())
+             for host, seen in sorted(hosts.items())]
+    say(options, lines, {"probes": probes, "failures": failures})
+    if failures:
+        raise Failed("; ".join(failures), "as a visitor", "see `sop drift` for what differs on the servers")
+    return 0
+
+
+def drift(options: argparse.Namespace) -> int:
+    found = plans.from_result(_look(office(options), "inspect.yml"))
+    lines = [*plans.lines(found.changes),
+             *(f"foreign: {config.canonical(conflict)}" for conflict in found.conflicts),
+             *(f"kept without a website: {orphan['website']} on {orphan['host']}" for orphan in found.orphans)]
+    say(options, lines or ["the servers are as the register says"], found.__dict__)
+    return 1 if found.changes or found.conflicts else 0
+
+
+def show_report(options: argparse.Namespace) -> int:
+    work = office(options)
+    lines = report.report(work, options.request)
+    say(options, lines, {"request": options.request, "markdown": "\n".join(lines)})
+    return 0
+
+
+def schema(options: argparse.Namespace) -> int:
+    print(json.dumps(Request.model_json_schema(), indent=2, ensure_ascii=False))
+    return 0
+
+
+def register(options: argparse.Namespace) -> int:
+    work = office(options)
+    findings = work.register.verify(work.evidence)
+    sequence, head = work.register.head()
+    say(options, findings or [f"{sequence} entries, the chain holds, head {head}"],
+        {"entries": sequence, "head": head, "findings": findings})
+    return 1 if findings else 0
+
+
+REQ: Argument = ("request", {"metavar": "REQ"})
+REQS: Argument = ("requests", {"metavar": "REQ", "nargs": "+"})
+COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], int], list[Argument]]] = {
+    "submit": ("step 1: take in a request with its letter (surat permohonan)", submit, [
+        ("request_file", {"type": Path, "metavar": "REQUEST.yml"}),
+        ("--letter", {"type": Path, "metavar": "SURAT.pdf", "help": "the scanned letter"}),
+        ("--as", {"dest": "actor", "help": "who asks (default: requester: in the request)"}),
+        ("--replace", {"metavar": "REQ", "help": "correct this request; what was decided on it is decided again"}),
+    ]),
+    "record": ("write a step that somebody took into the register (all but request, installation)", record, [
+        REQ,
+        ("step", {"metavar": "STEP", "help": "agenda, disposition, review, …; `sop status REQ` names the next"}),
+        ("--as", {"dest": "actor", "required": True, "help": "who took it: an id of actors in sop.yml"}),
+        ("--outcome", {"help": "yes|no of a decision, exists|absent of the existence check"}),
+        ("--evidence", {"action": "append", "default": [], "metavar": "NAME=FILE", "help": "a document; repeatable"}),
+        ("--reason", {"help": "why; needed when the decision is no"}),
+    ]),
+    "status": ("where requests stand: done steps, the next one, its actor, documents and time", status, [
+        ("request", {"metavar": "REQ", "nargs": "?"})]),
+    "list": ("the websites that must exist", list_websites, []),
+    "history": ("every entry that concerns a request", history, [REQ]),
+    "plan": ("what a run would change on the servers, and which gates are closed", plan, [REQS]),
+    "run": ("steps 8 and 9: bring approved requests onto the servers", run, [
+        REQS, ("--as", {"dest": "actor", "help": "who installs (default: who recorded the step before)"})]),
+    "probe": ("look at websites as a visitor does", probe, [("websites", {"metavar": "WEBSITE", "nargs": "*"})]),
+    "drift": ("compare the servers with what the register says; exit 1 where they differ", drift, []),
+    "report": ("the report of a request (laporan), as Markdown", show_report, [REQ]),
+    "schema": ("the JSON schema of a request file, for editors", schema, []),
+    "register": ("check the register's chain and its evidence", register, [("action", {"choices": ["verify"]})]),
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

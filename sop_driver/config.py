@@ -1,0 +1,204 @@
+"""Where things lie and who is who: the driver's home, sop.yml and the fleet's facts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from sop_driver.errors import Usage
+
+RESERVED = (
+    "www", "mail", "webmail", "smtp", "imap", "pop", "pop3", "mx", "mx[0-9]*", "ns", "ns[0-9]*", "dns", "ftp",
+    "autodiscover", "autoconfig", "wpad", "isatap", "mta-sts", "localhost", "localdomain", "broadcasthost",
+)  # names that mail programs, browsers or resolvers give a meaning of their own
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Actor(Strict):
+    name: str
+    role: str
+    unit: str | None = None
+
+
+class Agenda(Strict):
+    pattern: str = "{classification}/{number}/{unit}/{year}"
+    classification: str
+    unit: str
+
+    def text(self, number: int, year: int) -> str:
+        return self.pattern.format(classification=self.classification, number=number, unit=self.unit, year=year)
+
+    @field_validator("pattern")
+    @classmethod
+    def _usable(cls, value: str) -> str:
+        try:
+            value.format(classification="", number=1, unit="", year=1)
+        except (LookupError, ValueError) as error:
+            raise ValueError(f"{value!r} knows {{classification}}, {{number}}, {{unit}} and {{year}}") from error
+        if "{number}" not in value or "{year}" not in value:
+            raise ValueError(f"{value!r} needs {{number}} and {{year}}, or agenda numbers are not unique")
+        return value
+
+
+class NamePolicy(Strict):
+    domain: str
+    reserved: tuple[str, ...] = RESERVED
+
+
+class Config(Strict):
+    inventory: str
+    actors: dict[str, Actor]
+    agenda: Agenda
+    name_policy: NamePolicy
+    sop: str = "sop_driver/data/sop-website-2024.yml"
+    timezone: str = "Asia/Makassar"
+
+    @field_validator("timezone")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (LookupError, ValueError, OSError) as error:
+            raise ValueError(f"{value!r} is not a time zone this machine knows (package tzdata)") from error
+        return value
+
+
+class Address(Strict):
+    ipv4: IPv4Address
+    ipv6: IPv6Address | None = None
+
+
+class FleetFacts(BaseModel):
+    """The part of fleet.yml that placing a website needs; the rest of the file is the playbooks'."""
+
+    model_config = ConfigDict(frozen=True)
+    domain: str
+    web: dict[str, Address] = Field(min_length=1)
+    database: dict[str, Any] = {}
+    pool: list[Address] = []
+
+    @field_validator("web", mode="before")
+    @classmethod
+    def _public_side(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {host: {key: facts.get(key) for key in ("ipv4", "ipv6")} for host, facts in value.items()}
+
+
+@dataclass(frozen=True)
+class Home:
+    """The driver's state on disk, readable by its owner alone."""
+
+    path: Path
+
+    @property
+    def evidence(self) -> Path:
+        return self.path / "evidence"
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    @property
+    def records(self) -> Path:
+        return self.path / "records"
+
+    @property
+    def register(self) -> Path:
+        return self.path / "register.db"
+
+    @property
+    def desired(self) -> Path:
+        return self.path / "desired.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "run.lock"
+
+    def make(self) -> Home:
+        for folder in (self.path, self.evidence, self.runs, self.records):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self
+
+
+def project_root() -> Path:
+    """Where ansible.cfg and playbooks/ lie: SOP_PROJECT, or the folder that holds this package."""
+    return Path(os.environ.get("SOP_PROJECT") or Path(__file__).resolve().parent.parent).resolve()
+
+
+def find_home(given: str | None, project: Path) -> Home:
+    if given or os.environ.get("SOP_HOME"):
+        return Home(Path(given or os.environ["SOP_HOME"]).resolve())
+    lab = project / ".lab"
+    return Home(lab / "sop" if lab.is_dir() else Path("/var/lib/sop"))
+
+
+def find_config(given: str | None, project: Path) -> Path:
+    return Path(given or os.environ.get("SOP_CONFIG") or project / "inventories/lab/sop.yml").resolve()
+
+
+def load_yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise Usage("this file does not exist", str(path), "make it, or name another by --config") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Usage(f"not readable as YAML: {' '.join(str(error).split())}", str(path), "correct the file") from error
+
+
+def load(model: type[Model], value: Any, where: Path) -> Model:
+    """Validate `value` as `model`. Raises Usage with every fault, each with its place."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise Usage(faults, str(where), "correct these fields") from error
+
+
+def load_config(path: Path) -> Config:
+    return load(Config, load_yaml(path), path)
+
+
+def load_facts(project: Path, config: Config) -> FleetFacts:
+    path = project / config.inventory / "group_vars/all/fleet.yml"
+    value = load_yaml(path)
+    return load(FleetFacts, value.get("fleet") if isinstance(value, dict) else None, path)
+
+
+def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace a file as a whole, on the disk before it has its name."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise
+
+
+def canonical(value: Any) -> str:
+    """JSON with one spelling only: sorted keys, no spaces, UTF-8. What is hashed is written like this."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -1,0 +1,150 @@
+"""The desired state: what the register says must exist on the fleet, and where a new website goes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sop_driver.config import FleetFacts, canonical, write_atomic
+from sop_driver.errors import Refusal
+from sop_driver.register import Entry, Evidence, Register
+from sop_driver.request import Request
+from sop_driver.steps import Standing
+
+FIRST_UID = 20000  # below lie the system's and people's accounts
+WEIGHT = {"small": 1, "medium": 2, "large": 4}  # for spreading websites over hosts
+Website = dict[str, Any]
+Allocation = dict[str, Any]
+
+
+class Unplaceable(Exception):
+    """A request that cannot be given what it asks for."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.what)
+        self.refusal = refusal
+
+
+def fold(register: Register) -> dict[str, Website]:
+    """The websites that must exist, by name: every applied run's requests with what was allocated to them."""
+    websites: dict[str, Website] = {}
+    started: dict[str, Entry] = {}
+    for entry in register.entries(kind="run"):
+        run = entry.data["run"]
+        if entry.outcome == "started":
+            started[run] = entry
+        elif entry.outcome == "applied":
+            websites.update({row["name"]: row for row in rows(register, started[run])})
+    return websites
+
+
+def rows(register: Register, started: Entry) -> list[Website]:
+    """The websites that a run brings about, from its `started` entry and the requests as it took them."""
+    result = []
+    for allocation in started.data["allocations"]:
+        for entry in register.entries(kind="step", request=allocation["request"]):
+            if entry.data.get("digest") == allocation["digest"] and "request" in entry.data:
+                result.append(website(Request.model_validate(entry.data["request"]), allocation))
+                break
+    return result
+
+
+def website(request: Request, allocation: Allocation) -> Website:
+    """One row of the desired state."""
+    database = {"engine": request.database, "host": allocation["database_host"]} if request.database else None
+    return {
+        "name": request.name, "state": "present", "uid": allocation["uid"], "aliases": sorted(request.aliases),
+        "title": request.title, "agency": request.agency, "unit": request.unit,
+        "agenda": allocation["agenda"], "request": allocation["request"],
+        "runtime": request.runtime, "php_version": request.php_version, "document_root": request.document_root,
+        "writable": sorted(request.writable), "setup_script": request.setup_script,
+        "probe": {"path": request.probe.path, "contains": request.probe.contains or request.title},
+        "release": {"sha256": request.release.sha256, "size": allocation["release_size"]},
+        "database": database, "web_host": allocation["web_host"], "address": allocation["address"],
+        "size": request.size, "created_by": allocation["created_by"],
+    }
+
+
+def allocate(standings: Iterable[Standing], run: str, register: Register, evidence: Evidence,
+             facts: FleetFacts) -> list[Allocation]:
+    """Decide uid, hosts and address for each request. Raises Unplaceable. Hold the run's lock."""
+    websites = fold(register)
+    uid = max((a["uid"] for e in register.entries(kind="run") for a in e.data.get("allocations", [])),
+              default=FIRST_UID - 1)  # of all runs, failed ones too: a uid is never used twice
+    result = []
+    for now in standings:
+        request, old = now.request, websites.get(now.request.name)
+        allocation: Allocation = {
+            "request": now.id, "digest": now.digest, "agenda": now.agenda,
+            "release_size": evidence.path(request.release.sha256).stat().st_size,
+        }
+        if old is not None:
+            _keeps(now, old)
+            allocation |= {key: old[key] for key in ("uid", "web_host", "address", "created_by")}
+        else:
+            uid += 1
+            host = _least_loaded(facts.web, websites.values(), lambda row: row["web_host"])
+            allocation |= {"uid": uid, "web_host": host, "created_by": run,
+                           "address": _address(now, host, websites, facts)}
+        held = old["database"]["host"] if old and old["database"] else None
+        allocation["database_host"] = (held or _database_host(now, websites, facts)) if request.database else None
+        websites[request.name] = website(request, allocation)
+        result.append(allocation)
+    return result
+
+
+def _keeps(now: Standing, old: Website) -> None:
+    """An update keeps its database and its address: changing them would lose data or visitors."""
+    engine = old["database"]["engine"] if old["database"] else None
+    if engine and now.request.database != engine:
+        raise Unplaceable(Refusal(
+            f"{now.id}: {old['name']} has a {engine} database, the update asks for {now.request.database or 'none'}",
+            "update keeps the database", f"write `database: {engine}`"))
+    kind = "own" if old["address"]["own"] else "shared"
+    if now.request.address != kind:
+        raise Unplaceable(Refusal(f"{now.id}: {old['name']} has a {kind} address, the update asks for another kind",
+                                  "update keeps the address", f"write `address: {kind}`"))
+
+
+def _least_loaded(hosts: Iterable[str], websites: Iterable[Website], host_of: Any) -> str:
+    load: Counter[str] = Counter()
+    for row in websites:
+        load[host_of(row)] += WEIGHT[row["size"]]
+    return min(sorted(hosts), key=lambda host: load[host])
+
+
+def _database_host(now: Standing, websites: dict[str, Website], facts: FleetFacts) -> str:
+    if not facts.database:
+        raise Unplaceable(Refusal(f"{now.id}: the fleet has no database server", "allocation", "add one to fleet.yml"))
+    return _least_loaded(facts.database, (w for w in websites.values() if w["database"]),
+                         lambda row: row["database"]["host"])
+
+
+def _address(now: Standing, host: str, websites: dict[str, Website], facts: FleetFacts) -> dict[str, Any]:
+    if now.request.address == "shared":
+        return {**facts.web[host].model_dump(mode="json"), "own": False}
+    taken = {row["address"]["ipv4"] for row in websites.values()}
+    for free in facts.pool:
+        if str(free.ipv4) not in taken:
+            return {**free.model_dump(mode="json"), "own": True}
+    raise Unplaceable(Refusal(f"{now.id}: all {len(facts.pool)} addresses of the pool are taken", "allocation",
+                              "ask for a shared address, or add addresses to the pool in fleet.yml"))
+
+
+def document(register: Register, websites: dict[str, Website]) -> dict[str, Any]:
+    """The desired state as the layers read it."""
+    sequence, digest = register.head()
+    return {"format": 1, "register": {"sequence": sequence, "hash": digest},
+            "websites": [websites[name] for name in sorted(websites)]}
+
+
+def fingerprint(websites: dict[str, Website]) -> str:
+    return hashlib.sha256(canonical([websites[name] for name in sorted(websites)]).encode()).hexdigest()
+
+
+def write(path: Path, register: Register, websites: dict[str, Website]) -> Path:
+    write_atomic(path, canonical(document(register, websites)).encode() + b"\n")
+    return path

@@ -1,0 +1,60 @@
+"""What can end a command, each in the house's three parts and with its exit code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NoReturn
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One thing that stands in the way: what happened (with value and place), which gate, how to mend it."""
+
+    what: str
+    gate: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"refused: {self.what}\ngate: {self.gate}\nmend: {self.mend}"
+
+
+class SopError(Exception):
+    """An expected end of a command. `code` is the exit code."""
+
+    code = 1
+
+
+class Refused(SopError):
+    """One or more gates are closed; nothing was changed."""
+
+    code = 3
+
+    def __init__(self, refusals: list[Refusal]) -> None:
+        super().__init__("\n\n".join(map(str, refusals)))
+        self.refusals = refusals
+
+
+class Failed(SopError):
+    """The work itself failed; `where` names the host, file or run."""
+
+    def __init__(self, what: str, where: str, mend: str) -> None:
+        super().__init__(f"failed: {what}\nwhere: {where}\nmend: {mend}")
+
+
+class Usage(SopError):
+    """The command or a file given to it cannot be used as it stands."""
+
+    code = 2
+
+    def __init__(self, what: str, where: str, mend: str) -> None:
+        super().__init__(f"refused: {what}\nwhere: {where}\nmend: {mend}")
+
+
+class Interrupted(Failed):
+    """Somebody stopped the command; what it had begun was put back."""
+
+    code = 130
+
+
+def refuse(what: str, gate: str, mend: str) -> NoReturn:
+    raise Refused([Refusal(what, gate, mend)])

@@ -1,0 +1,196 @@
+"""Plays on the server fleet by ansible-runner, and what came of them. The only importer of ansible_runner."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any, Protocol
+
+import ansible_runner
+
+from sop_driver.errors import Failed
+
+MEMORY = Path("/", "dev", "shm")  # ansible-runner writes the whole environment down: not on a disk
+SETTINGS = {"pexpect_timeout": 1}  # seconds until a cancel is noticed
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one server answered to one task of ours."""
+
+    host: str
+    task: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Fault:
+    host: str
+    task: str
+    msg: str
+
+    def __str__(self) -> str:
+        return f"{self.host}, {self.task}: {self.msg}" if self.task else f"{self.host}: {self.msg}"
+
+
+@dataclass(frozen=True)
+class FleetResult:
+    """What came of one playbook. `ok` only where Ansible itself counted every server as well done."""
+
+    playbook: str
+    results: list[Result] = field(default_factory=list)
+    failures: list[Fault] = field(default_factory=list)
+    unreachable: list[Fault] = field(default_factory=list)
+    stats: dict[str, dict[str, int]] | None = None
+    canceled: bool = False
+    output: str = ""
+
+    @property
+    def ok(self) -> bool:
+        stats = self.stats
+        return bool(not self.canceled and stats and stats.get("processed")
+                    and not any(stats.get("failures", {}).values()) and not any(stats.get("dark", {}).values()))
+
+    @property
+    def trouble(self) -> str:
+        """Why it is not ok, with host and task."""
+        if self.canceled:
+            return "it was interrupted"
+        if self.stats and not self.stats.get("processed"):
+            return "no server was concerned: the inventory names none"
+        faults = [str(fault) for fault in (*self.unreachable, *self.failures)]
+        return "; ".join(faults) or f"it ended without saying how: {self.output.strip()[-800:] or 'no output'}"
+
+    def gather(self, key: str) -> list[Any]:
+        """The lists under `key` of all results, joined."""
+        return [item for result in self.results for item in result.values.get(key) or []]
+
+    def of_website(self, key: str) -> dict[str, dict[str, Any]]:
+        """The maps {website: facts} under `key`, as {website: {host: facts}}."""
+        found: dict[str, dict[str, Any]] = {}
+        for result in self.results:
+            for website, facts in (result.values.get(key) or {}).items():
+                mine = found.setdefault(website, {})
+                if isinstance(mine.get(result.host), dict) and isinstance(facts, dict):
+                    mine[result.host] = {**mine[result.host], **facts}
+                else:
+                    mine[result.host] = facts
+        return found
+
+
+class Plays(Protocol):
+    """What a run needs of a fleet."""
+
+    stopped: Event
+
+    def play(self, playbook: str, desired: Path, *, check: bool = False, selection: Path | None = None,
+             stoppable: bool = True) -> FleetResult: ...
+
+
+class Fleet:
+    """The servers of an inventory. Set `stopped` to end a running play."""
+
+    def __init__(self, project: Path, inventory: Path, evidence: Path,
+                 say: Callable[[str], None] = lambda text: None) -> None:
+        self.project = project
+        self.inventory = inventory
+        self.evidence = evidence
+        self.say = say
+        self.stopped = Event()
+
+    def play(self, playbook: str, desired: Path, *, check: bool = False, selection: Path | None = None,
+             stoppable: bool = True) -> FleetResult:
+        """Run a playbook of the project on the desired state in a file. Servers' troubles are in the result.
+
+        Only paths go to Ansible as variables: a text in extra-vars would be a template.
+        """
+        variables = {"desired_state_file": str(desired), "evidence_dir": str(self.evidence)}
+        if selection is not None:
+            variables["selection_file"] = str(selection)
+        with tempfile.TemporaryDirectory(prefix="sop-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
+            return self._play(Path(folder), f"playbooks/{playbook}", variables, check, stoppable)
+
+    def _play(self, folder: Path, playbook: str, variables: dict[str, str], check: bool,
+              stoppable: bool) -> FleetResult:
+        results_file = folder / "results.jsonl"
+        (folder / "env").mkdir()
+        (folder / "env/settings").write_text(json.dumps(SETTINGS))  # ansible-runner takes settings from a file only
+        events = Events(self.say)
+        try:
+            runner = ansible_runner.run(
+                private_data_dir=str(folder), project_dir=str(self.project), ident=uuid.uuid4().hex,
+                playbook=playbook, inventory=str(self.inventory), extravars=variables,
+                cmdline="--check" if check else None, envvars=self._environment(results_file),
+                quiet=True, rotate_artifacts=0, suppress_env_files=True,
+                event_handler=events.handle, cancel_callback=self.stopped.is_set if stoppable else lambda: False,
+            )
+        except Exception as error:  # whatever it raises, the servers' state is unknown and the caller must know
+            return FleetResult(playbook, output=f"ansible-runner: {type(error).__name__}: {error}")
+        output = folder / "artifacts" / runner.config.ident / "stdout"
+        return FleetResult(
+            playbook, read_results(results_file), events.failures, events.unreachable,
+            events.stats, bool(runner.canceled), output.read_text(errors="replace") if output.exists() else "",
+        )
+
+    def _environment(self, results_file: Path) -> dict[str, str]:
+        return {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
+            "ANSIBLE_CONFIG": str(self.project / "ansible.cfg"),
+            "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner would switch it off
+            "ANSIBLE_CALLBACK_PLUGINS": str(self.project / "plugins/callback"),
+            "ANSIBLE_CALLBACKS_ENABLED": "sop_results",
+            "ANSIBLE_NOCOLOR": "1",
+            "SOP_RESULTS_FILE": str(results_file),
+        }
+
+
+class Events:
+    """Picks from ansible-runner's events what results cannot tell. It must never raise and keeps nothing on disk."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+        self.failures: list[Fault] = []
+        self.unreachable: list[Fault] = []
+        self.stats: dict[str, dict[str, int]] | None = None
+
+    def handle(self, event: dict[str, Any]) -> bool:
+        try:
+            self._take(event.get("event", ""), event.get("event_data") or {})
+        except Exception as error:  # an exception here would leave the play running without anybody watching
+            self.failures.append(Fault("controller", "", f"an event could not be read: {error}"))
+        return False
+
+    def _take(self, kind: str, data: dict[str, Any]) -> None:
+        if kind == "playbook_on_stats":
+            self.stats = {key: value for key, value in data.items() if isinstance(value, dict)}
+        elif kind == "playbook_on_play_start":
+            self.say(str(data.get("name") or data.get("play") or ""))
+        elif kind in ("runner_on_failed", "runner_on_unreachable") and not data.get("ignore_errors"):
+            result = data.get("res") or {}
+            said = str(result.get("msg") or result.get("stderr") or result.get("censored") or "no message").strip()
+            fault = Fault(str(data.get("host", "?")), str(data.get("task", "")), said)
+            (self.failures if kind == "runner_on_failed" else self.unreachable).append(fault)
+
+
+def read_results(path: Path) -> list[Result]:
+    """The lines that plugins/callback/sop_results.py wrote. Raises Failed for a line that is no JSON."""
+    if not path.exists():
+        return []
+    found = []
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if not line.endswith("\n"):
+                break  # the play was killed while it wrote; its stats are missing too
+            try:
+                value = json.loads(line)
+            except ValueError as error:
+                raise Failed(f"a result is not readable: {error}", str(path), "report this as a bug") from error
+            found.append(Result(value["host"], value["task"], value["result"]))
+    return found

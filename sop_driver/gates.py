@@ -1,0 +1,137 @@
+"""The administrative gates before a run on the fleet: each clears a request or refuses it, and none can be forced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sop_driver.errors import Refusal
+from sop_driver.procedure import Step
+from sop_driver.register import Evidence
+from sop_driver.steps import Standing
+
+
+@dataclass(frozen=True)
+class Case:
+    """One request before the gates. `websites` is the desired state as it is: name → row."""
+
+    standing: Standing
+    evidence: Evidence
+    websites: dict[str, dict[str, Any]]
+
+
+Gate = Callable[[Case, Step], Refusal | None]
+
+
+def taken(case: Case, step: Step) -> Refusal | None:
+    """What every gate asks: the step was taken, in its order, by whom the SOP names, and its documents are there."""
+    now = case.standing
+    gate = step.gate or step.id
+    entry = now.done.get(step.id)
+    if entry is None:
+        back = f"; it was returned: {now.returned.reason} ({now.returned})" if now.returned else ""
+        how = f"sop record {now.id} {step.id} --as ACTOR" if step.by == "record" else f"sop {step.by}"
+        return Refusal(f"{now.id}: {step} is not done for the request as it is now{back}", gate,
+                       f"{' or '.join(step.actors)} takes it: {how}")
+    if entry.role not in step.actors:
+        return Refusal(f"{now.id}: {step} was taken by {entry.actor}, who is {entry.role} ({entry})", gate,
+                       f"{' or '.join(step.actors)} takes it")
+    if lacking := sorted(set(step.evidence) - set(entry.evidence)):
+        return Refusal(f"{now.id}: {step} was recorded without {', '.join(lacking)} ({entry})", gate,
+                       "record it again with these documents")
+    for name in sorted(step.evidence):
+        if fault := case.evidence.fault(entry.evidence[name]):
+            return Refusal(f"{now.id}: {name} of {step}: {fault}", gate,
+                           "bring the file back from the backup of the driver's home")
+    return None
+
+
+def agenda_number(case: Case, step: Step) -> Refusal | None:
+    if refusal := taken(case, step):
+        return refusal
+    if case.standing.agenda is None:
+        return Refusal(f"{case.standing.id}: the letter has no agenda number", step.gate or step.id,
+                       "the agenda step of the SOP's data file must say `gives: agenda`")
+    return None
+
+
+def approval(case: Case, step: Step) -> Refusal | None:
+    """Approved as it is now, by another than the one who asked; a changed request has lost its approval before."""
+    now = case.standing
+    if refusal := taken(case, step):
+        return refusal
+    entry = now.done[step.id]
+    if entry.outcome != "yes" or entry.data.get("digest") != now.digest:
+        return Refusal(f"{now.id}: {step} ended with {entry.outcome} ({entry})", step.gate or step.id,
+                       "decide on the request as it is now")
+    if entry.actor == now.requester:
+        return Refusal(f"{now.id}: {entry.actor} approved a request of their own ({entry})", step.gate or step.id,
+                       f"another {' or '.join(step.actors)} decides")
+    return None
+
+
+def existence(case: Case, step: Step) -> Refusal | None:
+    """By the register: create refuses what exists, update what does not. The plan asks the fleet itself."""
+    now, gate = case.standing, step.gate or step.id
+    if refusal := taken(case, step):
+        return refusal
+    kind, name = now.request.kind, now.request.name
+    branch = step.outcomes.get(now.done[step.id].outcome or "")
+    if branch is None or branch.kind != kind:
+        return Refusal(f"{now.id}: the existence check says {now.done[step.id].outcome}, the request says {kind}", gate,
+                       f"record {step.id} again, or correct the request")
+    if kind == "create" and name in case.websites:
+        row = case.websites[name]
+        return Refusal(f"{now.id}: {name} already exists on {row['web_host']}, owned by agenda {row['agenda']}", gate,
+                       "file it as an update (kind: update), or choose another name")
+    if kind == "update" and name not in case.websites:
+        return Refusal(f"{now.id}: {name} does not exist", gate,
+                       "file it as a new website (kind: create), or correct the name")
+    for other, row in sorted(case.websites.items()):
+        if other != name and (both := {name, *now.request.aliases} & {other, *row["aliases"]}):
+            return Refusal(f"{now.id}: {', '.join(sorted(both))} already belongs to {other} (agenda {row['agenda']})",
+                           gate, "choose another name or alias")
+    return None
+
+
+def build_evidence(case: Case, step: Step) -> Refusal | None:
+    if refusal := taken(case, step):
+        return refusal
+    release = case.standing.request.release.sha256
+    if fault := case.evidence.fault(release):
+        return Refusal(f"{case.standing.id}: the release: {fault}", step.gate or step.id,
+                       "bring the file back from the backup of the driver's home")
+    return None
+
+
+GATES: dict[str, Gate] = {
+    "request letter": taken,
+    "agenda number": agenda_number,
+    "disposition": taken,
+    "review": taken,
+    "approval": approval,
+    "existence check": existence,
+    "needs analysis": taken,
+    "build evidence": build_evidence,
+}
+
+
+def check(cases: Iterable[Case]) -> list[Refusal]:
+    """Every closed gate of every request, in the SOP's order."""
+    found: list[Refusal] = []
+    names: dict[str, str] = {}
+    for case in cases:
+        now = case.standing
+        if now.installed:
+            found.append(Refusal(f"{now.id} is already installed ({now.done[now.procedure.installation.id]})",
+                                 "installation", "submit a new request of kind update for the next change"))
+            continue
+        for step in now.procedure.before(now.procedure.installation):
+            if step.gate and (refusal := GATES.get(step.gate, taken)(case, step)):
+                found.append(refusal)
+        for name in (now.request.name, *now.request.aliases):
+            if other := names.get(name):
+                found.append(Refusal(f"{other} and {now.id} both ask for {name}", "existence check", "run one of them"))
+            names[name] = now.id
+    return found

@@ -1,0 +1,71 @@
+"""What would change on the real servers, as the layers' check mode says it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sop_driver.config import canonical
+from sop_driver.errors import Refusal
+from sop_driver.fleet import FleetResult
+
+SIGNS = {"create": "+", "update": "~", "suspend": "!", "remove": "-", "purge": "-"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sorted changes, names that are taken by something foreign, and data that nobody asks for any more."""
+
+    changes: list[dict[str, Any]]
+    conflicts: list[dict[str, Any]]
+    orphans: list[dict[str, str]]
+
+    def refusals(self, names: Iterable[str]) -> list[Refusal]:
+        """Why this plan must not be applied for these websites: taken names, and changes nobody approved (drift)."""
+        wanted = set(names)
+        found = [
+            Refusal(f"{c['website']}: {c.get('subject', 'name')} already exists on {c.get('host', '?')}, and is not "
+                    f"from this register ({c.get('where', 'place unknown')})", "existence check",
+                    "choose another name, or have what is there adopted or removed by its owner")
+            for c in self.conflicts
+        ]
+        for website in sorted({c["website"] for c in self.changes if c["website"]} - wanted):
+            what = ", ".join(sorted({f"{c['action']} {c['subject']} on {c['host']}" for c in self.changes
+                                     if c["website"] == website}))
+            found.append(Refusal(f"{website} is not part of this run, but the servers differ there: {what}", "drift",
+                                 "see `sop drift`; put it right by `ansible-playbook playbooks/websites.yml` first"))
+        return found
+
+
+def from_result(result: FleetResult) -> Plan:
+    orphans = [{"website": name, "host": r.host} for r in result.results for name in r.values.get("orphans") or []]
+    return Plan(sorted(result.gather("changes"), key=_place), sorted(result.gather("conflicts"), key=canonical),
+                sorted(orphans, key=canonical))
+
+
+def _place(change: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(str(change.get(key) or "") for key in ("website", "host", "subject", "action"))
+
+
+def lines(changes: Iterable[dict[str, Any]]) -> list[str]:
+    """Changes for reading, grouped by website, then by server."""
+    text: list[str] = []
+    website: str | None = ""
+    host = ""
+    for change in changes:
+        if change["website"] != website:
+            website, host = change["website"], ""
+            text.append(website or "for all websites")
+        if change["host"] != host:
+            host = change["host"]
+            text.append(f"  {host}")
+        values = [short(change.get(side)) for side in ("before", "after") if change.get(side) is not None]
+        sign = SIGNS.get(change["action"], "?")
+        text.append(f"    {sign} {change['action']} {change['subject']} {' → '.join(values)}".rstrip())
+    return text
+
+
+def short(value: Any) -> str:
+    text = value if isinstance(value, str) else canonical(value)
+    return text if len(text) <= 100 else text[:99] + "…"

@@ -1,0 +1,103 @@
+"""The SOP as data: its steps in order, who takes them, with which documents, in which time, and where they branch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from sop_driver.config import Strict, load
+from sop_driver.errors import Usage
+
+
+class Duration(Strict):
+    minutes: int = Field(0, ge=0)
+    days: int = Field(0, ge=0)
+
+    def delta(self) -> timedelta:
+        return timedelta(minutes=self.minutes, days=self.days)
+
+    def __str__(self) -> str:
+        return " ".join(f"{n} {unit}" for n, unit in ((self.days, "hari"), (self.minutes, "menit")) if n)
+
+
+class Branch(Strict):
+    returns_to: str | None = None
+    needs_reason: bool = False
+    kind: Literal["create", "update"] | None = None
+
+
+class Step(Strict):
+    id: str = Field(pattern=r"^[a-z_]+$")
+    number: int
+    activity: str
+    actors: tuple[str, ...] = Field(min_length=1)
+    kelengkapan: str
+    time: Duration
+    output: str
+    evidence: dict[str, Literal["pdf", "any"]] = Field({})
+    binds: Literal["letter", "request"] = "request"
+    by: Literal["submit", "record", "run"] = "record"
+    gives: Literal["agenda"] | None = None
+    outcomes: dict[str, Branch] = Field({})
+    gate: str | None = None
+
+    def __str__(self) -> str:
+        return f"step {self.number} ({self.id}: {self.activity})"
+
+
+class Procedure(Strict):
+    id: str
+    title: str
+    agency: str
+    approved: str
+    roles: dict[str, str]
+    steps: tuple[Step, ...] = Field(min_length=1)
+    hash: str
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Procedure:
+        ids = [step.id for step in self.steps]
+        if len(set(ids)) != len(ids):
+            raise ValueError("two steps have the same id")
+        if [step.by for step in self.steps].count("run") != 1:
+            raise ValueError("exactly one step is taken `by: run`")
+        if [step.id for step in self.steps if step.by == "submit"] != ids[:1] or len(self.steps[0].evidence) != 1:
+            raise ValueError("the first step alone is taken `by: submit`, with one document, the letter")
+        for step in self.steps:
+            if unknown := set(step.actors) - set(self.roles):
+                raise ValueError(f"{step}: no such role: {', '.join(sorted(unknown))}")
+            for branch in step.outcomes.values():
+                if branch.returns_to is not None and branch.returns_to not in ids[1:ids.index(step.id)]:
+                    raise ValueError(f"{step}: goes back to {branch.returns_to}, which is no step before it")
+        return self
+
+    @property
+    def opening(self) -> Step:
+        return self.steps[0]
+
+    @property
+    def installation(self) -> Step:
+        return next(step for step in self.steps if step.by == "run")
+
+    def step(self, name: str) -> Step | None:
+        return next((step for step in self.steps if step.id == name), None)
+
+    def before(self, step: Step) -> Iterator[Step]:
+        return iter(self.steps[: self.steps.index(step)])
+
+
+def parse(data: bytes, where: Path) -> Procedure:
+    """Read an SOP's data file; its hash is the version that requests keep. Raises Usage."""
+    try:
+        value: Any = yaml.safe_load(data.decode())
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Usage(f"not readable as YAML: {' '.join(str(error).split())}", str(where), "correct the file") from error
+    if not isinstance(value, dict):
+        raise Usage("an SOP file is a mapping", str(where), "start from sop_driver/data/sop-website-2024.yml")
+    return load(Procedure, {**value, "hash": hashlib.sha256(data).hexdigest()}, where)

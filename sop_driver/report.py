@@ -1,0 +1,135 @@
+"""What people read: where requests stand, what was done, and the report of steps 10 and 11."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sop_driver import desired
+from sop_driver.plan import short
+from sop_driver.register import Entry
+from sop_driver.steps import Office, Standing, stand
+
+
+def status(office: Office, now: Standing) -> dict[str, Any]:
+    """Where one request stands: done steps, the next one, who takes it, with what, by when."""
+    step, late = now.next, now.late(office.register.now())
+    return {
+        "request": now.id, "website": now.request.name, "kind": now.request.kind, "agency": now.request.agency,
+        "agenda": now.agenda, "digest": now.digest,
+        "state": "done" if step is None else "returned" if now.returned else "open",
+        "returned": now.returned.reason if now.returned else None,
+        "done": list(now.done),
+        "next": None if step is None else {
+            "step": step.id, "number": step.number, "activity": step.activity, "by": list(step.actors),
+            "documents": sorted(step.evidence), "outcomes": list(step.outcomes), "time": str(step.time),
+            "late": int(late.total_seconds()) if late else 0,
+        },
+    }
+
+
+def status_lines(value: dict[str, Any]) -> list[str]:
+    """A standing for reading."""
+    of = f"{value['agency']}, agenda {value['agenda'] or '-'}"
+    lines = [f"{value['request']}  {value['kind']} {value['website']}  ({of})", f"  done: {', '.join(value['done'])}"]
+    if value["returned"]:
+        lines.append(f"  returned to the Kadis: {value['returned']}")
+    step = value["next"]
+    if step is None:
+        return [*lines, "  the work is finished (pekerjaan selesai)"]
+    lines.append(f"  next: {step['number']}. {step['step']} - {step['activity']}")
+    wants = ", ".join(step["documents"]) or "no document"
+    late = f", LATE by {timedelta(seconds=step['late'])}" if step["late"] else ""
+    return [*lines, f"        by {' or '.join(step['by'])}; brings {wants}; standard time {step['time']}{late}"]
+
+
+def history(office: Office, request: str) -> list[Entry]:
+    """Every entry that concerns a request: its steps, the runs it was part of, and the records of these."""
+    stand(office, request)
+    return [e for e in office.register.entries() if e.request == request or request in e.data.get("requests", [])
+            or (e.kind == "run" and e.data["run"] in _runs(office, request))]
+
+
+def _runs(office: Office, request: str) -> set[str]:
+    return {e.data["run"] for e in office.register.entries(kind="run") if request in e.data.get("requests", [])}
+
+
+def entry_line(office: Office, entry: Entry) -> str:
+    what = entry.step or entry.data.get("subject") or entry.data.get("run") or ""
+    said = f" {entry.outcome}" if entry.outcome else ""
+    agenda = f" agenda {entry.data['agenda']['text']}" if "agenda" in entry.data else ""
+    documents = f" [{', '.join(f'{n} {h[:12]}' for n, h in sorted(entry.evidence.items()))}]" if entry.evidence else ""
+    reason = f" - {entry.reason}" if entry.reason else ""
+    who = f" by {entry.actor} ({entry.role})" if entry.actor else ""
+    when = local(office, entry.when)
+    return f"{entry.sequence:>5}  {when}  {entry.kind} {what}{said}{agenda}{who}{documents}{reason}"
+
+
+def local(office: Office, when: datetime) -> str:
+    return when.astimezone(ZoneInfo(office.config.timezone)).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def websites(office: Office) -> list[str]:
+    """One line a website of the desired state."""
+    rows = desired.fold(office.register)
+    return [f"{name}  {row['state']}  {row['web_host']}  {row['address']['ipv4']}  {row['runtime']}"
+            f"{' ' + row['database']['engine'] if row['database'] else ''}  {row['agency']}  agenda {row['agenda']}"
+            for name, row in sorted(rows.items())]
+
+
+def report(office: Office, request: str) -> list[str]:
+    """The report of a request (laporan pelaksanaan) as Markdown."""
+    now = stand(office, request)
+    entries = history(office, request)
+    form = now.request
+    return [
+        f"# {now.procedure.title}: {_md(form.name)}", "",
+        f"SOP {now.procedure.id}, {now.procedure.agency}", "",
+        f"- Request {now.id}, kind {form.kind}, agenda {now.agenda or '-'}",
+        f"- Letter {_md(form.letter.number)} of {form.letter.date}",
+        f"- Agency: {_md(form.agency)}, {_md(form.unit)}",
+        f"- Title: {_md(form.title)}", f"- Purpose: {_md(form.purpose)}",
+        f"- Contact: {_md(form.contact.name)}, {_md(form.contact.email)}",
+        f"- Release: sha256 {form.release.sha256}", "",
+        "## Steps", "", "| No | Step | Outcome | By | Time | Documents |", "|---|---|---|---|---|---|",
+        *_step_rows(office, now, entries), "",
+        *_record_lines(entries),
+    ]
+
+
+def _step_rows(office: Office, now: Standing, entries: list[Entry]) -> Iterator[str]:
+    for entry in entries:
+        step = now.procedure.step(entry.step or "")
+        if entry.kind == "step" and step is not None:
+            documents = "<br>".join(f"{name} `{digest[:16]}…`" for name, digest in sorted(entry.evidence.items()))
+            told = " - ".join(filter(None, (entry.outcome, entry.reason))) or "done"
+            counts = "" if now.done.get(step.id) == entry else " (superseded)"
+            yield (f"| {step.number} | {step.activity} | {_md(told)}{counts} | {entry.actor} ({entry.role}) "
+                   f"| {local(office, entry.when)} | {documents} |")
+
+
+def _record_lines(entries: list[Entry]) -> Iterator[str]:
+    """The latest record of each subject, as a nested list."""
+    latest = {entry.data["subject"]: entry for entry in entries if entry.kind == "record"}
+    for subject, entry in latest.items():
+        yield from (f"## Record: {subject} ({entry.data['run']})", "")
+        for name, facts in sorted(entry.data["websites"].items()):
+            yield f"- {_md(name)}"
+            yield from _nested(facts, "  ")
+        yield ""
+
+
+def _nested(value: Any, indent: str) -> Iterator[str]:
+    for key, item in sorted(value.items()):
+        if isinstance(item, dict) and item:
+            yield f"{indent}- {_md(str(key))}"
+            yield from _nested(item, indent + "  ")
+        else:
+            yield f"{indent}- {_md(str(key))}: {_md(short(item))}"
+
+
+def _md(text: str) -> str:
+    """A requester's text as text: no markup of Markdown or HTML in it takes effect."""
+    return "".join(f"&#{ord(c)};" if c in "<>&" else f"\\{c}" if c in "\\`*_[]|#" else c for c in text)

@@ -1,0 +1,250 @@
+"""A request file: read, and hostile until every field of it is validated."""
+
+from __future__ import annotations
+
+import datetime as dt
+import fnmatch
+import hashlib
+import re
+import unicodedata
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
+
+from sop_driver.config import NamePolicy, Strict, canonical
+from sop_driver.errors import Usage
+
+MAX_FILE = 64 * 1024
+MAX_DEPTH = 8
+HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # control, bidirectional and unassigned: what the eye does not see
+
+
+def _text(value: str) -> str:
+    for place, character in enumerate(value):
+        if unicodedata.category(character) in HIDDEN:
+            raise ValueError(f"holds the control or invisible character U+{ord(character):04X} at place {place + 1}")
+    if not value.strip():
+        raise ValueError("is empty")
+    return unicodedata.normalize("NFC", value.strip())
+
+
+def _path(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._/-]+", value):
+        raise ValueError(f"{value!r} may hold only letters, digits, `.`, `_`, `-` and `/`")
+    if any(part in ("", ".", "..") or part.startswith("-") for part in value.split("/")):
+        raise ValueError(f"{value!r} must be a relative path without `..`, `.`, `//` or a name that begins with `-`")
+    return value
+
+
+def name_faults(name: str, policy: NamePolicy) -> list[str]:
+    """Everything that is wrong with a website's name, each as its own sentence; an empty list for a good name."""
+    if any(unicodedata.category(c) in HIDDEN or c.isspace() for c in name):
+        return [f"{name!r} holds a space, a line break or a control character"]
+    if not name.isascii():
+        return [f"{name!r} holds letters outside a-z, which can look like another agency's name"]
+    faults = []
+    if name != name.lower():
+        faults.append(f"{name} holds upper case letters; write {name.lower()}")
+        name = name.lower()
+    if name.endswith("."):
+        faults.append(f"{name} ends with a dot")
+        name = name.rstrip(".")
+    if len(name) > 253:
+        faults.append(f"the name has {len(name)} characters, 253 is the most")
+    if not name.endswith("." + policy.domain):
+        return [*faults, f"{name} does not lie below {policy.domain}"]
+    labels = name.removesuffix("." + policy.domain).split(".")
+    for place, label in enumerate(labels):
+        faults += _label_faults(label)
+        is_www_of_a_site = label == "www" and place == 0 and len(labels) > 1
+        if any(fnmatch.fnmatchcase(label, pattern) for pattern in policy.reserved) and not is_www_of_a_site:
+            faults.append(f"{label!r} is reserved")
+    return faults
+
+
+def _label_faults(label: str) -> list[str]:
+    checks = {
+        "two dots follow each other, or the name begins with one": not label,
+        f"{label!r} has {len(label)} characters, 63 is the most": len(label) > 63,
+        f"{label!r} holds an underscore": "_" in label,
+        f"{label!r} may hold only a-z, 0-9 and hyphens": bool(re.search(r"[^a-z0-9_-]", label)),
+        f"{label!r} begins or ends with a hyphen": label.startswith("-") or label.endswith("-"),
+        f"{label!r} is an encoded international name (xn--)": label.startswith("xn--"),
+        f"{label!r} has `--` in places 3 and 4": label[2:4] == "--" and not label.startswith("xn--"),
+        f"{label!r} is made of digits only": label.isdigit(),
+    }
+    return [fault for fault, found in checks.items() if found]
+
+
+Text = Annotated[str, Field(max_length=200), AfterValidator(_text)]
+LongText = Annotated[str, Field(max_length=2000), AfterValidator(_text)]
+RelativePath = Annotated[str, Field(max_length=200), AfterValidator(_path)]
+
+
+class Letter(Strict):
+    number: Text
+    date: dt.date
+
+
+class Contact(Strict):
+    name: Text
+    email: Annotated[str, Field(max_length=254, pattern=r"^[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$")]
+    phone: Annotated[str, Field(pattern=r"^\+?[0-9][0-9 ()-]{3,24}$")] | None = None
+
+
+class Probe(Strict):
+    path: Annotated[str, Field(max_length=200, pattern=r"^/[A-Za-z0-9._~/%?=&+,:;@-]*$")] = "/"
+    contains: Text | None = None
+
+    @field_validator("path")
+    @classmethod
+    def _stays_on_the_site(cls, value: str) -> str:
+        if value.startswith("//") or ".." in value.split("?")[0].split("/"):
+            raise ValueError(f"{value!r} must be a path on the website itself")
+        return value
+
+
+class Release(Strict):
+    archive: RelativePath
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Request(Strict):
+    """What an agency asks for: the whole description of the website, on an update too."""
+
+    agency: Text = Field(description="the agency (PD) that asks, e.g. Dinas Kesehatan")
+    unit: Text = Field(description="its unit that answers for the website")
+    letter: Letter
+    requester: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = Field(
+        None, description="the agency's actor id in sop.yml")
+    kind: Literal["create", "update"]
+    name: str = Field(max_length=300, description="the website's full name, below the government's domain")
+    aliases: list[str] = Field([], max_length=20)
+    title: Text
+    purpose: LongText
+    contact: Contact
+    runtime: Literal["static", "php"]
+    php_version: Annotated[str, Field(pattern=r"^[0-9]\.[0-9]{1,2}$")] | None = None
+    database: Literal["mariadb", "postgresql"] | None = None
+    size: Literal["small", "medium", "large"] = "small"
+    document_root: RelativePath | Literal[""] = ""
+    writable: list[RelativePath] = Field([], max_length=50)
+    setup_script: RelativePath | None = None
+    probe: Probe = Probe()
+    address: Literal["shared", "own"] = "shared"
+    release: Release
+
+    @field_validator("name", "aliases")
+    @classmethod
+    def _good_names(cls, value: str | list[str], info: ValidationInfo) -> str | list[str]:
+        policy = info.context
+        names = [value] if isinstance(value, str) else value
+        if isinstance(policy, NamePolicy) and (faults := [f for name in names for f in name_faults(name, policy)]):
+            raise ValueError("; ".join(faults))
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Request:
+        if len({self.name, *self.aliases}) != 1 + len(self.aliases):
+            raise ValueError("the name and the aliases repeat each other")
+        if self.runtime == "static" and (self.php_version or self.database or self.setup_script or self.writable):
+            raise ValueError("a static website has no php_version, database, setup_script or writable folder")
+        for folder in self.writable:
+            if folder == self.document_root or self.document_root.startswith(folder + "/"):
+                raise ValueError(f"the writable folder {folder!r} would make the website's own code writable")
+            if any(folder.startswith(other + "/") or self.writable.count(folder) > 1 for other in self.writable):
+                raise ValueError(f"the writable folder {folder!r} is named twice or lies within another")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """What an approval binds: every field, the release's hash among them."""
+        return hashlib.sha256(canonical(self.model_dump(mode="json")).encode()).hexdigest()
+
+
+Lines = dict[tuple[str | int, ...], int]
+
+
+def read(path: Path, policy: NamePolicy) -> Request:
+    """Read and validate a request file. Raises Usage with every fault and the line it stands on."""
+    value, lines = _plain_yaml(path)
+    try:
+        return Request.model_validate(value, context=policy)
+    except ValidationError as error:
+        faults = [(_line(lines, e["loc"]), ".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
+        what = "; ".join(f"{place or 'request'} (line {line}): {_told(text)}" for line, place, text in faults)
+        mend = "correct these fields; `sop schema` prints what each takes"
+        raise Usage(what, f"{path}:{faults[0][0]}", mend) from error
+
+
+def _told(message: str) -> str:
+    return message.removeprefix("Value error, ")
+
+
+def _line(lines: Lines, place: tuple[str | int, ...]) -> int:
+    while place and place not in lines:
+        place = place[:-1]
+    return lines.get(place, 1)
+
+
+def _place(mark: Any) -> int:
+    return mark.line + 1 if mark else 1
+
+
+def _plain_yaml(path: Path) -> tuple[Any, Lines]:
+    """Plain values of a YAML file (all scalars text or null) and the line of each."""
+
+    def refuse(what: str, line: int) -> Usage:
+        return Usage(what, f"{path}:{line}", "write plain keys, values and lists only, each key once")
+
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+        if len(data) > MAX_FILE:
+            raise refuse(f"the file is larger than {MAX_FILE // 1024} KiB", 1)
+        depth = 0
+        for event in yaml.parse(data, Loader=yaml.SafeLoader):  # before composing: composing recurses and expands
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
+                raise refuse("anchors, aliases and tags are not taken", _place(event.start_mark))
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise refuse(f"nested more than {MAX_DEPTH} deep", _place(event.start_mark))
+        root = yaml.compose(data, Loader=yaml.BaseLoader)
+    except yaml.MarkedYAMLError as error:
+        raise refuse(f"not YAML: {error.problem}", _place(error.problem_mark)) from error
+    except yaml.reader.ReaderError as error:
+        raise refuse(f"not YAML: {error.reason} at character {error.position}", 1) from error
+    except OSError as error:
+        raise Usage(f"not readable: {error.strerror}", str(path), "name an existing request file") from error
+    if not isinstance(root, yaml.MappingNode):
+        raise refuse("a request is a mapping of fields", 1)
+    lines: Lines = {}
+    return _value(root, (), lines, refuse), lines
+
+
+def _value(node: yaml.Node, place: tuple[str | int, ...], lines: Lines, refuse: Any) -> Any:
+    lines.setdefault(place, node.start_mark.line + 1)
+    if isinstance(node, yaml.ScalarNode):
+        return None if node.style is None and node.value in ("", "~", "null") else node.value
+    if isinstance(node, yaml.SequenceNode):
+        return [_value(child, (*place, n), lines, refuse) for n, child in enumerate(node.value)]
+    result: dict[str, Any] = {}
+    for key, child in node.value:
+        if not isinstance(key, yaml.ScalarNode) or key.value in result:
+            named = getattr(key, "value", "…")
+            raise refuse(f"the key {named!r} is no text or is given twice", key.start_mark.line + 1)
+        lines[(*place, key.value)] = key.start_mark.line + 1
+        result[key.value] = _value(child, (*place, key.value), lines, refuse)
+    return result
+
+
+def locate(request_file: Path, release: Release) -> Path:
+    """The release's archive beside its request file. Raises Usage where a link leads it elsewhere."""
+    folder = request_file.resolve().parent
+    path = (folder / PurePosixPath(release.archive)).resolve()
+    if not path.is_relative_to(folder) or not path.is_file():
+        raise Usage(f"{release.archive} is no file beside the request", str(request_file),
+                    "put the archive beside the request file and name it by its relative path")
+    return path

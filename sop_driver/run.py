@@ -1,0 +1,277 @@
+"""One run on the fleet: gates, plan, apply, probe; and back to the state before where anything fails."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import getpass
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sop_driver import desired, gates
+from sop_driver import plan as plans
+from sop_driver.config import FleetFacts, Home, canonical, write_atomic
+from sop_driver.desired import Allocation, Website
+from sop_driver.errors import Failed, Interrupted, Refusal, Refused, refuse
+from sop_driver.fleet import FleetResult, Plays
+from sop_driver.plan import Plan
+from sop_driver.register import Entry
+from sop_driver.steps import Office, Standing, stand
+
+WEBSITES, PROBE, BACKUP = "websites.yml", "probe.yml", "backup.yml"
+
+
+class Trouble(Exception):
+    """Something failed after the run began; the servers have to be put back."""
+
+    def __init__(self, what: str, where: str) -> None:
+        super().__init__(f"{where}: {what}")
+        self.what = what
+        self.where = where
+
+
+@dataclass
+class Outcome:
+    """What a run brought about; the records are made of it."""
+
+    run: str
+    requests: list[str]
+    websites: list[Website]
+    changes: list[dict[str, Any]]
+    as_built: dict[str, dict[str, Any]]
+    probes: dict[str, dict[str, Any]]
+    snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)
+    backup_fault: str | None = None
+
+
+@dataclass
+class Job:
+    """A prepared run: its place on disk, the state before and the state wanted."""
+
+    run: str
+    folder: Path
+    standings: list[Standing]
+    allocations: list[Allocation]
+    before: dict[str, Website]
+    target: dict[str, Website]
+
+    @property
+    def names(self) -> list[str]:
+        return [now.request.name for now in self.standings]
+
+    @property
+    def updates(self) -> list[str]:
+        return [name for name in self.names if name in self.before]
+
+    @property
+    def target_file(self) -> Path:
+        return self.folder / "desired-target.json"
+
+    def keep(self, name: str, result: FleetResult) -> None:
+        lines = [{"host": r.host, "task": r.task, "result": r.values} for r in result.results]
+        write_atomic(self.folder / f"{name}.json", json.dumps(lines, indent=1, ensure_ascii=False).encode())
+
+
+@contextlib.contextmanager
+def lock(home: Home) -> Iterator[None]:
+    """Let one run at a time onto the fleet. Raises Refused, naming the holder."""
+    handle = os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    with os.fdopen(handle, "r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            refuse(f"another run is under way ({file.read().strip() or 'just begun'})", "one run at a time",
+                   "wait until it has ended; `sop history` shows how")
+        file.truncate(0)
+        file.write(f"process {os.getpid()} of {getpass.getuser()}")
+        file.flush()
+        yield
+
+
+def last_open(office: Office) -> Entry | None:
+    """The `started` entry of a run whose end is not known, or None."""
+    started: Entry | None = None
+    for entry in office.register.entries(kind="run"):
+        if entry.outcome == "started":
+            started = entry
+        elif entry.outcome != "unknown":
+            started = None
+    return started
+
+
+def closed_gates(office: Office, requests: list[str]) -> tuple[list[Standing], list[Refusal]]:
+    standings = [stand(office, request) for request in dict.fromkeys(requests)]
+    websites = desired.fold(office.register)
+    return standings, gates.check(gates.Case(now, office.evidence, websites) for now in standings)
+
+
+def prepare(office: Office, facts: FleetFacts, standings: list[Standing], run: str, folder: Path) -> Job:
+    """Allocate and write the wanted desired state. Raises Refused where there is no place."""
+    before = desired.fold(office.register)
+    try:
+        allocations = desired.allocate(standings, run, office.register, office.evidence, facts)
+    except desired.Unplaceable as error:
+        raise Refused([error.refusal]) from error
+    new = [desired.website(now.request, a) for now, a in zip(standings, allocations, strict=True)]
+    job = Job(run, folder, standings, allocations, before, before | {row["name"]: row for row in new})
+    desired.write(job.target_file, office.register, job.target)
+    return job
+
+
+def show(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str]) -> tuple[Plan, list[Refusal]]:
+    """What a run of these requests would change, and every gate that is closed. Changes nothing."""
+    standings, refusals = closed_gates(office, requests)
+    if unfinished := last_open(office):
+        refusals.append(Refusal(f"{unfinished.data['run']} has no known end ({unfinished})", "one run at a time",
+                                "the next `sop run` puts the servers back first"))
+    with tempfile.TemporaryDirectory(prefix="plan-", dir=office.home.runs) as folder:
+        try:
+            job = prepare(office, facts, standings, "plan", Path(folder))
+        except Refused as error:
+            raise Refused([*refusals, *error.refusals]) from error
+        plan = _checked(fleet, job)
+    return plan, [*refusals, *plan.refusals(job.names)]
+
+
+def _checked(fleet: Plays, job: Job) -> Plan:
+    result = fleet.play(WEBSITES, job.target_file, check=True)
+    if result.canceled:
+        raise Interrupted("it was interrupted", "plan; nothing was changed", "run again")
+    if not result.ok:
+        raise Failed(f"the servers could not be looked at: {result.trouble}", "plan; nothing was changed",
+                     "mend what it names (is the server up, is its host key known?), then run again")
+    job.keep("plan", result)
+    return plans.from_result(result)
+
+
+def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], actor: str | None = None) -> Outcome:
+    """Bring the approved requests onto the servers. Raises Refused, or Failed once the servers are as before."""
+    standings, refusals = closed_gates(office, requests)
+    who = [_installer(office, now, actor) for now in standings] if not refusals else []
+    if refusals:
+        raise Refused(refusals)
+    with lock(office.home):
+        reconcile(office, fleet)
+        standings, refusals = closed_gates(office, requests)  # while it waited or put back, the register may have moved
+        if refusals:
+            raise Refused(refusals)
+        run_id = f"run-{1 + sum(e.outcome == 'started' for e in office.register.entries(kind='run')):06d}"
+        job = prepare(office, facts, standings, run_id, office.home.runs / run_id)
+        plan = _checked(fleet, job)
+        if refusals := plan.refusals(job.names):
+            raise Refused(refusals)
+        office.register.append(
+            "run", actor=who[0], role=office.actor(who[0]).role, outcome="started",
+            data={"run": run_id, "requests": [now.id for now in standings], "allocations": job.allocations,
+                  "desired": desired.fingerprint(job.target)})
+        try:
+            outcome = _apply(office, fleet, job, plan)
+        except Trouble as error:
+            put_back(office, fleet, job.run, job.folder, job.before, job.target, str(error))
+            kind = Interrupted if fleet.stopped.is_set() else Failed
+            raise kind(f"{error.what} — the servers were put back as they were", error.where,
+                       "mend what it names, then `sop run` again; the approvals still hold") from error
+        except Exception as error:
+            put_back(office, fleet, job.run, job.folder, job.before, job.target, f"{type(error).__name__}: {error}")
+            raise
+        _close(office, job, who)
+    _first_snapshot(office, fleet, job, outcome)
+    return outcome
+
+
+def _installer(office: Office, now: Standing, actor: str | None) -> str:
+    """Who installs: the one given, else the one who took the step before."""
+    step = now.procedure.installation
+    who = actor or list(now.done.values())[-1].actor or ""
+    if (role := office.actor(who).role) not in step.actors:
+        refuse(f"{who} is {role}; {step} is taken by {' or '.join(step.actors)}", step.id, "give --as one of them")
+    return who
+
+
+def _select(job: Job, names: list[str]) -> Path:
+    path = job.folder / "selection.json"
+    write_atomic(path, canonical({"websites": names}).encode())
+    return path
+
+
+def _apply(office: Office, fleet: Plays, job: Job, plan: Plan) -> Outcome:
+    """Backup where it updates, converge, probe. Raises Trouble with host and task of the first thing that failed."""
+    if job.updates:
+        previous = desired.write(job.folder / "desired-before.json", office.register, job.before)
+        _well(job, "backup-before", fleet.play(BACKUP, previous, selection=_select(job, job.updates)))
+    applied = _well(job, "websites", fleet.play(WEBSITES, job.target_file))
+    probed = _well(job, "probe", fleet.play(PROBE, job.target_file, selection=_select(job, job.names)))
+    if failures := probed.gather("failures"):
+        raise Trouble("; ".join(map(str, failures)), f"{job.run}, probe as a visitor")
+    if unseen := set(job.names) - set(probed.of_website("probes")):
+        raise Trouble(f"nobody looked at {', '.join(sorted(unseen))}", f"{job.run}, probe as a visitor")
+    built = applied.of_website("as_built")
+    return Outcome(job.run, [now.id for now in job.standings], [job.target[name] for name in job.names], plan.changes,
+                   {name: built.get(name, {}) for name in job.names}, probed.of_website("probes"))
+
+
+def _well(job: Job, name: str, result: FleetResult) -> FleetResult:
+    job.keep(name, result)
+    if not result.ok:
+        raise Trouble(result.trouble, f"{job.run}, {result.playbook}")
+    return result
+
+
+def put_back(office: Office, fleet: Plays, run_id: str, folder: Path, before: dict[str, Website],
+             target: dict[str, Website], reason: str, outcome: str = "rolled_back") -> None:
+    """Converge to the state before a run, what the run itself had made removed, and record that.
+
+    Raises Failed where even that fails: the run's end is then `unknown`, and the next run begins with it.
+    """
+    purged = {name: {**row, "state": "purged"} for name, row in target.items() if name not in before}
+    previous = desired.write(folder / "desired-previous.json", office.register, {**before, **purged})
+    result = fleet.play(WEBSITES, previous, stoppable=False)  # half put back would be worse than waiting
+    if result.ok:
+        office.register.append("run", outcome=outcome, reason=reason, data={"run": run_id})
+        return
+    office.register.append("run", outcome="unknown", data={"run": run_id},
+                           reason=f"{reason}; then putting back failed: {result.trouble}")
+    raise Failed(f"{reason}; and putting the servers back failed too: {result.trouble}",
+                 f"{run_id}, its state on the servers is UNKNOWN",
+                 "mend the servers named; the next `sop run` puts them back before anything else")
+
+
+def reconcile(office: Office, fleet: Plays) -> None:
+    """End a run that never ended (a crash, a power cut): converge back to what the register knows as applied."""
+    before = desired.fold(office.register)
+    if started := last_open(office):
+        run_id = started.data["run"]
+        target = before | {row["name"]: row for row in desired.rows(office.register, started)}
+        put_back(office, fleet, run_id, office.home.runs / run_id, before, target,
+                 "the run had no end; the servers were put back by the next one", "interrupted")
+    if before or office.home.desired.exists():
+        desired.write(office.home.desired, office.register, before)
+
+
+def _close(office: Office, job: Job, who: list[str]) -> None:
+    """The run and its requests' installation are done, in one stroke."""
+    with office.register.writing():
+        office.register.append("run", outcome="applied",
+                               data={"run": job.run, "desired": desired.fingerprint(job.target)})
+        for now, actor in zip(job.standings, who, strict=True):
+            office.register.append(
+                "step", actor=actor, role=office.actor(actor).role, request=now.id, step=now.procedure.installation.id,
+                evidence={"release": now.request.release.sha256},
+                data={"digest": now.digest, "letter": now.letter, "run": job.run})
+    desired.write(office.home.desired, office.register, job.target)
+
+
+def _first_snapshot(office: Office, fleet: Plays, job: Job, outcome: Outcome) -> None:
+    """Back the new state up. The websites serve already, so a failure is told and recorded, not rolled back."""
+    result = fleet.play(BACKUP, office.home.desired, selection=_select(job, job.names))
+    job.keep("backup", result)
+    outcome.snapshots = result.of_website("snapshots")
+    if not result.ok:
+        outcome.backup_fault = result.trouble
+    elif missing := set(job.names) - set(outcome.snapshots):
+        outcome.backup_fault = f"no snapshot of {', '.join(sorted(missing))} was reported"

@@ -1,0 +1,282 @@
+"""Take the SOP's steps: submit a request, record a step, and say where a request stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sop_driver import archive
+from sop_driver import procedure as sop
+from sop_driver import request as requests
+from sop_driver.config import Actor, Config, Home
+from sop_driver.errors import Refusal, Refused, Usage, refuse
+from sop_driver.procedure import Procedure, Step
+from sop_driver.register import Entry, Evidence, Register
+from sop_driver.request import Request
+
+MAX_DOCUMENT = 256 * 1024**2
+
+
+@dataclass
+class Office:
+    """What every command works with: who is who, the register and its evidence."""
+
+    config: Config
+    project: Path
+    home: Home
+    register: Register
+    evidence: Evidence
+    procedures: dict[str, Procedure] = field(default_factory=dict)
+
+    def year(self) -> int:
+        return self.register.now().astimezone(ZoneInfo(self.config.timezone)).year
+
+    def actor(self, name: str) -> Actor:
+        if name not in self.config.actors:
+            raise Usage(f"nobody has the id {name!r}", "actors in sop.yml",
+                        f"use one of {', '.join(sorted(self.config.actors))}")
+        return self.config.actors[name]
+
+    def procedure(self, digest: str) -> Procedure:
+        """The SOP as it was when a request began, from the evidence."""
+        if digest not in self.procedures:
+            self.procedures[digest] = sop.parse(self.evidence.read(digest), self.evidence.path(digest))
+        return self.procedures[digest]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a request stands: the steps that count, in order, and what they were about."""
+
+    id: str
+    procedure: Procedure
+    request: Request
+    digest: str
+    letter: str
+    requester: str
+    since: datetime
+    done: dict[str, Entry]
+    returned: Entry | None
+
+    @property
+    def next(self) -> Step | None:
+        return next((step for step in self.procedure.steps if step.id not in self.done), None)
+
+    @property
+    def installed(self) -> bool:
+        return self.procedure.installation.id in self.done
+
+    @property
+    def agenda(self) -> str | None:
+        return next((e.data["agenda"]["text"] for e in self.done.values() if "agenda" in e.data), None)
+
+    def late(self, now: datetime) -> timedelta | None:
+        """By how much the next step has passed its standard time; None when it has not."""
+        over = now - self.since - self.next.time.delta() if self.next else timedelta(0)
+        return over if over > timedelta(0) else None
+
+
+def standing(entries: Iterable[Entry], procedure: Procedure) -> Standing:
+    """Fold one request's step entries. An entry counts only where all steps before it counted when it was taken."""
+    done: dict[str, Entry] = {}
+    returned: Entry | None = None
+    opened: Entry | None = None
+    since: datetime | None = None
+    for entry in entries:
+        step = procedure.step(entry.step or "")
+        if entry.kind != "step" or step is None:
+            continue
+        if step is procedure.opening:
+            opened = entry
+            done = {step.id: entry, **{name: e for name, e in done.items() if _holds(e, entry, procedure)}}
+            done = _unbroken(done, procedure)
+        elif opened is None or not _holds(entry, opened, procedure) or any(
+            earlier.id not in done for earlier in procedure.before(step)
+        ):
+            continue
+        else:
+            back = step.outcomes[entry.outcome].returns_to if entry.outcome in step.outcomes else None
+            goes_on_from = procedure.step(back) if back else None
+            kept = {s.id for s in procedure.before(goes_on_from or step)}
+            done = {name: e for name, e in done.items() if name in kept}
+            if back is None:
+                done[step.id] = entry
+            returned = entry if back else None
+        since = entry.when
+    if opened is None or since is None:
+        raise KeyError("the request has no opening entry")
+    return Standing(opened.request or "", procedure, Request.model_validate(opened.data["request"]),
+                    opened.data["digest"], opened.data["letter"], opened.actor or "", since, done, returned)
+
+
+def _holds(entry: Entry, opened: Entry, procedure: Procedure) -> bool:
+    step = procedure.step(entry.step or "")
+    key = "letter" if step is not None and step.binds == "letter" else "digest"
+    return step is not procedure.opening and entry.data.get(key) == opened.data.get(key)
+
+
+def _unbroken(done: dict[str, Entry], procedure: Procedure) -> dict[str, Entry]:
+    kept: dict[str, Entry] = {}
+    for step in procedure.steps:
+        if step.id not in done:
+            break
+        kept[step.id] = done[step.id]
+    return kept
+
+
+def stand(office: Office, request: str) -> Standing:
+    """Where a request stands by the register. Raises Usage for an id it does not know."""
+    entries = list(office.register.entries(kind="step", request=request))
+    if not entries:
+        raise Usage(f"no request {request!r} is in the register", str(office.register.path), "`sop status` lists them")
+    return standing(entries, office.procedure(entries[0].data["sop"]))
+
+
+def all_standings(office: Office) -> list[Standing]:
+    grouped: dict[str, list[Entry]] = {}
+    for entry in office.register.entries(kind="step"):
+        grouped.setdefault(entry.request or "", []).append(entry)
+    return [standing(entries, office.procedure(entries[0].data["sop"])) for entries in grouped.values()]
+
+
+def submit(office: Office, file: Path, letter: Path | None, actor: str | None, replace: str | None) -> Standing:
+    """Take a request in, or replace one: what was decided on its earlier form does not count for the new one."""
+    request = requests.read(file, office.config.name_policy)
+    before = stand(office, replace) if replace else None
+    if before and before.installed:
+        refuse(f"{before.id} is already installed", "request letter", "submit a new request of kind update")
+    sop_file = office.project / office.config.sop
+    procedure = before.procedure if before else sop.parse(sop_file.read_bytes(), sop_file)
+    step = procedure.opening
+    (document, kind), = step.evidence.items()
+    who = _submitter(office, request, actor, step)
+    if letter is not None:
+        letter_hash = keep_document(office, document, letter, kind)
+    elif before:
+        letter_hash = before.letter
+    else:
+        refuse(f"no {document} came with the request", step.gate or step.id, "give the letter: --letter FILE.pdf")
+    release = keep_release(office, request, requests.locate(file, request.release))
+    sop_hash = procedure.hash if before else office.evidence.add(sop_file)
+    with office.register.writing():
+        opened = office.register.append(
+            "step", actor=who, role=office.actor(who).role, step=step.id,
+            request=before.id if before else office.register.next_request(office.year()),
+            evidence={document: letter_hash, "release": release, "sop": sop_hash},
+            data={"request": request.model_dump(mode="json"), "digest": request.digest, "letter": letter_hash,
+                  "sop": sop_hash},
+        )
+    return stand(office, opened.request or "")
+
+
+def _submitter(office: Office, request: Request, actor: str | None, step: Step) -> str:
+    allowed = [name for name, who in office.config.actors.items() if who.role in step.actors]
+    who = actor or request.requester or (allowed[0] if len(allowed) == 1 else None)
+    one_of = f"give --as, or requester: in the request, one of {', '.join(allowed)}"
+    if who is None:
+        raise Usage("it is not said who asks", "requester", one_of)
+    if (role := office.actor(who).role) not in step.actors:
+        refuse(f"{who} is {role}; {step} is taken by {' or '.join(step.actors)}", step.gate or step.id, one_of)
+    return who
+
+
+def keep_document(office: Office, name: str, path: Path, kind: str) -> str:
+    """Keep a document as evidence. Raises Usage for one that is missing, empty, too large or not what it should be."""
+    try:
+        size = path.stat().st_size if path.is_file() else -1
+        head = path.open("rb").read(1024) if size > 0 else b""
+    except OSError as error:
+        raise Usage(f"{name} cannot be read: {error.strerror}", str(path), "name a file you may read") from error
+    if not 0 < size <= MAX_DOCUMENT:
+        state = "is no file" if size < 0 else "is empty" if size == 0 else "is larger than 256 MiB"
+        raise Usage(f"{name} {state}", str(path), "name the document's file")
+    if kind == "pdf" and b"%PDF-" not in head:
+        raise Usage(f"{name} is not a PDF", str(path), "scan the document as PDF")
+    return office.evidence.add(path)
+
+
+def keep_release(office: Office, request: Request, path: Path) -> str:
+    """Keep the release as evidence once its hash and everything in it is as declared. Raises Refused."""
+    gate = "release archive"
+    with office.evidence.staged(path) as (copy, digest):
+        if digest != request.release.sha256:
+            refuse(f"{path.name} has the sha256 {digest}, the request names {request.release.sha256}", gate,
+                   "put the right archive beside the request, or correct release.sha256")
+        try:
+            found = archive.inspect(copy)
+        except archive.BadArchive as error:
+            refuse(f"{path.name}: {error}", gate, "pack it again: plain files, folders and links that stay inside")
+        faults = []
+        if request.document_root and request.document_root not in found.folders:
+            faults.append(f"document_root {request.document_root!r} is no folder in it")
+        if request.setup_script and request.setup_script not in found.files:
+            faults.append(f"setup_script {request.setup_script!r} is no file in it")
+        faults += [f"writable {w!r} is a file in it" for w in request.writable if w in found.files | found.links.keys()]
+        if faults:
+            mend = "correct the request or the archive"
+            raise Refused([Refusal(f"{path.name}: {fault}", gate, mend) for fault in faults])
+    return digest
+
+
+def record(office: Office, request: str, name: str, actor: str, outcome: str | None = None,
+           evidence: dict[str, Path] | None = None, reason: str | None = None) -> Entry:
+    """Write one step into the register, or refuse it: out of order, by the wrong actor, without its documents."""
+    now = stand(office, request)
+    step = now.procedure.step(name)
+    if step is None:
+        known = ", ".join(s.id for s in now.procedure.steps)
+        raise Usage(f"the SOP has no step {name!r}", now.procedure.id, f"use one of {known}")
+    documents = evidence or {}
+    if refusals := _against(now, step, actor, office.actor(actor).role, outcome, documents, reason):
+        raise Refused(refusals)
+    hashes = {key: keep_document(office, key, path, step.evidence.get(key, "any")) for key, path in documents.items()}
+    with office.register.writing():
+        again = stand(office, request)  # another clerk may have been quicker
+        if refusals := _against(again, step, actor, office.actor(actor).role, outcome, documents, reason):
+            raise Refused(refusals)
+        data: dict[str, Any] = {"digest": again.digest, "letter": again.letter}
+        if step.gives == "agenda":
+            year = office.year()
+            number = office.register.next_agenda(year)
+            data["agenda"] = {"year": year, "number": number, "text": office.config.agenda.text(number, year)}
+        return office.register.append("step", actor=actor, role=office.actor(actor).role, request=request, step=step.id,
+                                      outcome=outcome, evidence=hashes, reason=reason, data=data)
+
+
+def _against(now: Standing, step: Step, actor: str, role: str, outcome: str | None, documents: dict[str, Path],
+             reason: str | None) -> list[Refusal]:
+    """Everything that stands against taking a step now."""
+    gate = step.gate or step.id
+    found: list[Refusal] = []
+
+    def against(what: str, mend: str) -> None:
+        found.append(Refusal(f"{now.id}: {what}", gate, mend))
+
+    if step.by != "record":
+        against(f"{step} is not recorded by hand", {"submit": "use `sop submit`", "run": "use `sop run`"}[step.by])
+    missing = next((s for s in now.procedure.before(step) if s.id not in now.done), None)
+    if missing:
+        sent_back = f" since it was returned: {now.returned.reason} ({now.returned})" if now.returned else ""
+        against(f"{missing} is not done{sent_back}", f"it is taken by {' or '.join(missing.actors)} first")
+    if step.id in now.done and (now.installed or step.gives):
+        against(f"{step} is done ({now.done[step.id]})", "go on with the next step; `sop status` names it")
+    if role not in step.actors:
+        who = " or ".join(step.actors)
+        against(f"{actor} is {role}; {step} is taken by {who}", f"let {who} do it")
+    if step.outcomes and outcome not in step.outcomes:
+        against(f"{step} has no outcome {outcome}", f"give --outcome {'|'.join(step.outcomes)}")
+    if outcome and not step.outcomes:
+        against(f"{step} has no outcomes, {outcome} was given", "leave --outcome out")
+    branch = step.outcomes.get(outcome or "")
+    if branch and branch.needs_reason and not (reason or "").strip():
+        against(f"{step} needs a reason for {outcome!r}", "give --reason TEXT")
+    if branch and branch.kind and branch.kind != now.request.kind:
+        against(f"the outcome {outcome} asks for a request of kind {branch.kind}, this one is {now.request.kind}",
+                f"correct it to `kind: {branch.kind}` and `sop submit … --replace {now.id}`")
+    if lacking := set(step.evidence) - set(documents):
+        against(f"{step} lacks {', '.join(sorted(lacking))}", " ".join(f"--evidence {n}=FILE" for n in sorted(lacking)))
+    return found
