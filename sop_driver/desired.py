@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -143,6 +144,14 @@ def document(register: Register, websites: dict[str, Website]) -> dict[str, Any]
 
 def fingerprint(websites: dict[str, Website]) -> str:
     return hashlib.sha256(canonical([websites[name] for name in sorted(websites)]).encode()).hexdigest()
+
+
+def read(path: Path) -> dict[str, Website] | None:
+    """The websites of a desired state file; None where there is none or it is not whole."""
+    try:
+        return {row["name"]: row for row in json.loads(path.read_bytes())["websites"]}
+    except (FileNotFoundError, ValueError, LookupError):
+        return None
 
 
 def write(path: Path, register: Register, websites: dict[str, Website]) -> Path:

@@ -117,7 +117,7 @@ class Request(Strict):
     agency: Text = Field(description="the agency (PD) that asks, e.g. Dinas Kesehatan")
     unit: Text = Field(description="its unit that answers for the website")
     letter: Letter
-    requester: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = Field(
+    requester: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = Field(
         None, description="the agency's actor id in sop.yml")
     kind: Literal["create", "update"]
     name: str = Field(max_length=300, description="the website's full name, below the government's domain")

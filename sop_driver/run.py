@@ -249,7 +249,7 @@ def reconcile(office: Office, fleet: Plays) -> None:
         target = before | {row["name"]: row for row in desired.rows(office.register, started)}
         put_back(office, fleet, run_id, office.home.runs / run_id, before, target,
                  "the run had no end; the servers were put back by the next one", "interrupted")
-    if before or office.home.desired.exists():
+    if desired.read(office.home.desired) != before:  # it died between the register's word and this file
         desired.write(office.home.desired, office.register, before)
 
 

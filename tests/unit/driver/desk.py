@@ -1,0 +1,209 @@
+"""An office of its own for each test, a fleet that only remembers, and a clerk who takes the steps in order."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import yaml
+
+from sop_driver import steps
+from sop_driver.config import Config, FleetFacts, Home, load_config
+from sop_driver.fleet import Fault, FleetResult, Result
+from sop_driver.register import Evidence, Register
+from sop_driver.steps import Office
+
+PROJECT = Path(__file__).resolve().parents[3]
+STATS = {"processed": {"web1": 1}, "failures": {}, "dark": {}}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = datetime(2026, 11, 2, 1, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        self.time += timedelta(seconds=1)
+        return self.time
+
+
+class FakeFleet:
+    """A fleet of one dictionary. `faults` names what goes wrong: a playbook, or playbook + nth time it is played."""
+
+    def __init__(self) -> None:
+        self.stopped = Event()
+        self.existing: dict[str, dict[str, Any]] = {}
+        self.foreign: set[str] = set()
+        self.faults: dict[str, Callable[[str], FleetResult] | None] = {}
+        self.failures: list[str] = []
+        self.snapshots = True
+        self.played: list[tuple[str, bool, list[str]]] = []
+        self.on_play: Callable[[str, bool], None] = lambda playbook, check: None
+
+    def play(
+        self,
+        playbook: str,
+        desired: Path,
+        *,
+        check: bool = False,
+        selection: Path | None = None,
+        stoppable: bool = True,
+    ) -> FleetResult:
+        rows = json.loads(desired.read_text())["websites"]
+        chosen = json.loads(selection.read_text())["websites"] if selection else []
+        self.played.append((playbook, check, chosen))
+        times = sum(1 for name, was_check, _ in self.played if (name, was_check) == (playbook, check))
+        self.on_play(playbook, check)
+        if self.stopped.is_set() and stoppable:
+            return FleetResult(playbook, canceled=True)
+        key = "check" if check else playbook
+        fault = self.faults.get(key) or self.faults.get(f"{key} {times}")
+        if fault:
+            return fault(playbook)
+        return FleetResult(
+            playbook, [Result("web1", playbook, self.answer(playbook, rows, chosen, check))], stats=STATS
+        )
+
+    def answer(self, playbook: str, rows: list[dict[str, Any]], chosen: list[str], check: bool) -> dict[str, Any]:
+        if playbook == "probe.yml":
+            return {
+                "probes": {name: {"http": {"status": 200, "ok": True}} for name in chosen},
+                "failures": self.failures,
+            }
+        if playbook == "backup.yml":
+            return {"snapshots": {name: {"id": "abc"} for name in chosen} if self.snapshots else {}}
+        wanted = {row["name"]: row for row in rows if row["state"] == "present"}
+        changes = [
+            {
+                "layer": "web",
+                "host": "web1",
+                "website": name,
+                "subject": "vhost",
+                "before": None,
+                "after": None,
+                "action": "create" if name not in self.existing else "update" if name in wanted else "remove",
+            }
+            for name in sorted(wanted.keys() | self.existing.keys())
+            if wanted.get(name) != self.existing.get(name)
+        ]
+        conflicts = [
+            {"website": name, "subject": "vhost", "where": "/etc/apache2/x.conf", "host": "web1"}
+            for name in sorted(self.foreign & wanted.keys())
+        ]
+        if not check:
+            self.existing = wanted
+        return {
+            "changes": changes,
+            "as_built": {name: {"vhost": name} for name in wanted},
+            "created": [],
+            "conflicts": conflicts,
+            "orphans": [],
+        }
+
+
+def failing(playbook: str) -> FleetResult:
+    stats = {**STATS, "failures": {"web1": 1}}
+    return FleetResult(playbook, failures=[Fault("web1", "Converge the websites", "no space left")], stats=stats)
+
+
+def unreachable(playbook: str) -> FleetResult:
+    return FleetResult(
+        playbook, unreachable=[Fault("db1", "", "connection refused")], stats={**STATS, "dark": {"db1": 1}}
+    )
+
+
+def silent(playbook: str) -> FleetResult:
+    return FleetResult(playbook, output="Killed")
+
+
+def tar_of(files: dict[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, text in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text.encode())
+            tar.addfile(info, io.BytesIO(text.encode()))
+    return buffer.getvalue()
+
+
+class Desk:
+    """Everything a test needs at hand: the office, its folder, a fleet, and short words for long procedures."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = Clock()
+        self.config: Config = load_config(PROJECT / "sop_driver/data/sop.example.yml")
+        home = Home(folder / "home").make()
+        self.office = Office(self.config, PROJECT, home, Register(home.register, self.clock), Evidence(home.evidence))
+        self.fleet = FakeFleet()
+        self.facts = FleetFacts.model_validate(
+            {
+                "domain": "tarakankota.go.id",
+                "database": {"db1": {}},
+                "web": {
+                    "web1": {"ipv4": "198.51.100.11", "ipv6": "2001:db8:77::11", "inside_ipv4": "10.89.77.11"},
+                    "web2": {"ipv4": "198.51.100.12", "inside_ipv4": "10.89.77.12"},
+                },
+                "pool": [{"ipv4": "198.51.100.101", "ipv6": "2001:db8:77::101"}],
+            }
+        )
+        self.letter = self.document("surat.pdf", "%PDF-1.4 permohonan")
+        self.paper = self.document("kertas.txt", "dokumen")
+
+    def document(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def form(self, **fields: Any) -> dict[str, Any]:
+        archive = fields.pop("archive_bytes", None) or tar_of({"index.html": "<h1>Dinas Kesehatan</h1>"})
+        (self.folder / "situs.tar.gz").write_bytes(archive)
+        return {
+            "agency": "Dinas Kesehatan",
+            "unit": "Sekretariat",
+            "letter": {"number": "005/1", "date": "2026-10-30"},
+            "kind": "create",
+            "name": "dinkes.tarakankota.go.id",
+            "title": "Dinas Kesehatan",
+            "purpose": "Informasi",
+            "contact": {"name": "Siti", "email": "siti@example.go.id"},
+            "runtime": "static",
+            "release": {"archive": "situs.tar.gz", "sha256": hashlib.sha256(archive).hexdigest()},
+            **fields,
+        }
+
+    def write(self, form: dict[str, Any]) -> Path:
+        return self.document("request.yml", yaml.safe_dump(form, allow_unicode=True))
+
+    def submit(self, replace: str | None = None, **fields: Any) -> str:
+        path = self.write(self.form(**fields))
+        return steps.submit(self.office, path, None if replace else self.letter, "dinkes", replace).id
+
+    def take(self, request: str, step: str, outcome: str | None = None, actor: str | None = None, **more: Any) -> Any:
+        now = steps.stand(self.office, request)
+        found = now.procedure.step(step)
+        assert found is not None
+        who = actor or {"kasubbag": "kasubbag", "kadis": "kadis", "bidang": "kabid", "pd": "dinkes"}[found.actors[0]]
+        if outcome is None and found.outcomes:
+            outcome = "yes" if "yes" in found.outcomes else {"create": "absent", "update": "exists"}[now.request.kind]
+        return steps.record(self.office, request, step, who, outcome, dict.fromkeys(found.evidence, self.paper), **more)
+
+    def approve(self, request: str) -> str:
+        """Take every step up to the installation that is not taken."""
+        now = steps.stand(self.office, request)
+        for step in now.procedure.before(now.procedure.installation):
+            if step.id not in now.done:
+                self.take(request, step.id)
+        return request
+
+    def approved(self, **fields: Any) -> str:
+        return self.approve(self.submit(**fields))
+
+    def outcomes(self) -> list[str]:
+        return [str(entry.outcome) for entry in self.office.register.entries(kind="run")]

@@ -1,0 +1,220 @@
+"""Every command by its words, its exit code, and what it prints where."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driver.desk import PROJECT, Desk, FakeFleet, failing
+from sop_driver import cli
+from sop_driver.config import FleetFacts
+
+Sop = Callable[..., tuple[int, str, str]]
+NAME = "dinkes.tarakankota.go.id"
+
+
+@pytest.fixture
+def fleet(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> FakeFleet:
+    monkeypatch.setattr(cli, "fleet", lambda work: desk.fleet)
+    monkeypatch.setattr(cli.config, "load_facts", lambda project, config: desk.facts)
+    return desk.fleet
+
+
+@pytest.fixture
+def sop(desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sop:
+    monkeypatch.setenv("SOP_CONFIG", str(PROJECT / "sop_driver/data/sop.example.yml"))
+    monkeypatch.setenv("SOP_HOME", str(desk.office.home.path))
+
+    def call(*words: Any) -> tuple[int, str, str]:
+        code = cli.main([str(word) for word in words])
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return call
+
+
+def test_the_whole_procedure_by_commands(desk: Desk, sop: Sop, fleet: FakeFleet) -> None:
+    code, out, _ = sop("submit", desk.write(desk.form()), "--letter", desk.letter, "--as", "dinkes", "--json")
+    request = json.loads(out)["request"]
+    assert code == 0 and json.loads(out)["next"]["step"] == "agenda"
+    paper = desk.paper
+    for words in (
+        ("agenda", "--as", "kasubbag", "--evidence", f"scan={paper}", "--evidence", f"lembar_disposisi={paper}"),
+        ("disposition", "--as", "kadis", "--evidence", f"surat_terdisposisi={paper}"),
+        ("review", "--as", "kabid", "--evidence", f"data_tindak_lanjut={paper}"),
+        ("decision", "--as", "kabid", "--outcome", "yes"),
+        ("existence", "--as", "kabid", "--outcome", "absent"),
+        ("needs_analysis", "--as", "kabid", "--evidence", f"data_kebutuhan_informasi={paper}"),
+        (
+            "build",
+            "--as",
+            "kabid",
+            "--evidence",
+            f"kak={paper}",
+            "--evidence",
+            f"buku_manual={paper}",
+            "--evidence",
+            f"dokumentasi_aplikasi={paper}",
+        ),
+    ):
+        code, out, err = sop("record", request, *words)
+        assert code == 0, err
+    assert "next: 9. installation" in out
+    code, out, err = sop("plan", request)
+    assert code == 0 and f"{NAME}\n  web1\n    + create vhost" in out
+    code, out, err = sop("run", request)
+    assert code == 0 and "applied and seen by a visitor" in out and f"http://{NAME}/" in out
+    for words, part in (
+        (("status",), "installation"),
+        (("status", request), "next: 10. report"),
+        (("list",), "198.51.100.11"),
+        (("history", request), "run run-000001 applied"),
+        (("report", request), "# Layanan Pembuatan"),
+        (("register", "verify"), "the chain holds"),
+        (("probe",), '"status":200'),
+        (("drift",), "as the register says"),
+    ):
+        code, out, err = sop(*words)
+        assert code == 0 and part in out, (words, out, err)
+        code, out, err = sop(*words, "--json")
+        assert code == 0 and json.loads(out) is not None, words
+
+
+def test_run_refused_by_gates_exits_3_and_names_all_on_stderr(desk: Desk, sop: Sop, fleet: FakeFleet) -> None:
+    code, out, err = sop("run", desk.submit())
+    assert code == 3 and out == "" and err.count("gate: ") == 7 and err.count("mend: ") == 7
+
+
+def test_plan_with_closed_gates_shows_both_and_exits_3(desk: Desk, sop: Sop, fleet: FakeFleet) -> None:
+    code, out, err = sop("plan", desk.submit(), "--json")
+    assert code == 3 and json.loads(out)["changes"] and len(json.loads(out)["refusals"]) == 7 and "gate: review" in err
+
+
+def test_run_failed_exits_1_in_three_parts(desk: Desk, sop: Sop, fleet: FakeFleet) -> None:
+    fleet.faults["probe.yml"] = failing
+    code, _, err = sop("run", desk.approved())
+    assert code == 1 and err.startswith("failed: ") and "\nwhere: " in err and "\nmend: " in err
+
+
+def test_run_without_backup_exits_1_and_still_records(desk: Desk, sop: Sop, fleet: FakeFleet) -> None:
+    fleet.faults["backup.yml"] = failing
+    code, out, err = sop("run", desk.approved())
+    assert code == 1 and "NO BACKUP" in err and "applied" in out
+    assert (desk.office.home.records / NAME / "backup.json").exists()
+
+
+def test_interrupted_run_exits_130(desk: Desk, sop: Sop, fleet: FakeFleet) -> None:
+    fleet.on_play = lambda playbook, check: fleet.stopped.set() if playbook == "probe.yml" else None
+    assert sop("run", desk.approved())[0] == 130
+
+
+def test_drift_and_failed_probe_exit_1(desk: Desk, sop: Sop, fleet: FakeFleet) -> None:
+    assert sop("run", desk.approved())[0] == 0
+    fleet.existing.clear()
+    fleet.failures = ["it does not answer"]
+    assert sop("drift")[0] == 1
+    code, _, err = sop("probe", NAME)
+    assert code == 1 and "it does not answer" in err
+    assert sop("probe", "ghost.tarakankota.go.id")[0] == 2
+    assert not list(desk.office.home.runs.glob("look-*"))
+
+
+def test_schema_is_json_schema(sop: Sop) -> None:
+    code, out, _ = sop("schema")
+    found = json.loads(out)
+    assert code == 0 and found["additionalProperties"] is False and "release" in found["required"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("dance",),
+        ("submit",),
+        ("record", "R-1"),
+        ("run",),
+        ("status", "R-1999-0001"),
+        ("history", "R-1999-0001"),
+        ("submit", "/nonexistent.yml"),
+        ("record", "R-1", "agenda", "--as", "kasubbag", "--evidence", "scan"),
+        ("record", "R-1", "agenda", "--as", "kasubbag", "--evidence", "../x=y"),
+        ("register", "burn"),
+        ("--config",),
+    ],
+)
+def test_usage_exits_2_in_three_parts(sop: Sop, words: tuple[str, ...]) -> None:
+    code, out, err = sop(*words)
+    assert code == 2 and out == "" and "\nwhere: " in err and "\nmend: " in err
+
+
+def test_register_verify_exits_1_with_the_finding(desk: Desk, sop: Sop) -> None:
+    desk.submit()
+    db = sqlite3.connect(desk.office.home.register)
+    db.executescript("DROP TRIGGER no_change; UPDATE entries SET entry = replace(entry, 'Siti', 'Budi')")
+    db.close()
+    code, out, _ = sop("register", "verify")
+    assert code == 1 and "entry 1: its text was changed" in out
+
+
+def test_stranger_as_register_exits_2_untouched(tmp_path: Path, sop: Sop) -> None:
+    home = tmp_path / "strange"
+    home.mkdir()
+    (home / "register.db").write_text("hello")
+    code, _, err = sop("status", "--home", home)
+    assert code == 2 and "not a register" in err and (home / "register.db").read_text() == "hello"
+
+
+def test_full_disk_under_the_register_exits_1_in_three_parts(
+    desk: Desk, sop: Sop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("sop_driver.register.Register.append", full)
+    code, _, err = sop("submit", desk.write(desk.form()), "--letter", desk.letter, "--as", "dinkes")
+    assert code == 1 and "disk is full" in err and "\nmend: " in err
+
+
+def test_a_bug_exits_70(sop: Sop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli.report, "status", lambda *_: 1 / 0)
+    monkeypatch.setattr(cli.steps, "all_standings", lambda work: [None])
+    code, _, err = sop("status")
+    assert code == 70 and "ZeroDivisionError" in err
+
+
+def test_terminal_never_sees_control_sequences(sop: Sop, desk: Desk) -> None:
+    code, _, err = sop("status", "R-\x1b[2J")
+    assert code == 2 and "\x1b" not in err
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("", "Input should be"),
+        ("inventory: x\n", "actors"),
+        ("a: [", "not readable"),
+        ("timezone: Mars/Olympus\n", "Mars"),
+        ("agenda: {classification: a, unit: b, pattern: '{n}'}\n", "knows"),
+        ("agenda: {classification: a, unit: b, pattern: 'x'}\n", "not unique"),
+    ],
+)
+def test_bad_config_is_named_with_its_fields(desk: Desk, sop: Sop, text: str, part: str) -> None:
+    code, _, err = sop("status", "--config", desk.document("sop.yml", text))
+    assert code == 2 and part in err
+
+
+def test_facts_of_the_lab_are_readable(desk: Desk) -> None:
+    facts: FleetFacts = cli.config.load_facts(PROJECT, desk.config)
+    assert facts.web and facts.database and facts.pool
+
+
+def test_help_names_every_command_and_exit_code() -> None:
+    done = subprocess.run([sys.executable, "-m", "sop_driver", "--help"], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0 and all(name in done.stdout for name in cli.COMMANDS) and "130" in done.stdout

@@ -1,0 +1,166 @@
+"""The real ansible-runner against a small project on this machine: success, failure, check mode, cancel, silence."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from driver.desk import PROJECT
+from sop_driver.errors import Failed
+from sop_driver.fleet import Events, Fault, Fleet, FleetResult, Result, read_results
+
+LAYER = """
+- name: Converge
+  hosts: web
+  gather_facts: false
+  tasks:
+    - name: Converge the websites
+      ansible.legacy.layer:
+        websites: "{{ (lookup('ansible.builtin.file', desired_state_file) | from_json).websites }}"
+        touch: "{{ evidence_dir }}/applied"
+"""
+MODULE = """#!/usr/bin/python
+from ansible.module_utils.basic import AnsibleModule
+module = AnsibleModule(dict(websites=dict(type="list", elements="dict"), touch=dict()), supports_check_mode=True)
+if not module.check_mode:
+    open(module.params["touch"], "w").close()
+module.exit_json(changed=True, orphans=[], conflicts=[], as_built={"a": {"big": "x" * 800000}},
+                 changes=[{"website": w["name"], "title": w["title"]} for w in module.params["websites"]])
+"""
+TASKS = {
+    "fail": '{ansible.builtin.fail: {msg: "no room on {{ inventory_hostname }}"}, name: Make room}',
+    "ignored": "{ansible.builtin.fail: {msg: x}, ignore_errors: true}",
+    "rescued": "{block: [{ansible.builtin.fail: {msg: x}}], rescue: [{ansible.builtin.debug: {msg: y}}]}",
+    "slow": "{ansible.builtin.command: sleep 60}",
+    "hidden": "{ansible.builtin.set_fact: {changes: [secret]}, no_log: true}",
+    "environment": """{ansible.builtin.assert: {that: "lookup('config', 'HOST_KEY_CHECKING')"}}""",
+}
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    for folder in ("playbooks", "plugins/modules", "evidence"):
+        (tmp_path / folder).mkdir(parents=True)
+    shutil.copytree(PROJECT / "plugins/callback", tmp_path / "plugins/callback")
+    (tmp_path / "ansible.cfg").write_text("[defaults]\nlibrary = plugins/modules\n")
+    (tmp_path / "plugins/modules/layer.py").write_text(MODULE)
+    (tmp_path / "playbooks/websites.yml").write_text(LAYER)
+    for name, task in TASKS.items():
+        text = f"- {{name: {name}, hosts: web, gather_facts: false, tasks: [{task}]}}\n"
+        (tmp_path / f"playbooks/{name}.yml").write_text(text)
+    (tmp_path / "playbooks/broken.yml").write_text("- hosts: [\n")
+    (tmp_path / "playbooks/nobody.yml").write_text("- {hosts: nobody, gather_facts: false, tasks: []}\n")
+    host = "web1: {ansible_connection: local, ansible_python_interpreter: /usr/bin/python3}"
+    (tmp_path / "hosts.yml").write_text(f"web: {{hosts: {{{host}}}}}\n")
+    return Fleet(tmp_path, tmp_path / "hosts.yml", tmp_path / "evidence")
+
+
+def state(fleet: Fleet, title: str = "Dinas") -> Path:
+    path = fleet.project / "desired.json"
+    path.write_text(json.dumps({"websites": [{"name": "a.tarakankota.go.id", "title": title}]}))
+    return path
+
+
+def test_play_brings_results_home_even_large_ones(fleet: Fleet) -> None:
+    result = fleet.play("websites.yml", state(fleet))
+    assert result.ok, result.trouble
+    assert result.results[0].host == "web1" and result.results[0].task == "Converge the websites"
+    assert len(result.of_website("as_built")["a"]["web1"]["big"]) == 800000
+    assert (fleet.evidence / "applied").exists()
+
+
+def test_play_leaves_a_requesters_template_as_text(fleet: Fleet, tmp_path: Path) -> None:
+    hostile = "{{ lookup('pipe', 'touch " + str(tmp_path / "pwned") + "') }}"
+    result = fleet.play("websites.yml", state(fleet, hostile))
+    assert result.gather("changes") == [{"website": "a.tarakankota.go.id", "title": hostile}]
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_play_in_check_mode_plans_and_changes_nothing(fleet: Fleet) -> None:
+    result = fleet.play("websites.yml", state(fleet), check=True)
+    assert result.ok and result.gather("changes") and not (fleet.evidence / "applied").exists()
+
+
+def test_play_tells_host_task_and_message_of_a_failure(fleet: Fleet) -> None:
+    result = fleet.play("fail.yml", state(fleet))
+    assert not result.ok and result.failures == [Fault("web1", "Make room", "no room on web1")]
+
+
+@pytest.mark.parametrize("playbook", ["ignored.yml", "rescued.yml", "environment.yml"])
+def test_play_judges_by_stats_not_by_failed_events(fleet: Fleet, playbook: str) -> None:
+    result = fleet.play(playbook, state(fleet))
+    assert result.ok, result.trouble
+
+
+def test_play_tells_unreachable_servers(fleet: Fleet) -> None:
+    fleet.inventory.write_text("web: {hosts: {web1: {ansible_host: 127.0.0.1, ansible_port: 1}}}\n")
+    result = fleet.play("websites.yml", state(fleet))
+    assert not result.ok and result.unreachable[0].host == "web1"
+
+
+@pytest.mark.parametrize("playbook", ["broken.yml", "missing.yml"])
+def test_play_without_stats_is_unknown_and_tells_the_output(fleet: Fleet, playbook: str) -> None:
+    result = fleet.play(playbook, state(fleet))
+    assert result.stats is None and not result.ok and "ended without saying how" in result.trouble
+    assert playbook.removesuffix(".yml") in result.trouble or "YAML" in result.trouble
+
+
+def test_play_on_nobody_is_not_well(fleet: Fleet) -> None:
+    result = fleet.play("nobody.yml", state(fleet))
+    assert not result.ok and "no server" in result.trouble
+
+
+def test_play_never_brings_home_what_no_log_hides(fleet: Fleet) -> None:
+    result = fleet.play("hidden.yml", state(fleet))
+    assert result.ok and result.results == []
+
+
+def test_play_ends_when_stopped(fleet: Fleet) -> None:
+    timer = threading.Timer(3, fleet.stopped.set)
+    timer.start()
+    result = fleet.play("slow.yml", state(fleet))
+    assert result.canceled and not result.ok and result.trouble == "it was interrupted"
+
+
+def test_play_keeps_no_folder_behind(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    monkeypatch.setattr("sop_driver.fleet.MEMORY", memory)
+    fleet.play("ignored.yml", state(fleet))
+    assert list(memory.iterdir()) == []
+
+
+def test_play_is_unknown_when_the_runner_raises(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def burst(**_: object) -> None:
+        raise RuntimeError("slow handler")
+
+    monkeypatch.setattr("sop_driver.fleet.ansible_runner.run", burst)
+    assert "slow handler" in fleet.play("fail.yml", state(fleet)).trouble
+
+
+def test_events_never_raise(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = Events(lambda text: None)
+    assert events.handle({"event": "runner_on_failed", "event_data": {"res": "no mapping"}}) is False
+    assert events.handle({}) is False and events.failures[0].host == "controller"
+
+
+def test_read_results_stops_at_a_half_line_and_refuses_nonsense(tmp_path: Path) -> None:
+    path = tmp_path / "results"
+    line = json.dumps({"host": "a", "task": "t", "result": {}})
+    path.write_text(f"{line}\n{line[:9]}")
+    assert read_results(path) == [Result("a", "t", {})] and read_results(tmp_path / "none") == []
+    path.write_text("nonsense\n")
+    with pytest.raises(Failed, match="not readable"):
+        read_results(path)
+
+
+def test_of_website_joins_what_two_layers_of_one_host_say() -> None:
+    result = FleetResult(
+        "x",
+        [Result("web1", "a", {"as_built": {"s": {"vhost": 1}}}), Result("web1", "b", {"as_built": {"s": {"pool": 2}}})],
+    )
+    assert result.of_website("as_built") == {"s": {"web1": {"vhost": 1, "pool": 2}}}

@@ -1,0 +1,140 @@
+"""The register keeps its order, its chain and its hands off strangers' files."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from driver.desk import Clock, Desk
+from sop_driver.errors import Refused, SopError, Usage
+from sop_driver.register import Evidence, Register
+
+
+def test_register_refuses_and_leaves_untouched_what_is_not_ours(tmp_path: Path) -> None:
+    other = tmp_path / "other.db"
+    db = sqlite3.connect(other)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("CREATE TABLE t (a)")
+    db.close()
+    for name, data in (("other.db", other.read_bytes()), ("text.db", b"hello"), ("empty.db", b"")):
+        path = tmp_path / name
+        path.write_bytes(data)
+        with pytest.raises(Usage, match="not a register"):
+            Register(path)
+        assert path.read_bytes() == data
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty.db", "other.db", "text.db"]
+
+
+def test_register_takes_no_change_removal_or_gap(desk: Desk) -> None:
+    desk.submit()
+    db = sqlite3.connect(desk.office.home.register)
+    for statement in (
+        "UPDATE entries SET entry = '{}'",
+        "DELETE FROM entries",
+        "INSERT INTO entries (sequence, entry, hash) VALUES (9, '{}', 'x')",
+    ):
+        with pytest.raises(sqlite3.DatabaseError, match=r"append-only|no gaps"):
+            db.execute(statement)
+
+
+def test_append_keeps_nothing_when_the_block_fails(desk: Desk) -> None:
+    with pytest.raises(KeyError), desk.office.register.writing():
+        desk.office.register.append("record")
+        raise KeyError
+    assert desk.office.register.head()[0] == 0
+
+
+def test_verify_is_content_with_an_untouched_register(desk: Desk) -> None:
+    desk.approved()
+    assert desk.office.register.verify(desk.office.evidence) == []
+
+
+def tamper(desk: Desk, statement: str) -> list[str]:
+    db = sqlite3.connect(desk.office.home.register)
+    db.executescript(f"DROP TRIGGER no_change; DROP TRIGGER no_removal; {statement};")
+    db.close()
+    return desk.office.register.verify(desk.office.evidence)
+
+
+def test_verify_finds_changed_text(desk: Desk) -> None:
+    desk.approved()
+    found = tamper(desk, "UPDATE entries SET entry = replace(entry, 'kadis', 'kabid') WHERE sequence = 3")
+    assert found[0].startswith("entry 3: its text was changed")
+
+
+def test_verify_finds_missing_and_swapped_entries(desk: Desk) -> None:
+    desk.approved()
+    found = tamper(desk, "DELETE FROM entries WHERE sequence = 4")
+    assert any(line.startswith("entry 5: its place") for line in found)
+    assert any(line.startswith("entry 5: it does not follow") for line in found)
+
+
+def test_verify_finds_missing_and_changed_evidence(desk: Desk) -> None:
+    desk.approved()
+    entry = next(iter(desk.office.register.entries()))
+    letter, release = (desk.office.evidence.path(entry.evidence[name]) for name in ("surat", "release"))
+    letter.unlink()
+    release.chmod(0o600)
+    release.write_bytes(b"other")
+    found = desk.office.register.verify(desk.office.evidence)
+    assert any("surat" in line and "cannot be read" in line for line in found)
+    assert any("release" in line and "was changed" in line for line in found)
+
+
+def test_agenda_numbers_are_unique_and_gapless_when_clerks_work_at_once(desk: Desk) -> None:
+    requests = [desk.submit() for _ in range(8)]
+    home, errors = desk.office.home, list[Exception]()
+
+    def clerk(request: str) -> None:
+        try:
+            mine = Desk.__new__(Desk)
+            mine.__dict__ |= desk.__dict__
+            mine.office = type(desk.office)(
+                desk.config, desk.office.project, home, Register(home.register, Clock()), Evidence(home.evidence)
+            )
+            mine.take(request, "agenda")
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=clerk, args=(request,)) for request in requests]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    numbers = [e.data["agenda"]["number"] for e in desk.office.register.entries(kind="step") if "agenda" in e.data]
+    assert errors == [] and numbers == list(range(1, 9))
+    assert desk.office.register.verify(desk.office.evidence) == []
+
+
+def test_agenda_numbers_start_again_with_the_agencys_new_year(desk: Desk) -> None:
+    first, second = desk.submit(), desk.submit()
+    desk.take(first, "agenda")
+    desk.clock.time = desk.clock.time.replace(month=12, day=31, hour=16, minute=30)  # 00:30 on 1 January in Tarakan
+    entry = desk.take(second, "agenda")
+    assert entry.data["agenda"]["text"] == "000.8.3.3.3/1/DKISP/2027"
+
+
+def test_evidence_is_private_and_read_only(desk: Desk) -> None:
+    digest = desk.office.evidence.add(desk.paper)
+    assert desk.office.evidence.path(digest).stat().st_mode & 0o777 == 0o400
+    assert desk.office.evidence.add(desk.paper) == digest
+
+
+def test_evidence_read_refuses_changed_document(desk: Desk) -> None:
+    digest = desk.office.evidence.add(desk.paper)
+    desk.office.evidence.path(digest).unlink()
+    with pytest.raises(Refused, match="cannot be read"):
+        desk.office.evidence.read(digest)
+
+
+def test_evidence_tells_a_full_disk_and_leaves_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sop_driver.register.os.fsync", full)
+    with pytest.raises(SopError, match="No space left"):
+        desk.office.evidence.add(desk.paper)
+    assert list(desk.office.evidence.folder.iterdir()) == []

@@ -1,0 +1,310 @@
+"""A run ends applied, or with the servers as they were; whatever happens, the register says which."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from driver.desk import Desk, failing, silent, unreachable
+from sop_driver import desired, records, report, run, steps
+from sop_driver.errors import Failed, Interrupted, Refused, SopError
+from sop_driver.fleet import FleetResult
+
+NAME = "dinkes.tarakankota.go.id"
+
+
+def go(desk: Desk, *requests: str) -> run.Outcome:
+    return run.run(desk.office, desk.fleet, desk.facts, list(requests))
+
+
+def ends(desk: Desk, *requests: str) -> SopError:
+    with pytest.raises(SopError) as error:
+        go(desk, *requests)
+    return error.value
+
+
+def test_run_creates_records_and_backs_up(desk: Desk) -> None:
+    request = desk.approved()
+    outcome = go(desk, request)
+    assert desk.outcomes() == ["started", "applied"] and steps.stand(desk.office, request).installed
+    assert [p[:2] for p in desk.fleet.played] == [
+        ("websites.yml", True),
+        ("websites.yml", False),
+        ("probe.yml", False),
+        ("backup.yml", False),
+    ]
+    assert [row["name"] for row in json.loads(desk.office.home.desired.read_text())["websites"]] == [NAME]
+    assert outcome.backup_fault is None and outcome.snapshots[NAME] == {"web1": {"id": "abc"}}
+    files = {path.relative_to(desk.office.home.records).as_posix() for path in records.keep(desk.office, outcome)}
+    assert files == {"configuration.yml", *(f"{NAME}/{s}.json" for s in ("configuration", "backup", "network"))}
+    assert desk.office.register.verify(desk.office.evidence) == []
+
+
+def test_run_update_backs_up_first_and_keeps_place(desk: Desk) -> None:
+    go(desk, desk.approved())
+    before = desired.fold(desk.office.register)[NAME]
+    desk.fleet.played.clear()
+    go(desk, desk.approved(kind="update", title="Baru"))
+    after = desired.fold(desk.office.register)[NAME]
+    assert desk.fleet.played[1] == ("backup.yml", False, [NAME]) and desk.fleet.played[2][0] == "websites.yml"
+    assert {k for k in before if before[k] != after[k]} == {"title", "agenda", "request", "probe"}
+
+
+def test_run_refuses_at_the_gates_and_touches_nothing(desk: Desk) -> None:
+    error = ends(desk, desk.submit())
+    assert isinstance(error, Refused) and len(error.refusals) == 7 and error.code == 3
+    assert desk.fleet.played == [] and desk.outcomes() == []
+
+
+def test_run_refuses_a_name_taken_on_the_fleet(desk: Desk) -> None:
+    request = desk.approved()
+    desk.fleet.foreign = {NAME}
+    error = ends(desk, request)
+    assert isinstance(error, Refused) and error.refusals[0].gate == "existence check" and "x.conf" in str(error)
+    assert desk.outcomes() == [] and desk.fleet.existing == {}
+
+
+def test_run_refuses_drift_and_says_which(desk: Desk) -> None:
+    go(desk, desk.approved(name="lain.tarakankota.go.id"))
+    desk.fleet.existing["lain.tarakankota.go.id"]["title"] = "changed by hand"
+    error = ends(desk, desk.approved())
+    assert isinstance(error, Refused) and error.refusals[0].gate == "drift"
+    assert "lain.tarakankota.go.id" in str(error) and desk.outcomes() == ["started", "applied"]
+
+
+@pytest.mark.parametrize("fault", [failing, unreachable, silent])
+def test_run_stops_before_anything_when_the_servers_cannot_be_looked_at(
+    desk: Desk, fault: Callable[[str], FleetResult]
+) -> None:
+    desk.fleet.faults["check"] = fault
+    error = ends(desk, desk.approved())
+    assert isinstance(error, Failed) and error.code == 1 and desk.outcomes() == []
+
+
+@pytest.mark.parametrize("fault", [failing, unreachable, silent])
+@pytest.mark.parametrize("playbook", ["websites.yml 1", "probe.yml"])
+def test_run_puts_back_on_failure(desk: Desk, playbook: str, fault: Callable[[str], FleetResult]) -> None:
+    go(desk, desk.approved(name="lain.tarakankota.go.id"))
+    before = dict(desk.fleet.existing)
+    state = desk.office.home.desired.read_bytes()
+    desk.fleet.played.clear()
+    desk.fleet.faults[playbook] = fault
+    request = desk.approved()
+    error = ends(desk, request)
+    assert error.code == 1 and "put back" in str(error)
+    assert desk.outcomes()[2:] == ["started", "rolled_back"] and desk.fleet.existing == before
+    assert desk.office.home.desired.read_bytes() == state and not steps.stand(desk.office, request).installed
+    previous = json.loads((desk.office.home.runs / "run-000002/desired-previous.json").read_text())["websites"]
+    assert {row["name"]: row["state"] for row in previous} == {NAME: "purged", "lain.tarakankota.go.id": "present"}
+
+
+def test_run_names_host_task_and_message_of_a_failure(desk: Desk) -> None:
+    desk.fleet.faults["websites.yml 1"] = failing
+    error = str(ends(desk, desk.approved()))
+    assert "web1, Converge the websites: no space left" in error
+    entry = list(desk.office.register.entries(kind="run"))[-1]
+    assert "no space left" in str(entry.reason)
+
+
+def test_run_puts_back_when_a_visitor_sees_a_fault(desk: Desk) -> None:
+    desk.fleet.failures = [f"{NAME}: ns2 does not know the name"]
+    assert "ns2 does not know" in str(ends(desk, desk.approved()))
+    assert desk.outcomes() == ["started", "rolled_back"] and desk.fleet.existing == {}
+
+
+def test_run_puts_an_update_back_to_its_old_release(desk: Desk) -> None:
+    go(desk, desk.approved())
+    before = dict(desk.fleet.existing)
+    desk.fleet.faults["probe.yml"] = failing
+    ends(desk, desk.approved(kind="update", title="Baru"))
+    assert desk.fleet.existing == before and before[NAME]["title"] == "Dinas Kesehatan"
+
+
+def test_run_does_not_touch_websites_when_the_backup_before_an_update_fails(desk: Desk) -> None:
+    go(desk, desk.approved())
+    before = dict(desk.fleet.existing)
+    desk.fleet.played.clear()
+    desk.fleet.faults["backup.yml"] = failing
+    assert "backup.yml" in str(ends(desk, desk.approved(kind="update", title="Baru")))
+    assert desk.fleet.existing == before and desk.outcomes()[-1] == "rolled_back"
+
+
+def test_run_stays_applied_but_tells_when_the_first_backup_fails(desk: Desk) -> None:
+    desk.fleet.faults["backup.yml"] = failing
+    outcome = go(desk, desk.approved())
+    assert "no space left" in str(outcome.backup_fault) and desk.outcomes() == ["started", "applied"]
+    records.keep(desk.office, outcome)
+    assert [e.outcome for e in desk.office.register.entries(kind="record")] == ["kept", "failed", "kept"]
+
+
+def test_run_tells_when_no_snapshot_was_reported(desk: Desk) -> None:
+    desk.fleet.snapshots = False
+    assert "no snapshot" in str(go(desk, desk.approved()).backup_fault)
+
+
+def test_run_ends_unknown_when_putting_back_fails_and_the_next_run_reconciles_first(desk: Desk) -> None:
+    desk.fleet.faults["probe.yml"] = failing
+    desk.fleet.faults["websites.yml 2"] = unreachable
+    request = desk.approved()
+    error = ends(desk, request)
+    assert "UNKNOWN" in str(error) and desk.outcomes() == ["started", "unknown"]
+    desk.fleet.faults.clear()
+    desk.fleet.played.clear()
+    go(desk, request)
+    assert desk.outcomes() == ["started", "unknown", "interrupted", "started", "applied"]
+    assert [p[1] for p in desk.fleet.played[:2]] == [False, True]
+
+
+def crash(desk: Desk, when: str) -> str:
+    """A run whose process dies in the middle: the register holds its start only."""
+    request = desk.approved()
+
+    class Killed(BaseException):
+        pass
+
+    def die(playbook: str, check: bool) -> None:
+        if playbook == when and not check:
+            raise Killed
+
+    desk.fleet.on_play = die
+    with pytest.raises(Killed):
+        go(desk, request)
+    desk.fleet.on_play = lambda playbook, check: None
+    assert desk.outcomes()[-1] == "started"
+    return request
+
+
+@pytest.mark.parametrize("when", ["websites.yml", "probe.yml"])
+def test_run_after_a_crash_converges_back_first_and_records_it(desk: Desk, when: str) -> None:
+    request = crash(desk, when)
+    assert any("no known end" in r.what for r in run.show(desk.office, desk.fleet, desk.facts, [request])[1])
+    go(desk, request)
+    assert desk.outcomes() == ["started", "interrupted", "started", "applied"]
+    assert list(desk.fleet.existing) == [NAME]
+    assert desired.fold(desk.office.register)[NAME]["uid"] == 20001  # the crashed run's uid is not used again
+
+
+def test_run_does_nothing_further_when_reconciling_fails(desk: Desk) -> None:
+    request = crash(desk, "probe.yml")
+    desk.fleet.faults["websites.yml 2"] = failing
+    assert "UNKNOWN" in str(ends(desk, request))
+    assert desk.outcomes() == ["started", "unknown"]
+
+
+def stop_at(desk: Desk, when: str, at_check: bool = False) -> None:
+    def stop(playbook: str, check: bool) -> None:
+        if playbook == when and check == at_check:
+            desk.fleet.stopped.set()
+
+    desk.fleet.on_play = stop
+
+
+@pytest.mark.parametrize("when", ["websites.yml", "probe.yml"])
+def test_run_interrupted_puts_back_and_ends_130(desk: Desk, when: str) -> None:
+    stop_at(desk, when)
+    error = ends(desk, desk.approved())
+    assert isinstance(error, Interrupted) and error.code == 130
+    assert desk.outcomes() == ["started", "rolled_back"] and desk.fleet.existing == {}
+
+
+def test_run_interrupted_while_looking_changes_nothing(desk: Desk) -> None:
+    stop_at(desk, "websites.yml", at_check=True)
+    assert ends(desk, desk.approved()).code == 130
+    assert desk.outcomes() == []
+
+
+def test_run_puts_back_even_after_a_bug(desk: Desk) -> None:
+    request = desk.approved()
+
+    def bug(playbook: str, check: bool) -> None:
+        if playbook == "probe.yml":
+            raise ZeroDivisionError
+
+    desk.fleet.on_play = bug
+    with pytest.raises(ZeroDivisionError):
+        go(desk, request)
+    assert desk.outcomes() == ["started", "rolled_back"] and desk.fleet.existing == {}
+
+
+def test_run_refuses_a_second_run_at_the_same_time_and_says_whose(desk: Desk) -> None:
+    request = desk.approved()
+    with desk.office.home.lock.open("w") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        holder.write("process 4711 of kabid")
+        holder.flush()
+        error = ends(desk, request)
+    assert isinstance(error, Refused) and "process 4711 of kabid" in str(error) and desk.fleet.played == []
+
+
+def test_run_twice_for_one_request_is_refused(desk: Desk) -> None:
+    request = desk.approved()
+    go(desk, request)
+    assert "already installed" in str(ends(desk, request))
+
+
+def test_run_takes_many_requests_at_once_and_spreads_them(desk: Desk) -> None:
+    requests = [desk.approved(name=f"a{n}.tarakankota.go.id") for n in range(4)]
+    go(desk, *requests)
+    rows = desired.fold(desk.office.register)
+    assert [row["web_host"] for row in rows.values()] == ["web1", "web2", "web1", "web2"]
+    assert [row["uid"] for row in rows.values()] == [20000, 20001, 20002, 20003]
+    assert desk.outcomes() == ["started", "applied"]
+
+
+def test_run_refuses_installer_whom_the_sop_does_not_name(desk: Desk) -> None:
+    with pytest.raises(Refused, match="kadis is kadis"):
+        run.run(desk.office, desk.fleet, desk.facts, [desk.approved()], "kadis")
+
+
+@pytest.mark.parametrize(
+    ("first", "update", "part"),
+    [
+        (
+            {"runtime": "php", "database": "mariadb"},
+            {"runtime": "php", "database": "postgresql"},
+            "update keeps the database",
+        ),
+        ({"runtime": "php", "database": "mariadb"}, {"runtime": "php"}, "update keeps the database"),
+        ({"address": "own"}, {}, "update keeps the address"),
+    ],
+)
+def test_run_refuses_update_that_would_lose_data_or_address(
+    desk: Desk, first: dict[str, Any], update: dict[str, Any], part: str
+) -> None:
+    go(desk, desk.approved(**first))
+    assert part in str(ends(desk, desk.approved(kind="update", **update)))
+
+
+def test_run_gives_an_own_address_and_refuses_when_the_pool_is_empty(desk: Desk) -> None:
+    go(desk, desk.approved(address="own"))
+    address = desired.fold(desk.office.register)[NAME]["address"]
+    assert address == {"ipv4": "198.51.100.101", "ipv6": "2001:db8:77::101", "own": True}
+    error = ends(desk, desk.approved(address="own", name="b.tarakankota.go.id"))
+    assert "all 1 addresses of the pool are taken" in str(error)
+
+
+def test_show_gives_plan_and_closed_gates_together_and_changes_nothing(desk: Desk) -> None:
+    plan, refusals = run.show(desk.office, desk.fleet, desk.facts, [desk.submit()])
+    assert plan.changes[0]["action"] == "create" and len(refusals) == 7
+    assert desk.outcomes() == [] and list(desk.office.home.runs.iterdir()) == []
+
+
+def test_report_tells_steps_documents_and_what_was_built(desk: Desk) -> None:
+    request = desk.approved(title="<b>|Dinas|</b> [x](y)")
+    records.keep(desk.office, go(desk, request))
+    text = "\n".join(report.report(desk.office, request))
+    assert "| 9 | Instalasi website pada server | done | kabid (bidang) |" in text
+    assert "Record: backup" in text and "abc" in text and "<b>" not in text and "[x](y)" not in text
+    assert [e.kind for e in report.history(desk.office, request)][-5:] == ["run", "step", "record", "record", "record"]
+
+
+def test_report_and_completion_follow_the_installation(desk: Desk) -> None:
+    request = desk.approved()
+    go(desk, request)
+    desk.take(request, "report")
+    desk.take(request, "completion")
+    assert report.status(desk.office, steps.stand(desk.office, request))["state"] == "done"
