@@ -99,10 +99,10 @@ def office(options: argparse.Namespace) -> Office:
 
 
 def fleet(work: Office) -> Fleet:
-    """The real fleet; from here on ^C and SIGTERM stop the play under way, which is then put back."""
+    """The real fleet; from here on ^C, SIGTERM and a lost terminal stop the play under way, which is then put back."""
     made = Fleet(work.project, work.project / work.config.inventory, work.home.evidence,
                  lambda text: print(_visible(f"  … {text}"), file=sys.stderr, flush=True))
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: made.stopped.set())
     return made
 

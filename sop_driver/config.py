@@ -67,7 +67,7 @@ class Config(Strict):
     actors: dict[str, Actor]
     agenda: Agenda
     name_policy: NamePolicy
-    sop: str = "sop_driver/data/sop-website-2024.yml"
+    sop: str | None = None
     timezone: str = "Asia/Makassar"
 
     @field_validator("timezone")
@@ -154,6 +154,11 @@ def find_config(given: str | None, project: Path) -> Path:
     return Path(given or os.environ.get("SOP_CONFIG") or project / "inventories/lab/sop.yml").resolve()
 
 
+def sop_file(project: Path, config: Config) -> Path:
+    """The SOP's data file: the one that sop.yml names, below the project, or the one that comes with the driver."""
+    return project / config.sop if config.sop else Path(__file__).parent / "data/sop-website-2024.yml"
+
+
 def load_yaml(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -177,9 +182,14 @@ def load_config(path: Path) -> Config:
 
 
 def load_facts(project: Path, config: Config) -> FleetFacts:
+    """The fleet's facts of the configured inventory. Raises Usage, also where they speak of another domain."""
     path = project / config.inventory / "group_vars/all/fleet.yml"
     value = load_yaml(path)
-    return load(FleetFacts, value.get("fleet") if isinstance(value, dict) else None, path)
+    facts = load(FleetFacts, value.get("fleet") if isinstance(value, dict) else None, path)
+    if facts.domain != config.name_policy.domain:
+        raise Usage(f"the fleet serves {facts.domain}, sop.yml lets names of {config.name_policy.domain} through",
+                    str(path), "write the same domain in both")
+    return facts
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:

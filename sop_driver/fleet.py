@@ -112,6 +112,8 @@ class Fleet:
         Only paths go to Ansible as variables: a text in extra-vars would be a template.
         """
         variables = {"desired_state_file": str(desired), "evidence_dir": str(self.evidence)}
+        if stoppable and self.stopped.is_set():
+            return FleetResult(playbook, canceled=True)
         if selection is not None:
             variables["selection_file"] = str(selection)
         with tempfile.TemporaryDirectory(prefix="sop-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:

@@ -35,7 +35,7 @@ def status_lines(value: dict[str, Any]) -> list[str]:
     of = f"{value['agency']}, agenda {value['agenda'] or '-'}"
     lines = [f"{value['request']}  {value['kind']} {value['website']}  ({of})", f"  done: {', '.join(value['done'])}"]
     if value["returned"]:
-        lines.append(f"  returned to the Kadis: {value['returned']}")
+        lines.append(f"  returned: {value['returned']}")
     step = value["next"]
     if step is None:
         return [*lines, "  the work is finished (pekerjaan selesai)"]

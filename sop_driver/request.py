@@ -21,7 +21,8 @@ MAX_DEPTH = 8
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # control, bidirectional and unassigned: what the eye does not see
 
 
-def _text(value: str) -> str:
+def plain_text(value: str) -> str:
+    """The text as it is kept. Raises ValueError for control characters and for nothing at all."""
     for place, character in enumerate(value):
         if unicodedata.category(character) in HIDDEN:
             raise ValueError(f"holds the control or invisible character U+{ord(character):04X} at place {place + 1}")
@@ -78,8 +79,8 @@ def _label_faults(label: str) -> list[str]:
     return [fault for fault, found in checks.items() if found]
 
 
-Text = Annotated[str, Field(max_length=200), AfterValidator(_text)]
-LongText = Annotated[str, Field(max_length=2000), AfterValidator(_text)]
+Text = Annotated[str, Field(max_length=200), AfterValidator(plain_text)]
+LongText = Annotated[str, Field(max_length=2000), AfterValidator(plain_text)]
 RelativePath = Annotated[str, Field(max_length=200), AfterValidator(_path)]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import getpass
 import json
 import os
 import tempfile
@@ -72,6 +71,10 @@ class Job:
     def target_file(self) -> Path:
         return self.folder / "desired-target.json"
 
+    @property
+    def previous_file(self) -> Path:
+        return self.folder / "desired-previous.json"
+
     def keep(self, name: str, result: FleetResult) -> None:
         lines = [{"host": r.host, "task": r.task, "result": r.values} for r in result.results]
         write_atomic(self.folder / f"{name}.json", json.dumps(lines, indent=1, ensure_ascii=False).encode())
@@ -88,7 +91,7 @@ def lock(home: Home) -> Iterator[None]:
             refuse(f"another run is under way ({file.read().strip() or 'just begun'})", "one run at a time",
                    "wait until it has ended; `sop history` shows how")
         file.truncate(0)
-        file.write(f"process {os.getpid()} of {getpass.getuser()}")
+        file.write(f"process {os.getpid()} of {os.environ.get('LOGNAME') or os.getuid()}")
         file.flush()
         yield
 
@@ -120,7 +123,14 @@ def prepare(office: Office, facts: FleetFacts, standings: list[Standing], run: s
     new = [desired.website(now.request, a) for now, a in zip(standings, allocations, strict=True)]
     job = Job(run, folder, standings, allocations, before, before | {row["name"]: row for row in new})
     desired.write(job.target_file, office.register, job.target)
+    write_previous(office, job.previous_file, before, job.target)  # now, as a full disk must not stop putting back
     return job
+
+
+def write_previous(office: Office, path: Path, before: dict[str, Website], target: dict[str, Website]) -> Path:
+    """The state to put back: as before a run, with what the run itself makes removed, data too."""
+    purged = {name: {**row, "state": "purged"} for name, row in target.items() if name not in before}
+    return desired.write(path, office.register, {**before, **purged})
 
 
 def show(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str]) -> tuple[Plan, list[Refusal]]:
@@ -172,12 +182,12 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], ac
         try:
             outcome = _apply(office, fleet, job, plan)
         except Trouble as error:
-            put_back(office, fleet, job.run, job.folder, job.before, job.target, str(error))
+            put_back(office, fleet, job.run, job.previous_file, str(error))
             kind = Interrupted if fleet.stopped.is_set() else Failed
             raise kind(f"{error.what} — the servers were put back as they were", error.where,
                        "mend what it names, then `sop run` again; the approvals still hold") from error
         except Exception as error:
-            put_back(office, fleet, job.run, job.folder, job.before, job.target, f"{type(error).__name__}: {error}")
+            put_back(office, fleet, job.run, job.previous_file, f"{type(error).__name__}: {error}")
             raise
         _close(office, job, who)
     _first_snapshot(office, fleet, job, outcome)
@@ -222,14 +232,12 @@ def _well(job: Job, name: str, result: FleetResult) -> FleetResult:
     return result
 
 
-def put_back(office: Office, fleet: Plays, run_id: str, folder: Path, before: dict[str, Website],
-             target: dict[str, Website], reason: str, outcome: str = "rolled_back") -> None:
-    """Converge to the state before a run, what the run itself had made removed, and record that.
+def put_back(office: Office, fleet: Plays, run_id: str, previous: Path, reason: str,
+             outcome: str = "rolled_back") -> None:
+    """Converge to the state before a run and record that.
 
     Raises Failed where even that fails: the run's end is then `unknown`, and the next run begins with it.
     """
-    purged = {name: {**row, "state": "purged"} for name, row in target.items() if name not in before}
-    previous = desired.write(folder / "desired-previous.json", office.register, {**before, **purged})
     result = fleet.play(WEBSITES, previous, stoppable=False)  # half put back would be worse than waiting
     if result.ok:
         office.register.append("run", outcome=outcome, reason=reason, data={"run": run_id})
@@ -247,8 +255,9 @@ def reconcile(office: Office, fleet: Plays) -> None:
     if started := last_open(office):
         run_id = started.data["run"]
         target = before | {row["name"]: row for row in desired.rows(office.register, started)}
-        put_back(office, fleet, run_id, office.home.runs / run_id, before, target,
-                 "the run had no end; the servers were put back by the next one", "interrupted")
+        previous = write_previous(office, office.home.runs / run_id / "desired-previous.json", before, target)
+        put_back(office, fleet, run_id, previous, "the run had no end; the servers were put back by the next one",
+                 "interrupted")
     if desired.read(office.home.desired) != before:  # it died between the register's word and this file
         desired.write(office.home.desired, office.register, before)
 

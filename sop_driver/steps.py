@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from sop_driver import archive
 from sop_driver import procedure as sop
 from sop_driver import request as requests
-from sop_driver.config import Actor, Config, Home
+from sop_driver.config import Actor, Config, Home, sop_file
 from sop_driver.errors import Refusal, Refused, Usage, refuse
 from sop_driver.procedure import Procedure, Step
 from sop_driver.register import Entry, Evidence, Register
@@ -149,8 +149,8 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
     before = stand(office, replace) if replace else None
     if before and before.installed:
         refuse(f"{before.id} is already installed", "request letter", "submit a new request of kind update")
-    sop_file = office.project / office.config.sop
-    procedure = before.procedure if before else sop.parse(sop_file.read_bytes(), sop_file)
+    source = sop_file(office.project, office.config)
+    procedure = before.procedure if before else sop.parse(source.read_bytes(), source)
     step = procedure.opening
     (document, kind), = step.evidence.items()
     who = _submitter(office, request, actor, step)
@@ -161,7 +161,7 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
     else:
         refuse(f"no {document} came with the request", step.gate or step.id, "give the letter: --letter FILE.pdf")
     release = keep_release(office, request, requests.locate(file, request.release))
-    sop_hash = procedure.hash if before else office.evidence.add(sop_file)
+    sop_hash = procedure.hash if before else office.evidence.add(source)
     with office.register.writing():
         opened = office.register.append(
             "step", actor=who, role=office.actor(who).role, step=step.id,
@@ -176,6 +176,8 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
 def _submitter(office: Office, request: Request, actor: str | None, step: Step) -> str:
     allowed = [name for name, who in office.config.actors.items() if who.role in step.actors]
     who = actor or request.requester or (allowed[0] if len(allowed) == 1 else None)
+    if actor and request.requester and actor != request.requester:
+        raise Usage(f"the request names {request.requester}, --as {actor}", "requester", "let both name the same")
     one_of = f"give --as, or requester: in the request, one of {', '.join(allowed)}"
     if who is None:
         raise Usage("it is not said who asks", "requester", one_of)
@@ -202,6 +204,8 @@ def keep_document(office: Office, name: str, path: Path, kind: str) -> str:
 def keep_release(office: Office, request: Request, path: Path) -> str:
     """Keep the release as evidence once its hash and everything in it is as declared. Raises Refused."""
     gate = "release archive"
+    if path.stat().st_size > archive.MAX_BYTES:  # before it is copied anywhere
+        refuse(f"{path.name} is larger than {archive.MAX_BYTES // 1024**3} GiB", gate, "leave out what is no website")
     with office.evidence.staged(path) as (copy, digest):
         if digest != request.release.sha256:
             refuse(f"{path.name} has the sha256 {digest}, the request names {request.release.sha256}", gate,
@@ -231,6 +235,10 @@ def record(office: Office, request: str, name: str, actor: str, outcome: str | N
         known = ", ".join(s.id for s in now.procedure.steps)
         raise Usage(f"the SOP has no step {name!r}", now.procedure.id, f"use one of {known}")
     documents = evidence or {}
+    try:
+        reason = requests.plain_text(reason[:2000]) if reason and reason.strip() else None
+    except ValueError as error:
+        raise Usage(f"the reason {error}", "--reason", "write it as plain text on one line") from error
     if refusals := _against(now, step, actor, office.actor(actor).role, outcome, documents, reason):
         raise Refused(refusals)
     hashes = {key: keep_document(office, key, path, step.evidence.get(key, "any")) for key, path in documents.items()}
@@ -272,7 +280,7 @@ def _against(now: Standing, step: Step, actor: str, role: str, outcome: str | No
     if outcome and not step.outcomes:
         against(f"{step} has no outcomes, {outcome} was given", "leave --outcome out")
     branch = step.outcomes.get(outcome or "")
-    if branch and branch.needs_reason and not (reason or "").strip():
+    if branch and branch.needs_reason and not reason:
         against(f"{step} needs a reason for {outcome!r}", "give --reason TEXT")
     if branch and branch.kind and branch.kind != now.request.kind:
         against(f"the outcome {outcome} asks for a request of kind {branch.kind}, this one is {now.request.kind}",
