@@ -116,11 +116,12 @@ def normal(path: str) -> str:
 
 
 class Meter:
-    """Counts what really comes out of a decompressor; headers can lie."""
+    """Counts what really comes out of a decompressor, as headers can lie; for a tar it is also the reading side."""
 
     def __init__(self, packed: int) -> None:
         self.packed = max(packed, 1)
         self.bytes = 0
+        self.source: IO[bytes] | None = None
 
     def count(self, amount: int) -> None:
         self.bytes += amount
@@ -129,17 +130,9 @@ class Meter:
         if self.bytes > RATIO_FROM and self.bytes / self.packed > MAX_RATIO:
             raise BadArchive(f"it unpacks to more than {MAX_RATIO} times its size, as a bomb does")
 
-
-class Metered:
-    """The reading side of a file, counted."""
-
-    def __init__(self, source: IO[bytes], meter: Meter) -> None:
-        self.source = source
-        self.meter = meter
-
     def read(self, size: int) -> bytes:
-        data = self.source.read(size)
-        self.meter.count(len(data))
+        data = self.source.read(size) if self.source else b""
+        self.count(len(data))
         return data
 
 
@@ -171,9 +164,9 @@ def inspect(path: Path) -> Archive:
 
 
 def _tar(plain: IO[bytes], archive: Archive, meter: Meter) -> None:
-    metered = Metered(plain, meter)
+    meter.source = plain
     declared = 0
-    with tarfile.open(fileobj=metered, mode="r|", errors="surrogateescape") as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=meter, mode="r|", errors="surrogateescape") as tar:  # type: ignore[call-overload]
         for member in tar:
             declared += member.size
             if member.issparse() or declared > MAX_BYTES:
@@ -189,7 +182,7 @@ def _tar(plain: IO[bytes], archive: Archive, meter: Meter) -> None:
             else:
                 raise BadArchive(f"{member.name!r} is a device, a pipe or of an unknown kind")
             tar.members.clear()  # a stream is read once; keeping 100,000 headers would only cost memory
-    while metered.read(CHUNK):  # what follows the end mark counts too, and shows a damaged tail
+    while meter.read(CHUNK):  # what follows the end mark counts too, and shows a damaged tail
         pass
 
 

@@ -95,7 +95,10 @@ def office(options: argparse.Namespace) -> Office:
     project = config.project_root()
     settings = config.load_config(config.find_config(getattr(options, "config", None), project))
     home = config.find_home(getattr(options, "home", None), project).make()
-    return Office(settings, project, home, Register(home.register), Evidence(home.evidence))
+    work = Office(settings, project, home, Register(home.register), Evidence(home.evidence))
+    if not home.desired.exists():  # the playbooks read it when run by hand
+        desired.write(home.desired, work.register, desired.fold(work.register))
+    return work
 
 
 def fleet(work: Office) -> Fleet:

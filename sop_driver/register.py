@@ -130,6 +130,16 @@ class Register:
                             (entry.sequence, text, digest))
         return entry
 
+    def open_run(self) -> Entry | None:
+        """The `started` entry of a run that is under way, died, or could not be put back; None otherwise."""
+        started: Entry | None = None
+        for entry in self.entries(kind="run"):
+            if entry.outcome == "started":
+                started = entry
+            elif entry.outcome != "unknown":
+                started = None
+        return started
+
     def next_agenda(self, year: int) -> int:
         """The next agenda number of a year; take it only inside `writing()`, or two letters may get the same."""
         query = "SELECT coalesce(max(agenda_number), 0) + 1 FROM entries WHERE agenda_year = ?"

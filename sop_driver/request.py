@@ -26,8 +26,8 @@ def plain_text(value: str) -> str:
     for place, character in enumerate(value):
         if unicodedata.category(character) in HIDDEN:
             raise ValueError(f"holds the control or invisible character U+{ord(character):04X} at place {place + 1}")
-    if not value.strip():
-        raise ValueError("is empty")
+    if not value.strip() or len(value) > 2000:
+        raise ValueError("is empty or longer than 2,000 characters")
     return unicodedata.normalize("NFC", value.strip())
 
 

@@ -19,7 +19,6 @@ from sop_driver.desired import Allocation, Website
 from sop_driver.errors import Failed, Interrupted, Refusal, Refused, refuse
 from sop_driver.fleet import FleetResult, Plays
 from sop_driver.plan import Plan
-from sop_driver.register import Entry
 from sop_driver.steps import Office, Standing, stand
 
 WEBSITES, PROBE, BACKUP = "websites.yml", "probe.yml", "backup.yml"
@@ -96,21 +95,17 @@ def lock(home: Home) -> Iterator[None]:
         yield
 
 
-def last_open(office: Office) -> Entry | None:
-    """The `started` entry of a run whose end is not known, or None."""
-    started: Entry | None = None
-    for entry in office.register.entries(kind="run"):
-        if entry.outcome == "started":
-            started = entry
-        elif entry.outcome != "unknown":
-            started = None
-    return started
-
-
 def closed_gates(office: Office, requests: list[str]) -> tuple[list[Standing], list[Refusal]]:
     standings = [stand(office, request) for request in dict.fromkeys(requests)]
     websites = desired.fold(office.register)
     return standings, gates.check(gates.Case(now, office.evidence, websites) for now in standings)
+
+
+def cleared(office: Office, requests: list[str]) -> list[Standing]:
+    standings, refusals = closed_gates(office, requests)
+    if refusals:
+        raise Refused(refusals)
+    return standings
 
 
 def prepare(office: Office, facts: FleetFacts, standings: list[Standing], run: str, folder: Path) -> Job:
@@ -136,7 +131,7 @@ def write_previous(office: Office, path: Path, before: dict[str, Website], targe
 def show(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str]) -> tuple[Plan, list[Refusal]]:
     """What a run of these requests would change, and every gate that is closed. Changes nothing."""
     standings, refusals = closed_gates(office, requests)
-    if unfinished := last_open(office):
+    if unfinished := office.register.open_run():
         refusals.append(Refusal(f"{unfinished.data['run']} has no known end ({unfinished})", "one run at a time",
                                 "the next `sop run` puts the servers back first"))
     with tempfile.TemporaryDirectory(prefix="plan-", dir=office.home.runs) as folder:
@@ -161,15 +156,11 @@ def _checked(fleet: Plays, job: Job) -> Plan:
 
 def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], actor: str | None = None) -> Outcome:
     """Bring the approved requests onto the servers. Raises Refused, or Failed once the servers are as before."""
-    standings, refusals = closed_gates(office, requests)
-    who = [_installer(office, now, actor) for now in standings] if not refusals else []
-    if refusals:
-        raise Refused(refusals)
+    cleared(office, requests)
     with lock(office.home):
         reconcile(office, fleet)
-        standings, refusals = closed_gates(office, requests)  # while it waited or put back, the register may have moved
-        if refusals:
-            raise Refused(refusals)
+        standings = cleared(office, requests)  # while it waited or put back, the register may have moved
+        who = [_installer(office, now, actor) for now in standings]
         run_id = f"run-{1 + sum(e.outcome == 'started' for e in office.register.entries(kind='run')):06d}"
         job = prepare(office, facts, standings, run_id, office.home.runs / run_id)
         plan = _checked(fleet, job)
@@ -190,7 +181,7 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], ac
             put_back(office, fleet, job.run, job.previous_file, f"{type(error).__name__}: {error}")
             raise
         _close(office, job, who)
-    _first_snapshot(office, fleet, job, outcome)
+        _first_snapshot(office, fleet, job, outcome)
     return outcome
 
 
@@ -252,7 +243,7 @@ def put_back(office: Office, fleet: Plays, run_id: str, previous: Path, reason: 
 def reconcile(office: Office, fleet: Plays) -> None:
     """End a run that never ended (a crash, a power cut): converge back to what the register knows as applied."""
     before = desired.fold(office.register)
-    if started := last_open(office):
+    if started := office.register.open_run():
         run_id = started.data["run"]
         target = before | {row["name"]: row for row in desired.rows(office.register, started)}
         previous = write_previous(office, office.home.runs / run_id / "desired-previous.json", before, target)

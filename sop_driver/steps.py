@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -163,6 +164,8 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
     release = keep_release(office, request, requests.locate(file, request.release))
     sop_hash = procedure.hash if before else office.evidence.add(source)
     with office.register.writing():
+        if before:
+            _not_on_the_servers_now(office, before.id)
         opened = office.register.append(
             "step", actor=who, role=office.actor(who).role, step=step.id,
             request=before.id if before else office.register.next_request(office.year()),
@@ -190,7 +193,8 @@ def keep_document(office: Office, name: str, path: Path, kind: str) -> str:
     """Keep a document as evidence. Raises Usage for one that is missing, empty, too large or not what it should be."""
     try:
         size = path.stat().st_size if path.is_file() else -1
-        head = path.open("rb").read(1024) if size > 0 else b""
+        with path.open("rb") if size > 0 else io.BytesIO() as file:
+            head = file.read(1024)
     except OSError as error:
         raise Usage(f"{name} cannot be read: {error.strerror}", str(path), "name a file you may read") from error
     if not 0 < size <= MAX_DOCUMENT:
@@ -236,13 +240,14 @@ def record(office: Office, request: str, name: str, actor: str, outcome: str | N
         raise Usage(f"the SOP has no step {name!r}", now.procedure.id, f"use one of {known}")
     documents = evidence or {}
     try:
-        reason = requests.plain_text(reason[:2000]) if reason and reason.strip() else None
+        reason = requests.plain_text(reason) if reason and reason.strip() else None
     except ValueError as error:
         raise Usage(f"the reason {error}", "--reason", "write it as plain text on one line") from error
     if refusals := _against(now, step, actor, office.actor(actor).role, outcome, documents, reason):
         raise Refused(refusals)
     hashes = {key: keep_document(office, key, path, step.evidence.get(key, "any")) for key, path in documents.items()}
     with office.register.writing():
+        _not_on_the_servers_now(office, request)
         again = stand(office, request)  # another clerk may have been quicker
         if refusals := _against(again, step, actor, office.actor(actor).role, outcome, documents, reason):
             raise Refused(refusals)
@@ -253,6 +258,14 @@ def record(office: Office, request: str, name: str, actor: str, outcome: str | N
             data["agenda"] = {"year": year, "number": number, "text": office.config.agenda.text(number, year)}
         return office.register.append("step", actor=actor, role=office.actor(actor).role, request=request, step=step.id,
                                       outcome=outcome, evidence=hashes, reason=reason, data=data)
+
+
+def _not_on_the_servers_now(office: Office, request: str) -> None:
+    """While a run brings a request onto the servers, what it rests on must not change."""
+    started = office.register.open_run()
+    if started and request in started.data["requests"]:
+        refuse(f"{request} is part of {started.data['run']}, which has no end yet ({started})", "one run at a time",
+               "wait until it ends; after a crash `sop run` puts the servers back and ends it")
 
 
 def _against(now: Standing, step: Step, actor: str, role: str, outcome: str | None, documents: dict[str, Path],

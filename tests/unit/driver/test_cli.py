@@ -15,6 +15,7 @@ import pytest
 from driver.desk import PROJECT, Desk, FakeFleet, failing
 from sop_driver import cli
 from sop_driver.config import FleetFacts
+from sop_driver.errors import Usage
 
 Sop = Callable[..., tuple[int, str, str]]
 NAME = "dinkes.tarakankota.go.id"
@@ -218,3 +219,17 @@ def test_facts_of_the_lab_are_readable(desk: Desk) -> None:
 def test_help_names_every_command_and_exit_code() -> None:
     done = subprocess.run([sys.executable, "-m", "sop_driver", "--help"], cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0 and all(name in done.stdout for name in cli.COMMANDS) and "130" in done.stdout
+
+
+def test_facts_of_another_domain_are_refused(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "inv/group_vars/all").mkdir(parents=True)
+    (tmp_path / "inv/group_vars/all/fleet.yml").write_text(
+        "fleet: {domain: example.go.id, web: {web1: {ipv4: 198.51.100.11}}}"
+    )
+    with pytest.raises(Usage, match="the same domain in both"):
+        cli.config.load_facts(tmp_path, desk.config.model_copy(update={"inventory": "inv"}))
+
+
+def test_desired_state_is_there_for_playbooks_run_by_hand(desk: Desk, sop: Sop) -> None:
+    assert sop("status")[0] == 0
+    assert json.loads(desk.office.home.desired.read_text())["websites"] == []

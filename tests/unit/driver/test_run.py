@@ -308,3 +308,38 @@ def test_report_and_completion_follow_the_installation(desk: Desk) -> None:
     desk.take(request, "report")
     desk.take(request, "completion")
     assert report.status(desk.office, steps.stand(desk.office, request))["state"] == "done"
+
+
+def test_request_cannot_change_while_a_run_brings_it_onto_the_servers(desk: Desk) -> None:
+    request, told = desk.approved(), list[str]()
+
+    def meddle(playbook: str, check: bool) -> None:
+        if playbook == "probe.yml":
+            for change in (lambda: desk.take(request, "review"), lambda: desk.submit(replace=request, title="Lain")):
+                with pytest.raises(Refused) as error:
+                    change()
+                told.append(error.value.refusals[0].gate)
+
+    desk.fleet.on_play = meddle
+    go(desk, request)
+    assert told == ["one run at a time"] * 2 and steps.stand(desk.office, request).installed
+
+
+def test_a_crashed_runs_request_cannot_change_until_the_servers_are_put_back(desk: Desk) -> None:
+    request = crash(desk, "probe.yml")
+    with pytest.raises(Refused, match="has no end yet"):
+        desk.take(request, "review")
+
+
+def test_first_snapshot_is_taken_before_another_run_may_begin(desk: Desk) -> None:
+    request, told = desk.approved(), list[bool]()
+
+    def other(playbook: str, check: bool) -> None:
+        if playbook == "backup.yml":
+            with pytest.raises(Refused, match="under way"), run.lock(desk.office.home):
+                pass
+            told.append(True)
+
+    desk.fleet.on_play = other
+    go(desk, request)
+    assert told == [True]

@@ -198,3 +198,17 @@ def test_sop_file_holds_the_eleven_steps_of_the_sop(desk: Desk) -> None:
         "2 menit",
         "2 menit",
     ]
+
+
+@pytest.mark.parametrize("reason", ["a\0b", "\x1b[2J", "x" * 3000, "a\udcffb"])
+def test_record_refuses_reason_that_is_no_plain_text(desk: Desk, reason: str) -> None:
+    request = desk.submit()
+    for step in ("agenda", "disposition", "review"):
+        desk.take(request, step)
+    with pytest.raises(Usage, match="the reason"):
+        desk.take(request, "decision", outcome="no", reason=reason)
+
+
+def test_submit_refuses_when_the_request_and_the_command_name_different_requesters(desk: Desk) -> None:
+    with pytest.raises(Usage, match="names disdik"):
+        desk.submit(requester="disdik")
