@@ -14,14 +14,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sop_driver import config, desired, records, report, steps
+from sop_driver import config, desired, records, report, standing, steps
 from sop_driver import plan as plans
 from sop_driver import run as runs
 from sop_driver.errors import Failed, Refused, SopError, Usage
 from sop_driver.fleet import Fleet, FleetResult
 from sop_driver.register import Evidence, Register
 from sop_driver.request import Request
-from sop_driver.steps import Office
+from sop_driver.standing import Office
 
 EPILOG = "exit codes: 0 done · 1 the run failed · 2 usage · 3 refused by a gate · 70 a bug · 130 interrupted"
 
@@ -127,14 +127,14 @@ def record(options: argparse.Namespace) -> int:
         documents[name] = Path(path)
     work = office(options)
     entry = steps.record(work, options.request, options.step, options.actor, options.outcome, documents, options.reason)
-    value = report.status(work, steps.stand(work, options.request))
+    value = report.status(work, standing.stand(work, options.request))
     say(options, [f"recorded: {report.entry_line(work, entry).strip()}", *report.status_lines(value)], value)
     return 0
 
 
 def status(options: argparse.Namespace) -> int:
     work = office(options)
-    standings = [steps.stand(work, options.request)] if options.request else steps.all_standings(work)
+    standings = [standing.stand(work, options.request)] if options.request else standing.all_standings(work)
     values = [report.status(work, now) for now in standings]
     say(options, [line for value in values for line in report.status_lines(value)], values)
     return 0

@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +20,6 @@ RESERVED = (
     "www", "mail", "webmail", "smtp", "imap", "pop", "pop3", "mx", "mx[0-9]*", "ns", "ns[0-9]*", "dns", "ftp",
     "autodiscover", "autoconfig", "wpad", "isatap", "mta-sts", "localhost", "localdomain", "broadcasthost",
 )  # names that mail programs, browsers or resolvers give a meaning of their own
-
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -80,7 +77,9 @@ class Config(Strict):
         return value
 
 
-class Address(Strict):
+class Address(BaseModel):
+    """The public side of a host or of a place in the pool; the inside is the playbooks' affair."""
+
     ipv4: IPv4Address
     ipv6: IPv6Address | None = None
 
@@ -88,49 +87,19 @@ class Address(Strict):
 class FleetFacts(BaseModel):
     """The part of fleet.yml that placing a website needs; the rest of the file is the playbooks'."""
 
-    model_config = ConfigDict(frozen=True)
     domain: str
     web: dict[str, Address] = Field(min_length=1)
     database: dict[str, Any] = {}
     pool: list[Address] = []
 
-    @field_validator("web", mode="before")
-    @classmethod
-    def _public_side(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping):
-            return value
-        return {host: {key: facts.get(key) for key in ("ipv4", "ipv6")} for host, facts in value.items()}
 
-
-@dataclass(frozen=True)
 class Home:
     """The driver's state on disk, readable by its owner alone."""
 
-    path: Path
-
-    @property
-    def evidence(self) -> Path:
-        return self.path / "evidence"
-
-    @property
-    def runs(self) -> Path:
-        return self.path / "runs"
-
-    @property
-    def records(self) -> Path:
-        return self.path / "records"
-
-    @property
-    def register(self) -> Path:
-        return self.path / "register.db"
-
-    @property
-    def desired(self) -> Path:
-        return self.path / "desired.json"
-
-    @property
-    def lock(self) -> Path:
-        return self.path / "run.lock"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.register, self.desired, self.lock = path / "register.db", path / "desired.json", path / "run.lock"
+        self.evidence, self.runs, self.records = path / "evidence", path / "runs", path / "records"
 
     def make(self) -> Home:
         for folder in (self.path, self.evidence, self.runs, self.records):

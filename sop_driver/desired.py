@@ -13,7 +13,7 @@ from sop_driver.config import FleetFacts, canonical, write_atomic
 from sop_driver.errors import Refusal
 from sop_driver.register import Entry, Evidence, Register
 from sop_driver.request import Request
-from sop_driver.steps import Standing
+from sop_driver.standing import Standing
 
 FIRST_UID = 20000  # below lie the system's and people's accounts
 WEIGHT = {"small": 1, "medium": 2, "large": 4}  # for spreading websites over hosts

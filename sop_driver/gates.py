@@ -9,7 +9,7 @@ from typing import Any
 from sop_driver.errors import Refusal
 from sop_driver.procedure import Step
 from sop_driver.register import Evidence
-from sop_driver.steps import Standing
+from sop_driver.standing import Standing
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import yaml
 from sop_driver import desired
 from sop_driver.config import write_atomic
 from sop_driver.run import Outcome
-from sop_driver.steps import Office
+from sop_driver.standing import Office
 
 SUBJECTS = {
     "configuration": "Data konfigurasi layanan website",

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from sop_driver import desired
 from sop_driver.plan import short
 from sop_driver.register import Entry
-from sop_driver.steps import Office, Standing, stand
+from sop_driver.standing import Office, Standing, stand
 
 
 def status(office: Office, now: Standing) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from sop_driver.desired import Allocation, Website
 from sop_driver.errors import Failed, Interrupted, Refusal, Refused, refuse
 from sop_driver.fleet import FleetResult, Plays
 from sop_driver.plan import Plan
-from sop_driver.steps import Office, Standing, stand
+from sop_driver.standing import Office, Standing, stand
 
 WEBSITES, PROBE, BACKUP = "websites.yml", "probe.yml", "backup.yml"
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import yaml
 
-from sop_driver import steps
+from sop_driver import standing, steps
 from sop_driver.config import Config, FleetFacts, Home, load_config
 from sop_driver.fleet import Fault, FleetResult, Result
 from sop_driver.register import Evidence, Register
-from sop_driver.steps import Office
+from sop_driver.standing import Office
 
 PROJECT = Path(__file__).resolve().parents[3]
 STATS = {"processed": {"web1": 1}, "failures": {}, "dark": {}}
@@ -187,7 +187,7 @@ class Desk:
         return steps.submit(self.office, path, None if replace else self.letter, "dinkes", replace).id
 
     def take(self, request: str, step: str, outcome: str | None = None, actor: str | None = None, **more: Any) -> Any:
-        now = steps.stand(self.office, request)
+        now = standing.stand(self.office, request)
         found = now.procedure.step(step)
         assert found is not None
         who = actor or {"kasubbag": "kasubbag", "kadis": "kadis", "bidang": "kabid", "pd": "dinkes"}[found.actors[0]]
@@ -197,7 +197,7 @@ class Desk:
 
     def approve(self, request: str) -> str:
         """Take every step up to the installation that is not taken."""
-        now = steps.stand(self.office, request)
+        now = standing.stand(self.office, request)
         for step in now.procedure.before(now.procedure.installation):
             if step.id not in now.done:
                 self.take(request, step.id)

@@ -185,7 +185,7 @@ def test_full_disk_under_the_register_exits_1_in_three_parts(
 
 def test_a_bug_exits_70(sop: Sop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli.report, "status", lambda *_: 1 / 0)
-    monkeypatch.setattr(cli.steps, "all_standings", lambda work: [None])
+    monkeypatch.setattr(cli.standing, "all_standings", lambda work: [None])
     code, _, err = sop("status")
     assert code == 70 and "ZeroDivisionError" in err
 

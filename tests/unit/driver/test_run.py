@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from driver.desk import Desk, failing, silent, unreachable
-from sop_driver import desired, records, report, run, steps
+from sop_driver import desired, records, report, run, standing
 from sop_driver.errors import Failed, Interrupted, Refused, SopError
 from sop_driver.fleet import FleetResult
 
@@ -30,7 +30,7 @@ def ends(desk: Desk, *requests: str) -> SopError:
 def test_run_creates_records_and_backs_up(desk: Desk) -> None:
     request = desk.approved()
     outcome = go(desk, request)
-    assert desk.outcomes() == ["started", "applied"] and steps.stand(desk.office, request).installed
+    assert desk.outcomes() == ["started", "applied"] and standing.stand(desk.office, request).installed
     assert [p[:2] for p in desk.fleet.played] == [
         ("websites.yml", True),
         ("websites.yml", False),
@@ -97,7 +97,7 @@ def test_run_puts_back_on_failure(desk: Desk, playbook: str, fault: Callable[[st
     error = ends(desk, request)
     assert error.code == 1 and "put back" in str(error)
     assert desk.outcomes()[2:] == ["started", "rolled_back"] and desk.fleet.existing == before
-    assert desk.office.home.desired.read_bytes() == state and not steps.stand(desk.office, request).installed
+    assert desk.office.home.desired.read_bytes() == state and not standing.stand(desk.office, request).installed
     previous = json.loads((desk.office.home.runs / "run-000002/desired-previous.json").read_text())["websites"]
     assert {row["name"]: row["state"] for row in previous} == {NAME: "purged", "lain.tarakankota.go.id": "present"}
 
@@ -307,7 +307,7 @@ def test_report_and_completion_follow_the_installation(desk: Desk) -> None:
     go(desk, request)
     desk.take(request, "report")
     desk.take(request, "completion")
-    assert report.status(desk.office, steps.stand(desk.office, request))["state"] == "done"
+    assert report.status(desk.office, standing.stand(desk.office, request))["state"] == "done"
 
 
 def test_request_cannot_change_while_a_run_brings_it_onto_the_servers(desk: Desk) -> None:
@@ -322,7 +322,7 @@ def test_request_cannot_change_while_a_run_brings_it_onto_the_servers(desk: Desk
 
     desk.fleet.on_play = meddle
     go(desk, request)
-    assert told == ["one run at a time"] * 2 and steps.stand(desk.office, request).installed
+    assert told == ["one run at a time"] * 2 and standing.stand(desk.office, request).installed
 
 
 def test_a_crashed_runs_request_cannot_change_until_the_servers_are_put_back(desk: Desk) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from driver.desk import PROJECT, Desk
-from sop_driver import procedure, report, steps
+from sop_driver import procedure, report, standing, steps
 from sop_driver.errors import Refused, SopError, Usage
 
 SOP = PROJECT / "sop_driver/data/sop-website-2024.yml"
@@ -22,7 +22,7 @@ def refused(desk: Desk, request: str, step: str, **more: Any) -> str:
 
 
 def test_record_takes_all_steps_in_order(desk: Desk) -> None:
-    now = steps.stand(desk.office, desk.approved())
+    now = standing.stand(desk.office, desk.approved())
     assert now.next is now.procedure.installation and list(now.done) == [s.id for s in now.procedure.steps[:8]]
 
 
@@ -36,7 +36,7 @@ def test_record_refuses_step_out_of_order(desk: Desk) -> None:
 @pytest.mark.parametrize("step", ["agenda", "disposition", "review", "decision", "existence", "build"])
 def test_record_refuses_wrong_actor_at_every_step(desk: Desk, step: str) -> None:
     request = desk.submit()
-    found = steps.stand(desk.office, request).procedure
+    found = standing.stand(desk.office, request).procedure
     for earlier in found.steps:
         if earlier.id == step:
             break
@@ -58,7 +58,7 @@ def test_record_refuses_document_that_is_missing_or_empty(desk: Desk) -> None:
             steps.record(
                 desk.office, request, "agenda", "kasubbag", None, {"scan": path, "lembar_disposisi": desk.paper}
             )
-    assert "agenda" not in steps.stand(desk.office, request).done
+    assert "agenda" not in standing.stand(desk.office, request).done
 
 
 def test_record_refuses_steps_that_are_not_taken_by_hand(desk: Desk) -> None:
@@ -82,13 +82,13 @@ def test_no_returns_the_request_to_the_kadis_and_nothing_goes_on_until_a_new_dis
     for step in ("agenda", "disposition", "review"):
         desk.take(request, step)
     desk.take(request, "decision", outcome="no", reason="data belum lengkap")
-    now = steps.stand(desk.office, request)
+    now = standing.stand(desk.office, request)
     assert now.returned and now.next and now.next.id == "disposition" and now.next.actors == ("kadis",)
     assert "data belum lengkap" in refused(desk, request, "review")
     assert report.status(desk.office, now)["state"] == "returned"
     desk.take(request, "disposition")
     desk.approve(request)
-    assert steps.stand(desk.office, request).returned is None
+    assert standing.stand(desk.office, request).returned is None
 
 
 def test_record_refuses_existence_that_contradicts_the_kind(desk: Desk) -> None:
@@ -101,7 +101,7 @@ def test_record_refuses_existence_that_contradicts_the_kind(desk: Desk) -> None:
 def test_taking_an_earlier_step_again_undoes_the_later_ones(desk: Desk) -> None:
     request = desk.approved()
     desk.take(request, "review")
-    assert list(steps.stand(desk.office, request).done)[-1] == "review"
+    assert list(standing.stand(desk.office, request).done)[-1] == "review"
 
 
 def test_agenda_is_not_taken_twice(desk: Desk) -> None:
@@ -113,27 +113,27 @@ def test_agenda_is_not_taken_twice(desk: Desk) -> None:
 def test_a_changed_request_has_no_approval_but_keeps_its_agenda(desk: Desk) -> None:
     request = desk.approved()
     assert desk.submit(replace=request, title="Lain") == request
-    now = steps.stand(desk.office, request)
+    now = standing.stand(desk.office, request)
     assert list(now.done) == ["request_letter", "agenda", "disposition"] and now.request.title == "Lain"
 
 
 def test_an_unchanged_replacement_keeps_its_approvals(desk: Desk) -> None:
     request = desk.approved()
     desk.submit(replace=request)
-    assert steps.stand(desk.office, request).next is steps.stand(desk.office, request).procedure.installation
+    assert standing.stand(desk.office, request).next is standing.stand(desk.office, request).procedure.installation
 
 
 def test_a_new_letter_has_to_be_agendaed_again(desk: Desk) -> None:
     request = desk.approved()
     letter = desk.document("surat2.pdf", "%PDF-1.4 lain")
     steps.submit(desk.office, desk.write(desk.form()), letter, "dinkes", request)
-    assert list(steps.stand(desk.office, request).done) == ["request_letter"]
+    assert list(standing.stand(desk.office, request).done) == ["request_letter"]
     assert desk.take(request, "agenda").data["agenda"]["number"] == 2
 
 
 def test_status_tells_lateness_by_the_standard_time(desk: Desk) -> None:
     request = desk.submit()
-    now = steps.stand(desk.office, request)
+    now = standing.stand(desk.office, request)
     assert now.late(now.since + timedelta(minutes=3)) is None
     assert now.late(now.since + timedelta(minutes=10)) == timedelta(minutes=7)
 
@@ -145,7 +145,7 @@ def test_request_keeps_the_sop_it_started_under(desk: Desk, monkeypatch: pytest.
     desk.office.config = desk.config.model_copy(update={"sop": str(revised)})
     desk.office.procedures.clear()
     newer = desk.submit()
-    old, new = (steps.stand(desk.office, name).procedure for name in (request, newer))
+    old, new = (standing.stand(desk.office, name).procedure for name in (request, newer))
     assert old.hash != new.hash and old.steps[1].time.minutes == 3 and new.steps[1].time.minutes == 4
 
 
