@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from ansible.module_utils import nft
 from ansible.module_utils.transaction import Refused
@@ -14,7 +15,7 @@ SERVICE = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?\Z")
 LOG = "limit rate 12/minute burst 20 packets log prefix \"websites_firewall {}: \" level info"
 
-# Neighbour discovery, path MTU and error reports: without them IPv6 does not work at all, and IPv4 hangs on big packets.
+# Neighbour discovery, path MTU and error reports: without them IPv6 does not work, and IPv4 hangs on big packets.
 ICMP = [
     "icmp type { destination-unreachable, echo-request, parameter-problem, time-exceeded } accept",
     "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem, echo-request, "
@@ -91,11 +92,10 @@ def render(base: Mapping[str, Any], fragments: Mapping[str, Mapping[str, Any]]) 
             services += [match + rule for match in _matches(f"{service}_{index}", item["from"], "saddr", sets)]
         for index, item in enumerate(declared["forward"]):
             forward += _forward_rules(f"{service}_forward_{index}", item, sets)
-    body = [*sets, *_chain("input", [*first, "ct state invalid counter drop", "ct state { established, related } accept",
-                                     "iif lo accept", *ICMP, *services])]
+    tracked = ["ct state invalid counter drop", "ct state { established, related } accept"]
+    body = [*sets, *_chain("input", [*first, *tracked, "iif lo accept", *ICMP, *services])]
     if forward:
-        body += ["", *_chain("forward", ["ct state invalid counter drop",
-                                         "ct state { established, related } accept", *forward])]
+        body += ["", *_chain("forward", [*tracked, *forward])]
     return nft.document(TABLE, "Ansible's role firewall from /etc/websites/firewall.d", body)
 
 

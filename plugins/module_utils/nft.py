@@ -7,7 +7,8 @@ import ipaddress
 import json
 import pathlib
 import shutil
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 from ansible.module_utils.transaction import Refused, run
 
@@ -73,7 +74,7 @@ def listing(table: str) -> str:
 
 
 def fingerprint(table: str) -> str | None:
-    """The hash of the table as the kernel holds it, without counters, handles and the kernel's order; None without it."""
+    """The hash of the table as the kernel holds it, but for counters, handles and order of sets; None without it."""
     if not exists(table):
         return None
     items = json.loads(run(["nft", "-j", "list", "table", "inet", table]))["nftables"]

@@ -1,0 +1,155 @@
+"""What a website is on a web host: its configuration as text, and the difference from what is there."""
+
+from __future__ import annotations
+
+import pathlib
+import posixpath
+import re
+from typing import Any, NamedTuple
+
+from ansible.module_utils.transaction import Change, Refused
+
+HOMES = pathlib.Path("/srv/websites")
+LOGS = pathlib.Path("/var/log/websites")
+SOCKETS = pathlib.Path("/run/php/websites")
+NAME = re.compile(r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]\Z")
+PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*\Z")
+SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+PORTS = {"mariadb": 3306, "postgresql": 5432}
+SOCKET = re.compile(r" /run/php/websites/\S+")
+LIVE = ("present", "suspended")
+
+
+class Server(NamedTuple):
+    """The web host's own settings."""
+
+    host: str
+    php: str  # version, e.g. 8.2; empty where PHP is not installed
+    sizes: dict[str, dict[str, Any]]
+    database_hosts: dict[str, str]  # inventory name -> address
+    secret: str  # from which the sockets' unguessable names come
+
+
+def check(website: dict[str, Any], php: str) -> None:
+    """Refuse what must never reach a configuration file, though the driver has checked it before."""
+    wrong = [name for name in [website["name"], *website["aliases"]] if not NAME.match(name)]
+    paths = [website["document_root"], *website["writable"], website["setup_script"]]
+    wrong += [path for path in paths if path and not PATH.match(path)]
+    if wrong:
+        raise Refused(f"{website['name']!r} asks for {wrong[0]!r}", "use plain lower-case names and relative paths")
+    if not isinstance(website["uid"], int) or not 20000 <= website["uid"] < 60000:
+        raise Refused(f"{website['name']} has the unix id {website['uid']!r}", "let the driver give it, 20000 to 59999")
+    if not SHA256.match(website["release"]["sha256"]):
+        raise Refused(f"{website['name']} has no release hash", "give the release's sha256")
+    if website["runtime"] == "php" and website["php_version"] not in (None, "", php):
+        raise Refused(
+            f"{website['name']} asks for PHP {website['php_version']}; this server has {php or 'none'}",
+            "ask for the server's version, or leave php_version out",
+        )
+
+
+def user(website: dict[str, Any]) -> str:
+    """The website's unix user, group, database and database user."""
+    return f"w{website['uid']}"
+
+
+def paths(website: dict[str, Any]) -> dict[str, str]:
+    """Where the website lies on its web host."""
+    home = HOMES / website["name"]
+    release = home / "releases" / website["release"]["sha256"][:16]
+    return {"home": str(home), "release": str(release), "data": str(home / "data")}
+
+
+def root(website: dict[str, Any]) -> str:
+    """The folder that Apache serves."""
+    return posixpath.join(paths(website)["release"], website["document_root"]).rstrip("/")
+
+
+def vhost(website: dict[str, Any]) -> str:
+    """The website's own Apache file: data only, the policy is in the macros."""
+    names = " ".join([website["name"], *sorted(website["aliases"])])
+    if website["state"] == "suspended":
+        return f'Use WebsiteSuspended {website["name"]} "{names}"\n'
+    macro = "WebsitePhp" if website["runtime"] == "php" else "WebsiteStatic"
+    last = f" {website['_socket']}" if website["runtime"] == "php" else ""
+    lines = [f'Use {macro} {website["name"]} "{names}" {root(website)}{last}']
+    lines += [f"Use WebsiteWritable {paths(website)['release']}/{path}" for path in sorted(website["writable"])]
+    return "\n".join(lines) + "\n"
+
+
+def php_settings(website: dict[str, Any], size: dict[str, Any]) -> dict[str, str]:
+    """PHP's settings, the same for the pool and for the setup script."""
+    home = paths(website)["home"]
+    return {
+        "open_basedir": f"{home}/",
+        "sys_temp_dir": f"{home}/tmp",
+        "upload_tmp_dir": f"{home}/tmp",
+        "session.save_path": f"{home}/sessions",
+        "memory_limit": size["memory"],
+        "upload_max_filesize": size["upload"],
+        "post_max_size": size["upload"],
+        "allow_url_include": "0",
+        "expose_php": "0",
+        "display_errors": "0",
+        "log_errors": "1",
+        "error_log": str(LOGS / website["name"] / "php.log"),
+        "disable_functions": "exec,passthru,shell_exec,system,proc_open,popen,pcntl_exec,dl,link,symlink",
+    }
+
+
+def environment(website: dict[str, Any], server: Server, password: str | None) -> dict[str, str]:
+    """What the application is told about its surroundings."""
+    told = {"TMPDIR": f"{paths(website)['home']}/tmp", "WEBSITE_NAME": website["name"]}
+    database = website["database"]
+    if database:
+        if database["host"] not in server.database_hosts:
+            raise Refused(f"{website['name']} names the database server {database['host']}", "name one of the fleet's")
+        told |= {
+            "DB_ENGINE": database["engine"], "DB_HOST": server.database_hosts[database["host"]],
+            "DB_PORT": str(PORTS[database["engine"]]), "DB_NAME": user(website), "DB_USER": user(website),
+            "DB_PASSWORD": password or "",
+        }
+    return told
+
+
+def pool(website: dict[str, Any], server: Server, password: str | None) -> str:
+    """The website's PHP-FPM pool; holds the database password, so its file is root's alone."""
+    size = server.sizes[website["size"]]
+    name = user(website)
+    lines = [
+        f"[{name}]", f"user = {name}", f"group = {name}",
+        f"listen = {website['_socket']}", "listen.owner = www-data", "listen.group = www-data", "listen.mode = 0600",
+        "pm = ondemand", f"pm.max_children = {size['children']}", "pm.process_idle_timeout = 10s", "pm.max_requests = 500",
+        f"request_terminate_timeout = {size['seconds']}s", "catch_workers_output = yes", "clear_env = yes",
+        f"chdir = {paths(website)['home']}",
+    ]
+    lines += [f'env[{key}] = "{value}"' for key, value in environment(website, server, password).items()]
+    lines += [f'php_admin_value[{key}] = "{value}"' for key, value in php_settings(website, size).items()]
+    return "\n".join(lines) + "\n"
+
+
+def wants_pool(website: dict[str, Any]) -> bool:
+    """Whether the website runs PHP now."""
+    return website["state"] == "present" and website["runtime"] == "php"
+
+
+def differences(old: dict[str, Any] | None, new: dict[str, Any] | None, files: dict[str, tuple[str | None, str | None]],
+                ) -> list[Change]:
+    """The changes of one website. `files` maps vhost and pool to (text there, text wanted); None is no file."""
+    website = (new or old or {})["name"]
+    changes = []
+    if new and not old:
+        changes.append(Change(website, "user", "create", None, user(new)))
+    before, after = (entry["release"]["sha256"] if entry else None for entry in (old, new))
+    if new and before != after:
+        changes.append(Change(website, "release", "update" if old else "create", before, after))
+    for subject, (there, wanted) in files.items():
+        if there == wanted:
+            continue
+        action = "create" if there is None else "remove" if wanted is None else "update"
+        if subject == "vhost" and wanted and new and new["state"] == "suspended" and old and old["state"] != "suspended":
+            action = "suspend"
+        # a pool holds the password, and a socket's name is what keeps other websites from calling it
+        shown = [text and SOCKET.sub("…", text) for text in (there, wanted)] if subject == "vhost" else (None, None)
+        changes.append(Change(website, subject, action, *shown))
+    return changes
