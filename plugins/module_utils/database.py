@@ -1,0 +1,266 @@
+"""What the database layer's modules share: shapes that may reach SQL, and the plan over both engines."""
+
+from __future__ import annotations
+
+import ipaddress
+import pathlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ansible.module_utils.transaction import Change, Refused
+
+CREDENTIALS = pathlib.Path("/etc/websites/credentials")
+PORTS = {"mariadb": 3306, "postgresql": 5432}
+STATES = ("present", "suspended", "archived", "purged")
+LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(?:\.{LABEL})+\Z")
+HOST = re.compile(rf"{LABEL}\Z")
+RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+VERIFIERS = {
+    "mariadb": re.compile(r"\*[0-9A-F]{40}\Z"),
+    "postgresql": re.compile(
+        r"SCRAM-SHA-256\$[0-9]{4,7}:[A-Za-z0-9+/]{16,64}={0,2}\$[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=\Z"),
+}
+FIRST_UID, LAST_UID = 20000, 2_000_000_000
+
+
+class Database(NamedTuple):
+    """A database as far as access to it goes; MariaDB knows no owner and no public access."""
+
+    owner: str = ""
+    public: bool = False
+
+
+class Login(NamedTuple):
+    """One account of a website; `extra` names every privilege that it has beyond or lacks of its own database."""
+
+    verifier: str | None
+    locked: bool
+    limit: int
+    extra: tuple[str, ...] = ()
+
+
+class Seen(NamedTuple):
+    """What an engine holds under one account name: MariaDB has a login for each address, PostgreSQL one, under "*"."""
+
+    database: Database | None
+    logins: Mapping[str, Login]
+    reach: tuple[str, ...]  # addresses that the account may come from
+
+
+NOTHING = Seen(None, {}, ())
+
+
+class Step(NamedTuple):
+    """One statement, what takes it back, and how an error message may name it (it may hold a verifier)."""
+
+    sql: str
+    undo: str | None
+    label: str
+
+
+class Move(NamedTuple):
+    """One website's way from what exists to what must exist."""
+
+    website: str
+    account: str
+    engine: str
+    before: Seen
+    after: Seen
+
+
+class Plan(NamedTuple):
+    """All moves, and what the module says of them. `owned` are the marks afterwards."""
+
+    moves: list[Move]
+    changes: list[Change]
+    owned: dict[str, dict[str, Any]]
+    created: list[str]
+    conflicts: list[dict[str, str]]
+    orphans: list[str]
+    reach: dict[str, dict[str, tuple[str, ...]]]  # engine -> account -> addresses, for all that is owned
+
+
+class Settings(NamedTuple):
+    """The server's side of the plan."""
+
+    host: str
+    web_hosts: Mapping[str, list[str]]
+    connections: Mapping[str, int]
+    verifiers: Mapping[str, str | None]
+    check: bool
+
+
+def account_of(website: Mapping[str, Any]) -> str:
+    return f"w{website['uid']}"
+
+
+def addresses(texts: Iterable[str]) -> list[str]:
+    """Addresses in the one spelling that both engines use. Raises Refused for what is no address."""
+    try:
+        return [str(ipaddress.ip_address(text)) for text in texts]
+    except ValueError as error:
+        raise Refused(f"the web hosts' addresses hold {error}", "give plain addresses in database_web_hosts") from error
+
+
+def checked(websites: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The websites that have a database, by name, every value that may reach SQL or a file name checked for its shape.
+
+    Raises Refused, naming website, field and value, for the first that does not fit.
+    """
+    found = sorted((w for w in websites if w.get("database")), key=lambda w: str(w.get("name")))
+    uids: dict[int, str] = {}
+    for website in found:
+        name, database, uid = website.get("name"), website["database"], website.get("uid")
+        fits = {
+            "name": isinstance(name, str) and NAME.match(name),
+            "uid": type(uid) is int and FIRST_UID <= uid <= LAST_UID,
+            "state": website.get("state") in STATES,
+            "web_host": HOST.match(str(website.get("web_host"))),
+            "created_by": RUN.match(str(website.get("created_by"))),
+            "database": isinstance(database, dict) and database.get("engine") in PORTS
+            and HOST.match(str(database.get("host"))),
+        }
+        for field, good in fits.items():
+            if not good:
+                raise Refused(f"the desired state's {field} of {name!r} is {website.get(field)!r}",
+                              "write the desired state by `sop`, not by hand")
+        if uids.setdefault(uid, name) != name:
+            raise Refused(f"{name} and {uids[uid]} both have the uid {uid}", "give each website a uid of its own")
+    return found
+
+
+def wanted(engine: str, website: Mapping[str, Any], verifier: str | None, settings: Settings) -> Seen:
+    """What must exist for a website that is present, suspended or archived."""
+    account, locked = account_of(website), website["state"] == "archived"
+    reach = tuple(sorted(addresses(settings.web_hosts[website["web_host"]])))
+    login = Login(verifier, locked, settings.connections[website["size"]])
+    if engine == "mariadb":
+        return Seen(Database(), dict.fromkeys(reach, login), reach)
+    return Seen(Database(account), {"*": login}, () if locked else reach)
+
+
+def at_rest(engine: str, seen: Seen) -> Seen:
+    """What stays of a website that the desired state does not name: its data, and accounts nobody can use."""
+    logins = {key: login._replace(locked=True) for key, login in seen.logins.items()}
+    return Seen(seen.database, logins, seen.reach if engine == "mariadb" else ())
+
+
+def verifier_for(website: Mapping[str, Any], before: Seen, settings: Settings) -> str | None:
+    """The verifier of a website's password; None only in check mode, where the web host has yet to make it."""
+    account, engine = account_of(website), website["database"]["engine"]
+    verifier = settings.verifiers.get(account)
+    if verifier is None:
+        if website["state"] == "archived":
+            return next((login.verifier for login in before.logins.values()), None)
+        if settings.check:
+            return None
+        raise Refused(f"{website['name']} has no credential on {website['web_host']}",
+                      "run playbooks/websites.yml as a whole: its play on the web hosts makes the credentials")
+    if not VERIFIERS[engine].match(verifier):
+        raise Refused(f"the verifier of {account} is none of {engine}",
+                      f"move {CREDENTIALS}/{account}.json on {website['web_host']} aside and run again")
+    return verifier
+
+
+def plan(websites: Iterable[Mapping[str, Any]], owned: Mapping[str, Mapping[str, Any]],
+         seen: Mapping[str, Mapping[str, Seen]], settings: Settings) -> Plan:
+    """The whole way from what exists (`owned` marks, `seen` per engine and account) to what must exist.
+
+    Raises Refused where the desired state contradicts the marks or itself.
+    """
+    result = Plan([], [], {}, [], [], [], {engine: {} for engine in PORTS})
+    mine = {w["name"]: w for w in websites if w["database"]["host"] == settings.host}
+    for name in sorted({*mine, *owned}):
+        website, mark = mine.get(name), owned.get(name)
+        engine = mark["engine"] if mark else website["database"]["engine"]
+        account = f"w{mark['uid']}" if mark else account_of(website)
+        before = seen.get(engine, {}).get(account, NOTHING)
+        if website and mark:
+            _agree(website, mark)
+        if website and not mark:
+            if website["state"] in ("archived", "purged"):
+                continue
+            if before != NOTHING:
+                result.conflicts.append({"website": name, "subject": "database",
+                                         "where": f"{engine}, database or user {account}"})
+                continue
+        _place(result, name, website, mark, Move(name, account, engine, before, before), settings)
+    return result
+
+
+def _place(result: Plan, name: str, website: Mapping[str, Any] | None, mark: Mapping[str, Any] | None, move: Move,
+           settings: Settings) -> None:
+    """Decide one website: gone, at rest, or as wanted; and note it in the plan."""
+    if website and mark and website["state"] == "purged" and website["created_by"] == mark["created_by"]:
+        after = NOTHING
+    elif website is None or website["state"] == "purged":
+        after = at_rest(move.engine, move.before)
+        if after != NOTHING:
+            result.orphans.append(name)
+    else:
+        known_web_host(website, settings)
+        after = wanted(move.engine, website, verifier_for(website, move.before, settings), settings)
+        if website["state"] == "archived" and move.before.database is None:
+            after = at_rest(move.engine, move.before)
+        if after.database and (move.before.database is None or (mark or {}).get("pending")):
+            result.created.append(name)
+    if after != NOTHING:
+        known = mark or {"created_by": website["created_by"], "engine": move.engine, "uid": website["uid"]}
+        result.owned[name] = {key: known[key] for key in ("created_by", "engine", "uid")}
+        result.reach[move.engine][move.account] = after.reach
+    if after != move.before:
+        move = move._replace(after=after)
+        result.moves.append(move)
+        result.changes.extend(changes_of(move))
+
+
+def known_web_host(website: Mapping[str, Any], settings: Settings) -> None:
+    if website["web_host"] not in settings.web_hosts:
+        raise Refused(f"{website['name']} is on {website['web_host']}, which {settings.host} does not know",
+                      "add the web host to fleet.yml and run playbooks/servers.yml")
+    if website.get("size") not in settings.connections:
+        raise Refused(f"{website['name']} has the size {website.get('size')!r}",
+                      f"name one of {', '.join(sorted(settings.connections))}")
+
+
+def _agree(website: Mapping[str, Any], mark: Mapping[str, Any]) -> None:
+    wish = (website["uid"], website["database"]["engine"])
+    if wish != (mark["uid"], mark["engine"]):
+        raise Refused(f"{website['name']} shall have uid {wish[0]} and {wish[1]}, its database here has uid "
+                      f"{mark['uid']} and {mark['engine']}", "put uid and engine back: a run moves no database")
+
+
+def told(seen: Seen) -> dict[str, Any] | None:
+    """An account for the change list: without its verifier."""
+    if not seen.logins:
+        return None
+    logins = list(seen.logins.values())
+    text: dict[str, Any] = {
+        "from": list(seen.reach),
+        "locked": all(login.locked for login in logins),
+        "connections": max(login.limit for login in logins),
+    }
+    extra = sorted({item for login in logins for item in login.extra})
+    return {**text, "privileges beyond its own": extra} if extra else text
+
+
+def changes_of(move: Move) -> list[Change]:
+    """One website's changes, of its database and of its user."""
+    changes, before, after = [], move.before, move.after
+    if before.database != after.database:
+        action = "create" if before.database is None else "purge" if after.database is None else "update"
+        show = [None if d is None else {"engine": move.engine, "database": move.account, **d._asdict()}
+                for d in (before.database, after.database)]
+        changes.append(Change(move.website, "database", action, *show))
+    if (before.logins, before.reach) != (after.logins, after.reach):
+        was, now = told(before), told(after)
+        if was and now:
+            action = "suspend" if now["locked"] and not was["locked"] else "update"
+            if {login.verifier for login in before.logins.values()} != {lo.verifier for lo in after.logins.values()}:
+                now["credential"] = "replaced"
+        else:
+            action = "create" if now else "purge"
+        changes.append(Change(move.website, "database user", action, was, now))
+    return changes

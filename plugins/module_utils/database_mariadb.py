@@ -1,0 +1,159 @@
+"""MariaDB as the database layer sees it: what its catalogs say, and the statements from one state to another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible.module_utils.database import VERIFIERS, Database, Login, Seen, Step
+from ansible.module_utils.transaction import Refused
+
+NATIVE = "mysql_native_password"
+CATALOG = {
+    "databases": "SELECT schema_name FROM information_schema.schemata WHERE schema_name REGEXP '^w[0-9]+$'",
+    "accounts": "SELECT User, Host, Priv FROM mysql.global_priv WHERE User REGEXP '^w[0-9]+$'",
+    "grants": "SELECT * FROM mysql.db WHERE User REGEXP '^w[0-9]+$'",
+}
+
+
+def seen(databases: Iterable[str], accounts: Iterable[tuple[str, str, str]],
+         grants: Iterable[Mapping[str, Any]]) -> dict[str, Seen]:
+    """Account name -> what exists, from the rows of CATALOG."""
+    names, logins, given = set(databases), {}, {}
+    for row in grants:
+        given.setdefault((row["User"], row["Host"]), []).append(row)
+    for user, host, text in accounts:
+        priv = json.loads(text)
+        native = priv.get("plugin") == NATIVE and "auth_or" not in priv
+        logins.setdefault(user, {})[host] = Login(
+            priv.get("authentication_string") if native else None,
+            bool(priv.get("account_locked")), int(priv.get("max_user_connections", 0)),
+            extra(user, priv, given.get((user, host), [])),
+        )
+    return {
+        name: Seen(Database() if name in names else None, logins.get(name, {}), tuple(sorted(logins.get(name, {}))))
+        for name in names | set(logins)
+    }
+
+
+def extra(user: str, priv: Mapping[str, Any], grants: list[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What an account may do beyond all on its own database, and what it lacks of that."""
+    found = ["on the whole server"] if priv.get("access") else []
+    own = False
+    for row in grants:
+        held = {column: row[column] == "Y" for column in row if column.endswith("_priv")}
+        handed_on = held.pop("Grant_priv", False)
+        if row["Db"] != user:
+            found.append(f"on {row['Db']}")
+        elif all(held.values()) and not handed_on:
+            own = True
+    return tuple(sorted(found if own else [*found, "not all on its own"]))
+
+
+def identified(login: Login) -> str | None:
+    """How an account proves itself, or None where that is not ours to write back."""
+    if login.verifier and VERIFIERS["mariadb"].match(login.verifier):
+        return f"IDENTIFIED VIA {NATIVE} USING '{login.verifier}'"
+    return None
+
+
+def _options(login: Login) -> str:
+    return f"WITH MAX_USER_CONNECTIONS {login.limit} ACCOUNT {'LOCK' if login.locked else 'UNLOCK'}"
+
+
+def _grants(account: str, who: str) -> list[Step]:
+    return [
+        Step(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {who}", None, f"REVOKE ALL FROM {who}"),
+        Step(f"GRANT ALL PRIVILEGES ON `{account}`.* TO {who}", None, f"GRANT ALL ON {account} TO {who}"),
+    ]
+
+
+def _create(account: str, who: str, login: Login) -> list[Step]:
+    how = identified(login) or f"IDENTIFIED VIA {NATIVE} USING 'invalid'"
+    make = Step(f"CREATE USER {who} {how} {_options(login)}", f"DROP USER {who}", f"CREATE USER {who}")
+    return [make, *_grants(account, who)]
+
+
+def steps(account: str, before: Seen, after: Seen) -> list[Step]:
+    """The statements from `before` to `after`, in order; new accounts before old ones go."""
+    found: list[Step] = []
+    if after.database and not before.database:
+        found.append(Step(f"CREATE DATABASE `{account}` CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci",
+                          f"DROP DATABASE `{account}`", f"CREATE DATABASE {account}"))
+    for host, login in after.logins.items():
+        who, old = f"'{account}'@'{host}'", before.logins.get(host)
+        if old is None:
+            found += _create(account, who, login)
+            continue
+        if (old.verifier, old.locked, old.limit) != (login.verifier, login.locked, login.limit):
+            now, was = ([identified(state) if old.verifier != login.verifier else "", _options(state)]
+                        for state in (login, old))
+            undo = f"ALTER USER {who} {' '.join(was)}" if None not in was else None
+            found.append(Step(f"ALTER USER {who} {now[0] or ''} {now[1]}", undo, f"ALTER USER {who}"))
+        if old.extra and not login.extra:
+            found += _grants(account, who)
+    for host, login in before.logins.items():
+        if host not in after.logins:
+            who = f"'{account}'@'{host}'"
+            back = "; ".join(step.sql for step in _create(account, who, login)) if after.database else None
+            found.append(Step(f"DROP USER {who}", back, f"DROP USER {who}"))
+    if before.database and not after.database:
+        found.append(Step(f"DROP DATABASE `{account}`", None, f"DROP DATABASE {account}"))
+    if after.logins and all(login.locked for login in after.logins.values()):
+        found.append(Step(f"KILL USER {account}", None, f"KILL USER {account}"))
+    return found
+
+
+class MariaDB:
+    """The server at the local socket; raises Refused in words that hold no verifier."""
+
+    title = "MariaDB"
+
+    def __init__(self, socket: str = "/run/mysqld/mysqld.sock") -> None:
+        try:
+            import pymysql
+        except ImportError as error:
+            raise Refused("python3-pymysql is missing", "run playbooks/servers.yml") from error
+        self.errors = pymysql.MySQLError
+        self.rows_as = pymysql.cursors.DictCursor
+        try:
+            self.connection = pymysql.connect(unix_socket=socket, user="root", charset="utf8mb4", autocommit=True,
+                                              connect_timeout=10, read_timeout=120)
+        except self.errors as error:
+            raise Refused(f"MariaDB does not answer at {socket}: {error}",
+                          "start it: systemctl start mariadb") from error
+
+    def rows(self, sql: str, kind: Any = None) -> list[Any]:
+        with self.connection.cursor(kind) as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+
+    def version(self) -> str:
+        return str(self.rows("SELECT VERSION()")[0][0]).split()[0]
+
+    def read(self) -> dict[str, Seen]:
+        return seen((row[0] for row in self.rows(CATALOG["databases"])), self.rows(CATALOG["accounts"]),
+                    self.rows(CATALOG["grants"], self.rows_as))
+
+    def steps(self, account: str, before: Seen, after: Seen) -> list[Step]:
+        return steps(account, before, after)
+
+    def execute(self, sql: str, label: str) -> None:
+        try:
+            for part in sql.split("; "):
+                self.rows(part)
+        except self.errors as error:
+            number = error.args[0] if error.args else "?"
+            said = str(error.args[-1]) if error.args and "near" not in str(error.args[-1]) else "syntax"
+            raise Refused(f"MariaDB refused {label}: {said} ({number})",
+                          "mend what it names, then run again") from error
+
+    def let_in(self, reach: Mapping[str, tuple[str, ...]]) -> None:
+        """Nothing: an account of MariaDB names its addresses itself."""
+
+    def undo_let_in(self) -> None:
+        """Nothing, likewise."""
+
+    def unexplained(self, reach: Mapping[str, tuple[str, ...]], moved: set[str]) -> list[Any]:
+        return []

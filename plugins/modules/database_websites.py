@@ -1,0 +1,219 @@
+#!/usr/bin/python
+"""Converge the websites' databases and users on a database server."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: database_websites
+short_description: Converge the websites' databases and users on a database server
+description:
+  - Gives every website that has a database on this server a database and a user of its own, both named after its uid
+    (C(w20001)), reachable only from its web host, in MariaDB or PostgreSQL over the local sockets.
+  - Owns what its marks in C(/var/lib/websites/database/owned.json) name. A database or user that exists without a
+    mark is a conflict and is never touched.
+  - All or nothing. Where one statement fails, what this run did is taken back.
+options:
+  websites:
+    description: The full desired set of websites.
+    type: list
+    elements: dict
+    required: true
+  host:
+    description: Inventory name of this server; websites whose database names it are this server's share.
+    type: str
+    required: true
+  web_hosts:
+    description: Web host to the list of its addresses on the servers' network.
+    type: dict
+    required: true
+  connections:
+    description: Connections that a website may hold at a time, by its size.
+    type: dict
+    required: true
+  verifiers:
+    description:
+      - JSON of account to C({"engine", "verifier"}), as M(website_credentials) returns them. Never a password.
+      - A null verifier stands for one that the web host would make; only check mode takes it.
+    type: json
+    required: true
+author:
+  - DKISP Kota Tarakan (@dkisp)
+"""
+
+EXAMPLES = r"""
+- name: Converge the websites' databases
+  ansible.legacy.database_websites:
+    websites: "{{ database_websites }}"
+    host: db1
+    web_hosts: {web1: [10.0.0.11, "fd00::11"]}
+    connections: {small: 10, medium: 25, large: 60}
+    verifiers: "{{ database_verifiers | to_json }}"
+"""
+
+RETURN = r"""
+changes:
+  description: What differed, sorted; the same in check mode and for real.
+  returned: success
+  type: list
+as_built:
+  description: Website to engine, version, database, user and the addresses it is reachable from.
+  returned: success
+  type: dict
+created:
+  description: Websites whose database this run brought into being.
+  returned: success
+  type: list
+conflicts:
+  description: Desired websites whose database or user exists and is not ours.
+  returned: success
+  type: list
+orphans:
+  description: Owned websites that the desired set does not name; their data stay, their accounts are locked.
+  returned: success
+  type: list
+"""
+
+import json
+import pathlib
+
+from ansible.module_utils import database, transaction
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.database_mariadb import MariaDB
+from ansible.module_utils.database_postgresql import PostgreSQL
+from ansible.module_utils.transaction import Refused
+
+LAYER = "database"
+MARKS = pathlib.Path("/var/lib/websites/database/owned.json")
+
+
+def used_engines(websites, owned, settings):
+    """The engines that this server's share needs; one that nobody uses need not run."""
+    used = {w["database"]["engine"] for w in websites if w["database"]["host"] == settings.host}
+    used |= {mark["engine"] for mark in owned.values()}
+    makers = {"mariadb": MariaDB, "postgresql": lambda: PostgreSQL(settings.web_hosts)}
+    return {name: makers[name]() for name in sorted(used)}
+
+
+def write_marks(owned):
+    MARKS.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    transaction.write_atomic(MARKS, json.dumps(owned, indent=1, sort_keys=True) + "\n", 0o600)
+
+
+def marks_during(owned, plan):
+    """Marks while the run is under way: what it makes is marked first, so that a killed run leaves nothing unowned."""
+    new = {name: {**plan.owned[name], "pending": True} for name in plan.created}
+    return {**owned, **plan.owned, **new}
+
+
+def apply(plan, owned, engines):
+    """Go from what exists to the plan. Raises Refused after everything was taken back; data are purged last."""
+    undo = []
+    keeping = [move for move in plan.moves if move.after.database or move.after.logins]
+    going = [move for move in plan.moves if move not in keeping]
+    write_marks(marks_during(owned, plan))
+    try:
+        for move in keeping:
+            engine = engines[move.engine]
+            for step in engine.steps(move.account, move.before, move.after):
+                engine.execute(step.sql, step.label)
+                if step.undo:
+                    undo.append((engine, step))
+        touched = {move.engine for move in plan.moves} | {n for n, e in engines.items() if e.unexplained(
+            plan.reach[n], {move.account for move in plan.moves})}
+        for name in sorted(touched):
+            undo.append((engines[name], None))
+            engines[name].let_in(plan.reach[name])
+        verify(keeping, engines)
+    except BaseException as error:
+        left = take_back(undo)
+        write_marks({**owned, **{name: plan.owned[name] for name in plan.created if left}})
+        if left and isinstance(error, Refused):
+            raise Refused(f"{error.what}; not taken back: {', '.join(left)}", error.mend) from error
+        raise
+    for move in going:
+        for step in engines[move.engine].steps(move.account, move.before, move.after):
+            engines[move.engine].execute(step.sql, step.label)
+    write_marks(plan.owned)
+
+
+def take_back(undo):
+    """Undo in reverse; the labels of what could not be undone."""
+    left = []
+    for engine, step in reversed(undo):
+        try:
+            if step is None:
+                engine.undo_let_in()
+            else:
+                engine.execute(step.undo, f"undoing {step.label}")
+        except (Refused, OSError, engine.errors):
+            left.append(step.label if step else f"{engine.title}'s lists of users")
+    return left
+
+
+def verify(moves, engines):
+    """Read once more: each account must stand in the catalogs as wanted, with its verifier."""
+    now = {name: engines[name].read() for name in {move.engine for move in moves}}
+    for move in moves:
+        if now[move.engine].get(move.account) != move.after:
+            raise Refused(f"{move.account} of {move.website} is not in {engines[move.engine].title} as it was written",
+                          "see whether somebody else changes accounts there, then run again")
+
+
+def as_built(plan, engines):
+    versions = {name: engine.version() for name, engine in engines.items()}
+    built = {}
+    for name, mark in plan.owned.items():
+        account = f"w{mark['uid']}"
+        built[name] = {"database": {
+            "engine": mark["engine"], "version": versions[mark["engine"]], "database": account, "user": account,
+            "reachable_from": list(plan.reach[mark["engine"]].get(account, ())),
+        }}
+    return built
+
+
+def converge(settings, wished):
+    """Read, plan and, except in check mode, apply. The layer's Outcome."""
+    websites = database.checked(wished)
+    owned = transaction.read_json(MARKS, {})
+    engines = used_engines(websites, owned, settings)
+    plan = database.plan(websites, owned, {name: engine.read() for name, engine in engines.items()}, settings)
+    moved = {move.account for move in plan.moves}
+    changes = plan.changes + [
+        change for name, engine in engines.items() for change in engine.unexplained(plan.reach[name], moved)]
+    if not settings.check and not plan.conflicts:
+        if changes:
+            apply(plan, owned, engines)
+        elif owned != plan.owned:
+            write_marks(plan.owned)
+    return transaction.Outcome(changes, as_built(plan, engines), plan.created, plan.conflicts, plan.orphans)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "websites": {"type": "list", "elements": "dict", "required": True},
+            "host": {"type": "str", "required": True},
+            "web_hosts": {"type": "dict", "required": True},
+            "connections": {"type": "dict", "required": True},
+            "verifiers": {"type": "json", "required": True, "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    host = module.params["host"]
+    try:
+        verifiers = {account: value["verifier"] for account, value in json.loads(module.params["verifiers"]).items()}
+        settings = database.Settings(host, module.params["web_hosts"], module.params["connections"], verifiers,
+                                     module.check_mode)
+        with transaction.server_lock(LAYER):
+            outcome = converge(settings, module.params["websites"])
+    except Refused as error:
+        transaction.fail(module, LAYER, host, error)
+    except OSError as error:
+        transaction.fail(module, LAYER, host, Refused(f"{error.filename or 'a file'}: {error.strerror}",
+                                                      "mend what it names, then run again"))
+    del module.params["websites"]  # the result would carry the whole desired set back to the controller
+    transaction.finish(module, LAYER, host, outcome)
+
+
+if __name__ == "__main__":
+    main()
