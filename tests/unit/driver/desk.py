@@ -8,6 +8,7 @@ import json
 import tarfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -140,8 +141,6 @@ class Desk:
         self.folder = folder
         self.clock = Clock()
         self.config: Config = load_config(PROJECT / "sop_driver/data/sop.example.yml")
-        home = Home(folder / "home").make()
-        self.office = Office(self.config, PROJECT, home, Register(home.register, self.clock), Evidence(home.evidence))
         self.fleet = FakeFleet()
         self.facts = FleetFacts.model_validate(
             {
@@ -156,6 +155,11 @@ class Desk:
         )
         self.letter = self.document("surat.pdf", "%PDF-1.4 permohonan")
         self.paper = self.document("kertas.txt", "dokumen")
+
+    @cached_property
+    def office(self) -> Office:
+        home = Home(self.folder / "home").make()
+        return Office(self.config, PROJECT, home, Register(home.register, self.clock), Evidence(home.evidence))
 
     def document(self, name: str, text: str) -> Path:
         path = self.folder / name

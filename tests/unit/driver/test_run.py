@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from driver.desk import Desk, failing, silent, unreachable
-from sop_driver import desired, records, report, run, standing
+from sop_driver import desired, records, run, standing
 from sop_driver.errors import Failed, Interrupted, Refused, SopError
 from sop_driver.fleet import FleetResult
 
@@ -291,23 +291,6 @@ def test_show_gives_plan_and_closed_gates_together_and_changes_nothing(desk: Des
     plan, refusals = run.show(desk.office, desk.fleet, desk.facts, [desk.submit()])
     assert plan.changes[0]["action"] == "create" and len(refusals) == 7
     assert desk.outcomes() == [] and list(desk.office.home.runs.iterdir()) == []
-
-
-def test_report_tells_steps_documents_and_what_was_built(desk: Desk) -> None:
-    request = desk.approved(title="<b>|Dinas|</b> [x](y)")
-    records.keep(desk.office, go(desk, request))
-    text = "\n".join(report.report(desk.office, request))
-    assert "| 9 | Instalasi website pada server | done | kabid (bidang) |" in text
-    assert "Record: backup" in text and "abc" in text and "<b>" not in text and "[x](y)" not in text
-    assert [e.kind for e in report.history(desk.office, request)][-5:] == ["run", "step", "record", "record", "record"]
-
-
-def test_report_and_completion_follow_the_installation(desk: Desk) -> None:
-    request = desk.approved()
-    go(desk, request)
-    desk.take(request, "report")
-    desk.take(request, "completion")
-    assert report.status(desk.office, standing.stand(desk.office, request))["state"] == "done"
 
 
 def test_request_cannot_change_while_a_run_brings_it_onto_the_servers(desk: Desk) -> None:

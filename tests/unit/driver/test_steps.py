@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from driver.desk import PROJECT, Desk
-from sop_driver import procedure, report, standing, steps
-from sop_driver.errors import Refused, SopError, Usage
+from sop_driver import standing, steps
+from sop_driver.errors import Refused, Usage
 
 SOP = PROJECT / "sop_driver/data/sop-website-2024.yml"
 
@@ -77,20 +76,6 @@ def test_record_refuses_decision_without_outcome_or_reason(desk: Desk, outcome: 
         steps.record(desk.office, request, "decision", "kabid", outcome, {}, reason)
 
 
-def test_no_returns_the_request_to_the_kadis_and_nothing_goes_on_until_a_new_disposition(desk: Desk) -> None:
-    request = desk.submit()
-    for step in ("agenda", "disposition", "review"):
-        desk.take(request, step)
-    desk.take(request, "decision", outcome="no", reason="data belum lengkap")
-    now = standing.stand(desk.office, request)
-    assert now.returned and now.next and now.next.id == "disposition" and now.next.actors == ("kadis",)
-    assert "data belum lengkap" in refused(desk, request, "review")
-    assert report.status(desk.office, now)["state"] == "returned"
-    desk.take(request, "disposition")
-    desk.approve(request)
-    assert standing.stand(desk.office, request).returned is None
-
-
 def test_record_refuses_existence_that_contradicts_the_kind(desk: Desk) -> None:
     request = desk.submit()
     for step in ("agenda", "disposition", "review", "decision"):
@@ -98,55 +83,10 @@ def test_record_refuses_existence_that_contradicts_the_kind(desk: Desk) -> None:
     assert "kind: update" in refused(desk, request, "existence", outcome="exists")
 
 
-def test_taking_an_earlier_step_again_undoes_the_later_ones(desk: Desk) -> None:
-    request = desk.approved()
-    desk.take(request, "review")
-    assert list(standing.stand(desk.office, request).done)[-1] == "review"
-
-
 def test_agenda_is_not_taken_twice(desk: Desk) -> None:
     request = desk.submit()
     desk.take(request, "agenda")
     assert "is done" in refused(desk, request, "agenda")
-
-
-def test_a_changed_request_has_no_approval_but_keeps_its_agenda(desk: Desk) -> None:
-    request = desk.approved()
-    assert desk.submit(replace=request, title="Lain") == request
-    now = standing.stand(desk.office, request)
-    assert list(now.done) == ["request_letter", "agenda", "disposition"] and now.request.title == "Lain"
-
-
-def test_an_unchanged_replacement_keeps_its_approvals(desk: Desk) -> None:
-    request = desk.approved()
-    desk.submit(replace=request)
-    assert standing.stand(desk.office, request).next is standing.stand(desk.office, request).procedure.installation
-
-
-def test_a_new_letter_has_to_be_agendaed_again(desk: Desk) -> None:
-    request = desk.approved()
-    letter = desk.document("surat2.pdf", "%PDF-1.4 lain")
-    steps.submit(desk.office, desk.write(desk.form()), letter, "dinkes", request)
-    assert list(standing.stand(desk.office, request).done) == ["request_letter"]
-    assert desk.take(request, "agenda").data["agenda"]["number"] == 2
-
-
-def test_status_tells_lateness_by_the_standard_time(desk: Desk) -> None:
-    request = desk.submit()
-    now = standing.stand(desk.office, request)
-    assert now.late(now.since + timedelta(minutes=3)) is None
-    assert now.late(now.since + timedelta(minutes=10)) == timedelta(minutes=7)
-
-
-def test_request_keeps_the_sop_it_started_under(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    request = desk.submit()
-    revised = desk.folder / "revised.yml"
-    revised.write_text(SOP.read_text().replace("{minutes: 3}", "{minutes: 4}"))
-    desk.office.config = desk.config.model_copy(update={"sop": str(revised)})
-    desk.office.procedures.clear()
-    newer = desk.submit()
-    old, new = (standing.stand(desk.office, name).procedure for name in (request, newer))
-    assert old.hash != new.hash and old.steps[1].time.minutes == 3 and new.steps[1].time.minutes == 4
 
 
 def test_unknown_request_step_and_actor_are_named(desk: Desk) -> None:
@@ -158,46 +98,6 @@ def test_unknown_request_step_and_actor_are_named(desk: Desk) -> None:
     ):
         with pytest.raises(Usage):
             steps.record(desk.office, *arguments)
-
-
-@pytest.mark.parametrize(
-    ("old", "new"),
-    [
-        ("by: run", "by: record"),
-        ("id: review", "id: agenda"),
-        ("[kadis]", "[walikota]"),
-        ("returns_to: disposition", "returns_to: build"),
-        ("by: submit", "by: record"),
-        ("number: 4", "number: four"),
-        ("steps:", "- steps:"),
-        ("minutes: 25", "minutes: -1"),
-    ],
-)
-def test_parse_refuses_sop_file_that_does_not_hang_together(desk: Desk, old: str, new: str) -> None:
-    path = SOP
-    text = path.read_text()
-    assert old in text
-    with pytest.raises(SopError):
-        procedure.parse(text.replace(old, new, 1).encode(), path)
-
-
-def test_sop_file_holds_the_eleven_steps_of_the_sop(desk: Desk) -> None:
-    path = SOP
-    found = procedure.parse(path.read_bytes(), path)
-    assert [step.number for step in found.steps] == list(range(1, 12))
-    assert [str(s.time) for s in found.steps] == [
-        "2 menit",
-        "3 menit",
-        "2 menit",
-        "25 menit",
-        "30 menit",
-        "15 menit",
-        "3 hari",
-        "7 hari",
-        "90 menit",
-        "2 menit",
-        "2 menit",
-    ]
 
 
 @pytest.mark.parametrize("reason", ["a\0b", "\x1b[2J", "x" * 3000, "a\udcffb"])

@@ -1,0 +1,57 @@
+"""A plan is sorted, readable, and stops where it would touch what nobody asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sop_driver import plan
+from sop_driver.fleet import FleetResult, Result
+
+
+def change(website: str | None, host: str, action: str, subject: str = "vhost", **more: Any) -> dict[str, Any]:
+    return {"layer": "web", "host": host, "website": website, "action": action, "subject": subject, **more}
+
+
+def of(*changes: dict[str, Any], **more: Any) -> plan.Plan:
+    return plan.from_result(FleetResult("x", [Result("web1", "t", {"changes": list(changes), **more})]))
+
+
+def test_lines_group_by_website_then_server() -> None:
+    found = of(
+        change("b", "web1", "create"),
+        change("a", "web2", "remove", "pool"),
+        change("a", "ns1", "update", "A", before="198.51.100.1", after={"to": 2}),
+        change(None, "web1", "update", "policy"),
+    )
+    assert plan.lines(found.changes) == [
+        "for all websites",
+        "  web1",
+        "    ~ update policy",
+        "a",
+        "  ns1",
+        '    ~ update A 198.51.100.1 → {"to":2}',
+        "  web2",
+        "    - remove pool",
+        "b",
+        "  web1",
+        "    + create vhost",
+    ]
+
+
+def test_refusals_are_none_for_the_run_s_own_websites() -> None:
+    assert of(change("a", "web1", "create"), change(None, "web1", "update")).refusals(["a"]) == []
+
+
+def test_refusals_name_drift_once_a_website_with_all_that_differs() -> None:
+    found = of(change("b", "web1", "update"), change("b", "ns1", "remove", "A")).refusals(["a"])
+    assert [r.gate for r in found] == ["drift"] and "remove A on ns1, update vhost on web1" in found[0].what
+
+
+def test_refusals_name_what_is_foreign_and_where() -> None:
+    conflict = {"website": "a", "subject": "A", "where": "zone", "host": "ns1"}
+    found = of(conflicts=[conflict]).refusals(["a"])
+    assert found[0].gate == "existence check" and "ns1" in found[0].what and "zone" in found[0].what
+
+
+def test_orphans_are_told_with_their_server() -> None:
+    assert of(orphans=["old"]).orphans == [{"website": "old", "host": "web1"}]

@@ -1,0 +1,51 @@
+"""The SOP's data file holds the SOP, and one that does not hang together is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from driver.desk import PROJECT
+from sop_driver import procedure
+from sop_driver.errors import SopError
+
+SOP = PROJECT / "sop_driver/data/sop-website-2024.yml"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("by: run", "by: record"),
+        ("id: review", "id: agenda"),
+        ("[kadis]", "[walikota]"),
+        ("returns_to: disposition", "returns_to: build"),
+        ("by: submit", "by: record"),
+        ("number: 4", "number: four"),
+        ("steps:", "- steps:"),
+        ("minutes: 25", "minutes: -1"),
+    ],
+)
+def test_parse_refuses_sop_file_that_does_not_hang_together(old: str, new: str) -> None:
+    path = SOP
+    text = path.read_text()
+    assert old in text
+    with pytest.raises(SopError):
+        procedure.parse(text.replace(old, new, 1).encode(), path)
+
+
+def test_sop_file_holds_the_eleven_steps_of_the_sop() -> None:
+    path = SOP
+    found = procedure.parse(path.read_bytes(), path)
+    assert [step.number for step in found.steps] == list(range(1, 12))
+    assert [str(s.time) for s in found.steps] == [
+        "2 menit",
+        "3 menit",
+        "2 menit",
+        "25 menit",
+        "30 menit",
+        "15 menit",
+        "3 hari",
+        "7 hari",
+        "90 menit",
+        "2 menit",
+        "2 menit",
+    ]
