@@ -1,0 +1,166 @@
+"""Speak to name servers: read a zone by transfer, send updates with prerequisites, ask for serials."""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+import re
+
+from ansible.module_utils.nameserver import Edit, RRset, Zone
+from ansible.module_utils.transaction import Refused
+
+try:
+    import dns.exception
+    import dns.inet
+    import dns.message
+    import dns.query
+    import dns.rcode
+    import dns.rdata
+    import dns.rdatatype
+    import dns.tsig
+    import dns.update
+    import dns.xfr
+    import dns.zone
+    PRESENT = True
+except ImportError:
+    PRESENT = False
+
+KEY = re.compile(
+    r'key\s+"?([\w.-]+)"?\s*\{\s*algorithm\s+"?([\w-]+)"?\s*;\s*secret\s+"([A-Za-z0-9+/=]+)"\s*;\s*\}\s*;', re.ASCII
+)
+# Types that a signing server keeps by itself, at any name.
+SIGNING = {"RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "DNSKEY", "CDS", "CDNSKEY", "TYPE65534"}
+ANSWER = 10.0  # seconds for one answer
+TRANSFER = 60.0  # seconds for a whole zone
+
+
+class Unanswered(Refused):
+    """The server did not answer, so that it is unknown whether it did what it was asked."""
+
+
+class Primary:
+    """The primary name server, asked under the update key. All methods raise Refused."""
+
+    def __init__(self, address: str, key_file: str) -> None:
+        if not PRESENT:
+            raise Refused("python3-dnspython is not installed", "run the set-up of the servers (playbooks/servers.yml)")
+        self.address = address
+        try:
+            match = KEY.search(pathlib.Path(key_file).read_text())
+        except OSError as error:
+            what = f"{key_file} could not be read: {error.strerror}"
+            raise Refused(what, "run the set-up of the servers (playbooks/servers.yml)") from error
+        if match is None:
+            raise Refused(f"{key_file} holds no TSIG key", "let tsig-keygen write it anew and reload named")
+        name, algorithm, secret = match.groups()
+        self.key = dns.tsig.Key(name, secret, algorithm)
+        self.keyring = {self.key.name: self.key}
+        self.soa: dict[str, object] = {}
+
+    def read(self, zone: str) -> tuple[Zone, int]:
+        """A zone's records without those that signing makes, and its serial. An SOA record's value is its primary."""
+        content = dns.zone.Zone(zone, relativize=False)
+        try:
+            query, _ = dns.xfr.make_query(content, keyring=self.keyring)
+            dns.query.inbound_xfr(self.address, content, query, timeout=ANSWER, lifetime=TRANSFER)
+        except (dns.exception.DNSException, OSError, EOFError) as error:
+            raise Refused(
+                f"zone {zone} could not be read at {self.address}: {_said(error)}",
+                "check that named runs, serves the zone and knows the key websites-update: `journalctl -u named`",
+            ) from error
+        found: Zone = {}
+        for name, rdataset in content.iterate_rdatasets():
+            kind = dns.rdatatype.to_text(rdataset.rdtype)
+            if kind in SIGNING:
+                continue
+            if kind == "SOA":
+                self.soa[zone] = rdataset[0]
+                values = frozenset([rdataset[0].mname.to_text()])
+            else:
+                values = frozenset(rdata.to_text() for rdata in rdataset)
+            found.setdefault(name.to_text(omit_final_dot=True).lower(), {})[kind] = RRset(rdataset.ttl, values)
+        return found, self.soa[zone].serial
+
+    def serial(self, zone: str) -> int:
+        found = serial(self.address, zone)
+        if found is None:
+            raise Unanswered(f"{self.address} does not answer for zone {zone}", "look at `journalctl -u named`")
+        return found
+
+    def update(self, zone: str, edits: list[Edit]) -> None:
+        """One message: what was read as prerequisites, then the edits in their order."""
+        message = dns.update.UpdateMessage(zone, keyring=self.keyring)
+        for edit in edits:
+            self._require(message, edit)
+            self._change(message, zone, edit)
+        try:
+            answer = dns.query.tcp(message, self.address, timeout=ANSWER)
+        except dns.tsig.PeerError as error:
+            what = f"the server refused the key for zone {zone}: {_said(error)}"
+            raise Refused(what, "reload named, so that it reads its key file") from error
+        except (dns.exception.DNSException, OSError, EOFError) as error:
+            what = f"no answer to the update of zone {zone}: {_said(error)}"
+            raise Unanswered(what, "check that named runs: `journalctl -u named`") from error
+        code = dns.rcode.to_text(answer.rcode())
+        if code in ("YXDOMAIN", "YXRRSET", "NXDOMAIN", "NXRRSET"):
+            raise Refused(f"zone {zone} was changed by somebody else during the run ({code})", "run again")
+        if code != "NOERROR":
+            raise Refused(f"the server refused the update of zone {zone}: {code}", "look at `journalctl -u named`")
+
+    def _require(self, message: dns.update.UpdateMessage, edit: Edit) -> None:
+        for name in sorted(edit.fresh):
+            message.absent(f"{name}.")
+        for name, kind in sorted({*edit.before, *edit.after}):
+            if kind == "SOA" or name in edit.fresh:
+                continue
+            if (name, kind) in edit.before:
+                message.present(f"{name}.", *_rdatas(kind, edit.before[name, kind]))
+            else:
+                message.absent(f"{name}.", kind)
+
+    def _change(self, message: dns.update.UpdateMessage, zone: str, edit: Edit) -> None:
+        """Add all that must be, then delete what must go record by record: a server keeps an apex' NS set from less."""
+        for (name, kind), rrset in sorted(edit.after.items()):
+            if edit.before.get((name, kind)) == rrset:
+                continue
+            if kind == "SOA":
+                message.add(f"{name}.", rrset.ttl, self._soa(zone, next(iter(rrset.values))))
+            else:
+                for rdata in _rdatas(kind, rrset):
+                    message.add(f"{name}.", rrset.ttl, rdata)
+        for (name, kind), rrset in sorted(edit.before.items()):
+            gone = rrset.values - edit.after.get((name, kind), RRset(0, frozenset())).values
+            if gone and kind != "SOA":
+                for rdata in _rdatas(kind, RRset(0, gone)):
+                    message.delete(f"{name}.", rdata)
+
+    def _soa(self, zone: str, primary: str) -> dns.rdata.Rdata:
+        """The zone's own SOA record under another primary; servers only take one with a later serial."""
+        later = self.serial(zone) % 0xFFFFFFFF + 1
+        return self.soa[zone].replace(mname=dns.name.from_text(primary), serial=later)
+
+
+def serial(address: str, zone: str, timeout: float = 1.0) -> int | None:
+    """A zone's serial at a server; None where it does not answer or does not have the zone."""
+    query = dns.message.make_query(zone, "SOA")
+    query.flags = 0
+    with contextlib.suppress(dns.exception.DNSException, OSError):
+        answer = dns.query.udp(query, address, timeout=timeout)
+        for rrset in answer.answer:
+            if rrset.rdtype == dns.rdatatype.SOA:
+                return int(rrset[0].serial)
+    return None
+
+
+def follows(address: str, zone: str, wanted: int) -> bool:
+    """Whether a server has a zone at a serial or a later one, by RFC 1982: numbers run in a circle."""
+    found = serial(address, zone)
+    return found is not None and (found - wanted) % 2**32 < 2**31
+
+
+def _rdatas(kind: str, rrset: RRset) -> list[dns.rdata.Rdata]:
+    return [dns.rdata.from_text("IN", kind, value) for value in sorted(rrset.values)]
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
