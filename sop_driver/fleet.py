@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import sys
 import tempfile
 import uuid
@@ -93,6 +95,8 @@ class Plays(Protocol):
     def play(self, playbook: str, desired: Path, *, check: bool = False, selection: Path | None = None,
              stoppable: bool = True) -> FleetResult: ...
 
+    def end_leftovers(self) -> None: ...
+
 
 class Fleet:
     """The servers of an inventory. Set `stopped` to end a running play."""
@@ -119,6 +123,22 @@ class Fleet:
         with tempfile.TemporaryDirectory(prefix="sop-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
             return self._play(Path(folder), f"playbooks/{playbook}", variables, check, stoppable)
 
+    def end_leftovers(self) -> None:
+        """Kill what a stopped play, or a driver that died, left running: it could still change a server later.
+
+        ansible-runner kills Ansible's process group, but its workers and their ssh have sessions of their own.
+        """
+        for environ in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+                is_ours = self._mark.encode() in environ.read_bytes().split(b"\0")
+                is_shared = b"[mux]" in (environ.parent / "cmdline").read_bytes()  # a connection others use too
+                if is_ours and not is_shared:
+                    os.kill(int(environ.parent.name), signal.SIGKILL)
+
+    @property
+    def _mark(self) -> str:
+        return f"SOP_CHANGES_FOR={self.evidence}"
+
     def _play(self, folder: Path, playbook: str, variables: dict[str, str], check: bool,
               stoppable: bool) -> FleetResult:
         results_file = folder / "results.jsonl"
@@ -129,7 +149,7 @@ class Fleet:
             runner = ansible_runner.run(
                 private_data_dir=str(folder), project_dir=str(self.project), ident=uuid.uuid4().hex,
                 playbook=playbook, inventory=str(self.inventory), extravars=variables,
-                cmdline="--check" if check else None, envvars=self._environment(results_file),
+                cmdline="--check" if check else None, envvars=self._environment(results_file, check),
                 quiet=True, rotate_artifacts=0, suppress_env_files=True,
                 event_handler=events.handle, cancel_callback=self.stopped.is_set if stoppable else lambda: False,
             )
@@ -141,7 +161,7 @@ class Fleet:
             events.stats, bool(runner.canceled), output.read_text(errors="replace") if output.exists() else "",
         )
 
-    def _environment(self, results_file: Path) -> dict[str, str]:
+    def _environment(self, results_file: Path, check: bool) -> dict[str, str]:
         return {
             "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}",
             "ANSIBLE_CONFIG": str(self.project / "ansible.cfg"),
@@ -150,6 +170,7 @@ class Fleet:
             "ANSIBLE_CALLBACKS_ENABLED": "sop_results",
             "ANSIBLE_NOCOLOR": "1",
             "SOP_RESULTS_FILE": str(results_file),
+            **({} if check else dict([self._mark.split("=", 1)])),
         }
 
 

@@ -229,6 +229,7 @@ def put_back(office: Office, fleet: Plays, run_id: str, previous: Path, reason: 
 
     Raises Failed where even that fails: the run's end is then `unknown`, and the next run begins with it.
     """
+    fleet.end_leftovers()
     result = fleet.play(WEBSITES, previous, stoppable=False)  # half put back would be worse than waiting
     if result.ok:
         office.register.append("run", outcome=outcome, reason=reason, data={"run": run_id})

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -124,6 +127,25 @@ def test_play_ends_when_stopped(fleet: Fleet) -> None:
     timer.start()
     result = fleet.play("slow.yml", state(fleet))
     assert result.canceled and not result.ok and result.trouble == "it was interrupted"
+    fleet.end_leftovers()
+    time.sleep(0.5)
+    left = [p for p in Path("/proc").glob("[0-9]*/environ") if str(fleet.evidence).encode() in read(p)]
+    assert left == []
+
+
+def read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_end_leftovers_spares_what_is_not_its_own(fleet: Fleet) -> None:
+    mark = {"SOP_CHANGES_FOR": "/another/home/evidence"}
+    other = subprocess.Popen(["sleep", "30"], env={**os.environ, **mark})
+    fleet.end_leftovers()
+    assert other.poll() is None
+    other.kill()
 
 
 def test_play_keeps_no_folder_behind(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

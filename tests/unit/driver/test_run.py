@@ -156,7 +156,11 @@ def test_run_ends_unknown_when_putting_back_fails_and_the_next_run_reconciles_fi
     desk.fleet.played.clear()
     go(desk, request)
     assert desk.outcomes() == ["started", "unknown", "interrupted", "started", "applied"]
-    assert [p[1] for p in desk.fleet.played[:2]] == [False, True]
+    assert [p[:2] for p in desk.fleet.played[:3]] == [
+        ("end leftovers", False),
+        ("websites.yml", False),
+        ("websites.yml", True),
+    ]
 
 
 def crash(desk: Desk, when: str) -> str:
