@@ -88,11 +88,8 @@ class Primary:
         return found
 
     def update(self, zone: str, edits: list[Edit]) -> None:
-        """One message: what was read as prerequisites, then the edits in their order."""
-        message = dns.update.UpdateMessage(zone, keyring=self.keyring)
-        for edit in edits:
-            self._require(message, edit)
-            self._change(message, zone, edit)
+        """Send the edits; the server does all of them or none."""
+        message = self.message(zone, edits)
         try:
             answer = dns.query.tcp(message, self.address, timeout=ANSWER)
         except dns.tsig.PeerError as error:
@@ -106,6 +103,14 @@ class Primary:
             raise Refused(f"zone {zone} was changed by somebody else during the run ({code})", "run again")
         if code != "NOERROR":
             raise Refused(f"the server refused the update of zone {zone}: {code}", "look at `journalctl -u named`")
+
+    def message(self, zone: str, edits: list[Edit]) -> dns.update.UpdateMessage:
+        """What was read as prerequisites, then the edits in their order."""
+        message = dns.update.UpdateMessage(zone, keyring=self.keyring)
+        for edit in edits:
+            self._require(message, edit)
+            self._change(message, zone, edit)
+        return message
 
     def _require(self, message: dns.update.UpdateMessage, edit: Edit) -> None:
         for name in sorted(edit.fresh):

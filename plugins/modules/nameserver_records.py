@@ -117,7 +117,8 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.nameserver import Conflict, Edit, as_built, batches, plan, wishes
+from ansible.module_utils.nameserver import Edit, batches, plan
+from ansible.module_utils.nameserver_claims import Conflict, as_built, wishes
 from ansible.module_utils.nameserver_wire import Primary, Unanswered, follows
 from ansible.module_utils.transaction import Outcome, Refused, fail, finish, server_lock
 

@@ -1,0 +1,142 @@
+"""What a name server of the fleet must be, seen on the server itself; both roles, told apart by its configuration."""
+
+import re
+
+import pytest
+
+UPDATE_KEY = "/etc/bind/keys/websites-update.key"
+TRANSFER_KEY = "/etc/bind/keys/websites-transfer.key"
+ZONE = "tarakankota.go.id"
+REVERSE = ("100.51.198.in-addr.arpa", "0.0.0.0.7.7.0.0.8.b.d.0.1.0.0.2.ip6.arpa")
+
+
+@pytest.fixture
+def configuration(host):
+    return host.file("/etc/bind/named.conf").content_string
+
+
+@pytest.fixture
+def inside(configuration):
+    """The address at which others ask this server."""
+    return re.search(r"listen-on \{ 127\.0\.0\.1; ([0-9.]+); \}", configuration).group(1)
+
+
+@pytest.fixture
+def primary(configuration):
+    return "type primary;" in configuration
+
+
+def ask(host, address, *question):
+    return host.check_output(f"dig +short +tries=2 @{address} {' '.join(question)}").splitlines()
+
+
+def status(host, address, *question):
+    return re.search(r"status: (\w+)", host.check_output(f"dig +tries=2 @{address} {' '.join(question)}")).group(1)
+
+
+def test_service_is_there_after_a_reboot(host):
+    """A name server that stays down after a power cut takes every website with it."""
+    named = host.service("named")
+    assert named.is_running and named.is_enabled
+
+
+def test_configuration_starts_anew(host):
+    """A reload forgives what a start does not: the zones must load from the files as they are."""
+    host.check_output("named-checkconf -z /etc/bind/named.conf")
+
+
+def test_server_listens_on_its_own_addresses_only(host, configuration, inside):
+    """An address that a server gets later must not open the port by itself."""
+    inside6 = f"[{re.search(r'listen-on-v6 { ::1; ([0-9a-f:]+); }', configuration).group(1)}]"
+    heard = set(re.findall(r"\s(\S+):53\s", host.check_output("ss -Hlntu sport = :53")))
+    assert heard - {"127.0.0.1", "[::1]"} == {inside, inside6}
+
+
+def test_recursion_is_refused(host, inside):
+    """An open resolver is a weapon for attacks on others."""
+    assert status(host, inside, "example.org", "A") == "REFUSED"
+
+
+def test_version_is_not_told(host, inside):
+    """Attackers look up weaknesses by version."""
+    assert status(host, inside, "CH", "TXT", "version.bind") in {"REFUSED", "NOERROR"}
+    assert ask(host, inside, "CH", "TXT", "version.bind") == []
+
+
+@pytest.mark.parametrize("zone", [ZONE, *REVERSE])
+def test_zone_is_served_with_authority(host, inside, zone):
+    """A secondary that lost its zone answers, too, but without authority."""
+    assert " aa" in host.check_output(f"dig @{inside} {zone} SOA")
+
+
+@pytest.mark.parametrize(("name", "addresses"), [
+    ("dinkes", ["198.51.100.11", "2001:db8:77::11"]),
+    ("kesehatan", ["198.51.100.11", "2001:db8:77::11"]),
+    ("web1", ["198.51.100.11", "2001:db8:77::11"]),
+    ("gateway1", ["198.51.100.2"]),
+    ("ns2", ["198.51.100.54", "2001:db8:77::54"]),
+])
+def test_name_has_its_addresses(host, inside, name, addresses):
+    """Visitors of both address families must find websites and servers."""
+    assert ask(host, inside, f"{name}.{ZONE}", "A", f"{name}.{ZONE}", "AAAA") == addresses
+
+
+def test_suspended_website_keeps_its_records(host, inside):
+    """Visitors of a suspended website shall see why, and not an unknown name."""
+    assert ask(host, inside, f"disdik.{ZONE}", "A") == ["198.51.100.101"]
+
+
+def test_archived_website_has_no_name(host, inside):
+    """A name that points to an address given up is open to whoever gets the address."""
+    assert status(host, inside, f"lama.{ZONE}", "A") == "NXDOMAIN"
+
+
+@pytest.mark.parametrize(("address", "name"), [
+    ("198.51.100.101", "disdik"), ("2001:db8:77::101", "disdik"), ("198.51.100.11", "web1"), ("198.51.100.53", "ns1"),
+])
+def test_address_points_back_to_its_owner(host, inside, address, name):
+    """Address and name must agree, for a website's own address and for a server's."""
+    assert ask(host, inside, "-x", address) == [f"{name}.{ZONE}."]
+
+
+@pytest.mark.parametrize(("name", "kind", "value"), [("mail", "MX", "10 mx.example.net."), ("dinkes", "TXT", '"v=spf1 -all"')])
+def test_record_made_by_hand_is_left_alone(host, inside, name, kind, value):
+    """Administrators keep records of their own, at our names too."""
+    assert ask(host, inside, f"{name}.{ZONE}", kind) == [value]
+
+
+def test_record_of_ours_is_marked(host, inside):
+    """Only what is marked may ever be changed or removed."""
+    assert ask(host, inside, f"_website.kesehatan.{ZONE}", "TXT") == ['"website=20001"']
+
+
+def test_zone_is_not_given_to_strangers(host, inside):
+    """The list of all names tells what there is to attack."""
+    assert "Transfer failed" in host.run(f"dig AXFR {ZONE} @{inside}").stdout
+
+
+def test_zone_is_given_under_the_transfer_key(host, inside):
+    """Secondaries hold this key and nothing else."""
+    assert f"dinkes.{ZONE}." in host.check_output(f"dig AXFR {ZONE} @{inside} -k {TRANSFER_KEY}")
+
+
+def test_secondary_has_the_primarys_serial(host, configuration, primary):
+    """Two servers with two truths send visitors to two places."""
+    other = "127.0.0.1" if primary else re.search(r"primaries \{ ([0-9.]+) ", configuration).group(1)
+    assert ask(host, other, ZONE, "SOA") == ask(host, "127.0.0.1", ZONE, "SOA")
+
+
+@pytest.mark.parametrize("key", [TRANSFER_KEY, UPDATE_KEY])
+def test_key_is_read_by_bind_only(host, primary, key):
+    """Whoever reads the key writes the zone."""
+    file = host.file(key)
+    if file.exists or primary or key == TRANSFER_KEY:
+        assert (file.user, file.group, file.mode) == ("root", "bind", 0o640)
+
+
+def test_update_key_is_worth_nothing_over_the_network(host, inside):
+    """A stolen key alone must not change a record."""
+    told = f"server {inside}\nupdate add stolen.{ZONE} 60 A 192.0.2.1\nsend\n"
+    done = host.run(f"test -e {UPDATE_KEY} && printf %s '{told}' | nsupdate -k {UPDATE_KEY}")
+    assert done.rc != 0
+    assert status(host, inside, f"stolen.{ZONE}", "A") == "NXDOMAIN"

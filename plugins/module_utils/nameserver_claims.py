@@ -1,0 +1,171 @@
+"""What websites and servers need in the zones: claims by zone and name, each with the owner that its mark will tell.
+
+Names are lower case without the last dot, record values are in presentation form.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from ansible.module_utils.transaction import Refused
+
+FLEET = "fleet"  # owner of what belongs to no website: servers, name servers
+LIVE = ("present", "suspended")
+LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
+NAME = re.compile(rf"{LABEL}(\.{LABEL})+", re.ASCII)
+LONGEST = 253 - len("_website.")  # so that the mark is a name too
+
+
+class Claim(NamedTuple):
+    """What one owner wants at one name, by type."""
+
+    website: str | None
+    owner: str
+    records: dict[str, frozenset[str]]
+
+
+class Conflict(NamedTuple):
+    website: str
+    subject: str
+    where: str
+
+
+class Wishes(NamedTuple):
+    """Claims by zone and mark name, what contradicts itself in them, and names that no served zone holds."""
+
+    claims: dict[str, dict[str, Claim]]
+    conflicts: list[Conflict]
+    outside: dict[str, list[str]]
+
+
+def zone_of(name: str, zones: Iterable[str]) -> str | None:
+    """The served zone that a name lies in, by whole labels; the longest where zones are nested."""
+    served = set(zones)
+    while name:
+        if name in served:
+            return name
+        name = name.partition(".")[2]
+    return None
+
+
+def check_name(name: Any, what: str) -> str:
+    if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > LONGEST:
+        raise Refused(
+            f"{str(name)[:80]!r}, the name of {what}, is no host name of at most {LONGEST} characters",
+            "use lower-case letters, digits and hyphens in dotted labels",
+        )
+    return name
+
+
+def check_addresses(address: Any, whose: str) -> dict[str, str]:
+    """The record types and values of `{ipv4, ipv6}`; either may be null. Raises Refused."""
+    found = {}
+    for key, kind, parse in (("ipv4", "A", ipaddress.IPv4Address), ("ipv6", "AAAA", ipaddress.IPv6Address)):
+        value = (address or {}).get(key)
+        if value is None:
+            continue
+        try:
+            if "%" in str(value):  # a scope may be any text, and means nothing on another machine
+                raise ValueError
+            found[kind] = str(parse(str(value)))
+        except ValueError as error:
+            what = f"{str(value)[:80]!r} of {whose} is no {key} address"
+            raise Refused(what, f"give {whose} a whole {key} address") from error
+    if not found:
+        raise Refused(f"{whose} has no address", f"give {whose} an ipv4 or ipv6 address")
+    return found
+
+
+def wishes(
+    websites: list[dict[str, Any]], hosts: dict[str, Any], nameservers: dict[str, Any], zones: list[str]
+) -> Wishes:
+    """Every record set that must exist. The servers' own names come first: no website takes them. Raises Refused."""
+    wanted = Wishes({zone: {} for zone in zones}, [], {})
+    for zone in zones:
+        _claim(wanted, zone, f"_nameserver.{zone}", Claim(None, FLEET, {
+            "NS": frozenset(f"{name}." for name in nameservers),
+            "SOA": frozenset([f"{next(iter(nameservers))}."]),
+        }))
+    for name, address in {**hosts, **nameservers}.items():
+        found = check_addresses(address, check_name(name, "a server"))
+        _claim_name(wanted, None, FLEET, name, found)
+        _claim_pointers(wanted, None, FLEET, name, found)
+    for website in sorted((w for w in websites if w.get("state") in LIVE), key=lambda w: str(w.get("name"))):
+        _claim_website(wanted, website)
+    return wanted
+
+
+def _claim_website(wanted: Wishes, website: dict[str, Any]) -> None:
+    name = check_name(website.get("name"), "a website")
+    uid, address = website.get("uid"), website.get("address")
+    if type(uid) is not int or not 0 < uid < 2**31:
+        raise Refused(f"{str(uid)[:20]!r}, the uid of {name}, is no Unix id", "take it from the desired state")
+    found = check_addresses(address, name)
+    for each in [name, *sorted(check_name(alias, f"an alias of {name}") for alias in website.get("aliases") or [])]:
+        if not _claim_name(wanted, name, str(uid), each, found):
+            wanted.outside.setdefault(name, []).append(each)
+    if address.get("own"):
+        _claim_pointers(wanted, name, str(uid), name, found)
+
+
+def _claim_name(wanted: Wishes, website: str | None, owner: str, name: str, found: dict[str, str]) -> bool:
+    zone = zone_of(name, wanted.claims)
+    if zone:
+        records = {kind: frozenset([value]) for kind, value in found.items()}
+        _claim(wanted, zone, f"_website.{name}", Claim(website, owner, records))
+    return zone is not None
+
+
+def _claim_pointers(wanted: Wishes, website: str | None, owner: str, name: str, found: dict[str, str]) -> None:
+    for value in found.values():
+        pointer = ipaddress.ip_address(value).reverse_pointer
+        zone = zone_of(pointer, wanted.claims)
+        if zone:
+            _claim(wanted, zone, f"_website.{pointer}", Claim(website, owner, {"PTR": frozenset([f"{name}."])}))
+
+
+def _claim(wanted: Wishes, zone: str, mark: str, claim: Claim) -> None:
+    """Note a claim; servers may share an address, a website shares nothing with another owner."""
+    held = wanted.claims[zone].get(mark)
+    if held is None:
+        wanted.claims[zone][mark] = claim
+    elif held.owner == claim.owner == FLEET:
+        both = {kind: held.records.get(kind, frozenset()) | claim.records.get(kind, frozenset())
+                for kind in {*held.records, *claim.records}}
+        wanted.claims[zone][mark] = Claim(None, FLEET, both)
+    elif (held.owner, held.records) != (claim.owner, claim.records):
+        where = f"zone {zone}, wanted by {held.website or 'a server of the fleet'} as well"
+        wanted.conflicts.append(conflict_of(claim, mark, where))
+
+
+def conflict_of(claim: Claim, mark: str, where: str) -> Conflict:
+    return Conflict(claim.website or mark.partition(".")[2], subject_of(mark), where)
+
+
+def subject_of(mark: str) -> str:
+    kind, _, name = mark.partition(".")
+    return f"nameservers {name}" if kind == "_nameserver" else f"records {name}"
+
+
+def as_built(wanted: Wishes, serials: dict[str, int], zones: list[str]) -> dict[str, dict[str, Any]]:
+    """The facts that the records keep, by website: its zone, names, records, and the zone's serial."""
+    built: dict[str, dict[str, Any]] = {}
+    for claims in wanted.claims.values():
+        for mark, claim in claims.items():
+            if claim.website is None:
+                continue
+            name = mark.partition(".")[2]
+            facts = built.setdefault(claim.website, {"names": [], "records": []})
+            if "PTR" not in claim.records:
+                facts["names"].append(name)
+            facts["records"] += [f"{name} {kind} {value}" for kind, values in claim.records.items() for value in values]
+    for website in {*built, *wanted.outside}:
+        facts = built.setdefault(website, {"names": [], "records": []})
+        zone = zone_of(website, zones)
+        facts.update(zone=zone, serial=serials.get(zone) if zone else None, outside=wanted.outside.get(website, []))
+        facts["names"].sort()
+        facts["records"].sort()
+    return built
