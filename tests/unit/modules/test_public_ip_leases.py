@@ -1,0 +1,256 @@
+"""Who leases which address, what is refused by name, and the translation that follows."""
+
+import copy
+
+import public_ip_leases
+import pytest
+from ansible.module_utils import announce, public_ip
+from ansible.module_utils.public_ip import Lease, Settings
+from ansible.module_utils.transaction import Refused
+
+SETTINGS = Settings(
+    networks={"ipv4": "198.51.100.0/24", "ipv6": "2001:db8:77::/64"},
+    servers={"ipv4": "10.89.77.0/24", "ipv6": "fd00:89:77::/64"},
+    web_hosts={
+        name: {"ipv4": f"198.51.100.1{n}", "ipv6": f"2001:db8:77::1{n}", "inside_ipv4": f"10.89.77.1{n}",
+               "inside_ipv6": f"fd00:89:77::1{n}"} for name, n in (("web1", 1), ("web2", 2))
+    },
+    nameservers={"ns1": {"ipv4": "198.51.100.53", "ipv6": None, "inside_ipv4": "10.89.77.31", "inside_ipv6": None}},
+)
+SERVERS = public_ip.server_leases(SETTINGS)
+
+
+def own(name: str = "own.go.id", host: str = "web2", ipv4: str | None = "198.51.100.101",
+        ipv6: str | None = "2001:db8:77::101", state: str = "present") -> dict:
+    return {"name": name, "state": state, "web_host": host, "address": {"ipv4": ipv4, "ipv6": ipv6, "own": True}}
+
+
+def shared(name: str = "shared.go.id", ipv4: str = "198.51.100.11", ipv6: str | None = "2001:db8:77::11") -> dict:
+    return {"name": name, "state": "present", "web_host": "web1",
+            "address": {"ipv4": ipv4, "ipv6": ipv6, "own": False}}
+
+
+def leases(*websites: dict) -> public_ip.Leases:
+    return public_ip.website_leases(websites, SETTINGS, SERVERS)
+
+
+def test_server_leases_lead_web_and_dns_inside() -> None:
+    assert SERVERS["198.51.100.11"] == Lease(None, "web1", "web", "10.89.77.11")
+    assert SERVERS["198.51.100.53"] == Lease(None, "ns1", "dns", "10.89.77.31")
+    assert len(SERVERS) == 5
+
+
+def test_own_address_leads_to_the_website_s_web_host() -> None:
+    assert leases(own(), shared()) == {
+        "198.51.100.101": Lease("own.go.id", "web2", "web", "10.89.77.12"),
+        "2001:db8:77::101": Lease("own.go.id", "web2", "web", "fd00:89:77::12")}
+
+
+def test_ipv6_is_optional_and_its_spelling_does_not_matter() -> None:
+    assert list(leases(own(ipv6=None))) == ["198.51.100.101"]
+    assert "2001:db8:77::101" in leases(own(ipv6="2001:DB8:77:0:0:0:0:101"))
+
+
+@pytest.mark.parametrize(("state", "held"), [("present", 2), ("suspended", 2), ("archived", 0), ("purged", 0)])
+def test_lease_lasts_as_long_as_the_website_answers(state: str, held: int) -> None:
+    assert len(leases(own(state=state))) == held
+
+
+@pytest.mark.parametrize("website", [
+    own(ipv4="203.0.113.9"),
+    own(ipv6="2001:db8:78::1"),
+    own(ipv4="198.51.100.11"),
+    own(ipv4="198.51.100.53"),
+    own(ipv4="198.51.100.101; flush ruleset"),
+    own(ipv4=None),
+    own(ipv4="2001:db8:77::101"),
+    own(host="web9"),
+    shared("own.go.id", ipv4="198.51.100.12"),
+])
+def test_website_that_cannot_have_its_address_is_refused_by_name(website: dict) -> None:
+    with pytest.raises(Refused, match=r"own\.go\.id"):
+        leases(website, shared())
+
+
+def test_two_websites_with_one_own_address_are_refused_by_name() -> None:
+    with pytest.raises(Refused, match=r"b\.go\.id and a\.go\.id both ask for 198\.51\.100\.101"):
+        leases(own("a.go.id"), own("b.go.id", ipv6=None))
+
+
+def test_all_refused_websites_are_named_at_once() -> None:
+    with pytest.raises(Refused, match=r"a\.go\.id.*b\.go\.id"):
+        leases(own("a.go.id", host="web9"), own("b.go.id", ipv4="203.0.113.1"))
+
+
+@pytest.mark.parametrize("name", ["a b.go.id", "x\n}", "../x", "", "A.go.id", None])
+def test_hostile_name_is_refused(name: object) -> None:
+    with pytest.raises(Refused, match="no website's name"):
+        leases({**own(), "name": name})
+
+
+def test_two_servers_with_one_address_are_refused() -> None:
+    twice = SETTINGS._replace(nameservers={"ns1": {**SETTINGS.nameservers["ns1"], "ipv4": "198.51.100.12"}})
+    with pytest.raises(Refused, match="ns1 and web2"):
+        public_ip.server_leases(twice)
+
+
+def test_kept_leases_are_those_of_the_state_file() -> None:
+    """Setting up a gateway again knows no websites and must not take their addresses away."""
+    held = leases(own(), shared())
+    assert public_ip.kept_leases({**SERVERS, **held}, SETTINGS, SERVERS) == held
+
+
+def test_changes_name_a_moved_lease_as_one_update() -> None:
+    (change,) = public_ip.lease_changes(leases(own(ipv6=None)), leases(own(ipv4="198.51.100.102", ipv6=None)))
+    assert (change.website, change.subject, change.action) == ("own.go.id", "lease ipv4", "update")
+    assert (change.before["address"], change.after["address"]) == ("198.51.100.101", "198.51.100.102")
+
+
+def test_changes_of_a_move_to_another_host_are_updates() -> None:
+    changes = public_ip.lease_changes(leases(own()), leases(own(host="web1")))
+    assert [change.action for change in changes] == ["update", "update"]
+
+
+def test_changes_are_empty_when_nothing_differs() -> None:
+    assert public_ip.lease_changes(leases(own()), leases(own())) == []
+
+
+def test_as_built_agrees_with_the_leases() -> None:
+    websites = [own(), shared(), own("gone.go.id", state="archived")]
+    built = public_ip.as_built(websites, SETTINGS)
+    assert built["own.go.id"] == {
+        "ipv4": "198.51.100.101", "ipv6": "2001:db8:77::101", "own": True,
+        "target": {"ipv4": "10.89.77.12", "ipv6": "fd00:89:77::12"}}
+    assert "gone.go.id" not in built
+
+
+def test_render_translates_both_families_by_maps() -> None:
+    text = public_ip.render(SERVERS | leases(own()), SETTINGS)
+    assert ("elements = { 198.51.100.11 : 10.89.77.11, 198.51.100.12 : 10.89.77.12, 198.51.100.101 : 10.89.77.12 }"
+            in text)
+    assert "tcp dport { 80, 443 } dnat ip6 to ip6 daddr map @web_ipv6" in text
+    assert "dns_ipv6" not in text, "an empty map would be a syntax error"
+
+
+def test_render_masquerades_hairpin_and_the_way_out_only() -> None:
+    rules = [line.strip() for line in public_ip.render(SERVERS, SETTINGS).splitlines() if "masquerade" in line]
+    assert rules[:2] == ["ip saddr @servers_ipv4 ip daddr @servers_ipv4 ct status dnat masquerade",
+                         "ip saddr @servers_ipv4 ip daddr != @servers_ipv4 masquerade"]
+    assert len(rules) == 4, "a visitor's address must reach the web host unchanged"
+
+
+HERE = [("lo", "127.0.0.1", False), ("eth0", "10.89.77.2", False), ("eth1", "198.51.100.2", False)]
+
+
+def test_public_interface_is_found_by_its_network() -> None:
+    assert public_ip_leases.public_interface(None, "198.51.100.0/24", HERE, set()) == "eth1"
+
+
+def test_public_interface_is_not_found_by_leases() -> None:
+    held = ("dummy0", "198.51.100.11", True)
+    assert public_ip_leases.public_interface(None, "198.51.100.0/24", [*HERE, held], {held[1]}) == "eth1"
+
+
+@pytest.mark.parametrize(("wanted", "network"), [("eth9", "198.51.100.0/24"), (None, "203.0.113.0/24")])
+def test_public_interface_that_is_not_plain_is_refused(wanted: str | None, network: str) -> None:
+    with pytest.raises(Refused, match="interface"):
+        public_ip_leases.public_interface(wanted, network, HERE, set())
+
+
+def test_foreign_holder_of_a_website_s_address_is_a_conflict() -> None:
+    found = public_ip_leases.foreign(leases(own()), [("eth1", "198.51.100.101", True), ("eth1", "198.51.100.2", False)])
+    assert found == [{"website": "own.go.id", "subject": "lease ipv4", "where": "198.51.100.101 on eth1"}]
+
+
+def test_foreign_holder_of_a_server_s_address_is_refused() -> None:
+    with pytest.raises(Refused, match=r"198\.51\.100\.11, the address of web1, is on eth1"):
+        public_ip_leases.foreign(SERVERS, [("eth1", "198.51.100.11", True)])
+
+
+def test_repairs_leave_out_what_a_changed_lease_explains() -> None:
+    new = leases(own(ipv6=None))
+    changes = public_ip.lease_changes({}, new)
+    assert public_ip_leases.repairs(changes, new, {("eth1", "198.51.100.101")}, set()) == []
+    (change,) = public_ip_leases.repairs([], new, {("eth1", "198.51.100.101")}, set())
+    assert (change.website, change.action) == ("own.go.id", "create")
+
+
+class Gateway:
+    """The interface, nft and files of a gateway, with an error at one named point."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path, fails: str | None) -> None:
+        self.addresses: set[str] = {"198.51.100.9"}
+        self.table = "old"
+        self.fails = fails
+        self.file = tmp_path / "leases.json"
+        for name, target in (("batch", self.batch), ("placed", self.placed), ("announce", lambda places: None)):
+            monkeypatch.setattr(public_ip_leases, name, target)
+        for name in ("ADDRESSES", "RULES"):
+            monkeypatch.setattr(public_ip_leases, name, tmp_path / name)
+        monkeypatch.setattr(public_ip_leases, "write_atomic", self.write)
+        monkeypatch.setattr(public_ip_leases, "LEASES", self.file)
+        nft = public_ip_leases.nft
+        monkeypatch.setattr(nft, "check", lambda text: None)
+        monkeypatch.setattr(nft, "listing", lambda table: "old")
+        monkeypatch.setattr(nft, "fingerprint", lambda table: self.table)
+        monkeypatch.setattr(nft, "load", self.load)
+
+    def fail(self, point: str) -> None:
+        if self.fails == point:
+            self.fails = None
+            raise Refused(f"{point} failed", "mend it")
+
+    def placed(self) -> list[tuple[str, str, bool]]:
+        return [("eth1", address, True) for address in self.addresses]
+
+    def batch(self, lines: list[str], force: bool = False) -> None:
+        for line in lines:
+            _, verb, address, *_ = line.split()
+            (self.addresses.add if verb == "replace" else self.addresses.discard)(address.split("/")[0])
+        if lines:
+            self.fail("add" if "replace" in lines[0] else "remove")
+
+    def load(self, text: str) -> None:
+        self.fail("load")
+        self.table = text
+
+    def write(self, path, content: str, mode: int = 0o644) -> None:
+        self.fail(path.name)
+        path.write_text(content)
+
+
+@pytest.mark.parametrize("point", ["add", "load", "remove", "ADDRESSES", "RULES"])
+def test_apply_puts_everything_back_when_a_step_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path, point: str
+) -> None:
+    gateway = Gateway(monkeypatch, tmp_path, point)
+    state = {"interface": "eth1", "held": ["198.51.100.9"], "leases": {}, "live": "old"}
+    planned = public_ip_leases.Plan([], [], leases(own(ipv6=None)), "eth1", [("eth1", "198.51.100.101")],
+                                    [("eth1", "198.51.100.9")], "new")
+    with pytest.raises(Refused, match=point):
+        public_ip_leases.apply(planned, copy.deepcopy(state))
+    assert (gateway.addresses, gateway.table) == ({"198.51.100.9"}, "old")
+    assert public_ip_leases.read_json(gateway.file, None) == state
+    assert not (tmp_path / "ADDRESSES").exists()
+    assert not (tmp_path / "RULES").exists()
+
+
+def test_apply_knows_an_address_as_ours_before_it_takes_it(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    """A run that is killed after taking an address must not find it foreign the next time."""
+    gateway = Gateway(monkeypatch, tmp_path, None)
+    seen = []
+    monkeypatch.setattr(public_ip_leases, "batch", lambda lines, force=False: seen.append(
+        public_ip_leases.read_json(gateway.file, {})["held"]))
+    planned = public_ip_leases.Plan([], [], leases(own(ipv6=None)), "eth1", [("eth1", "198.51.100.101")], [], "new")
+    public_ip_leases.apply(planned, dict(public_ip_leases.NOTHING))
+    assert "198.51.100.101" in seen[0]
+
+
+def test_announcements_name_the_address_and_its_new_holder() -> None:
+    mac = bytes.fromhex("020000000001")
+    arp = announce.gratuitous_arp(mac, "198.51.100.11")
+    assert arp[:12] == b"\xff" * 6 + mac
+    assert arp[28:32] == arp[38:42] == bytes([198, 51, 100, 11])
+    advertisement = announce.unsolicited_advertisement(mac, "2001:db8:77::11")
+    assert advertisement[0] == 136
+    assert advertisement.endswith(bytes([2, 1]) + mac)
