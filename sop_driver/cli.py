@@ -194,14 +194,14 @@ def _look(work: Office, playbook: str, names: Sequence[str] = ()) -> FleetResult
         for file in folder.glob("*"):
             file.unlink()
         folder.rmdir()
-    if not result.ok and not result.gather("failures"):
+    if not result.ok and not result.told:
         raise Failed(result.trouble, playbook, "mend what it names, then look again")
     return result
 
 
 def probe(options: argparse.Namespace) -> int:
     result = _look(office(options), runs.PROBE, options.websites)
-    failures = [str(failure) for failure in result.gather("failures")]
+    failures = result.told
     probes = result.of_website("probes")
     lines = [f"{name}  {host}  {config.canonical(seen)}" for name, hosts in sorted(probes.items())
              for host, seen in sorted(hosts.items())]

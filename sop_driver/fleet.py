@@ -20,6 +20,7 @@ import ansible_runner
 from sop_driver.errors import Failed
 
 MEMORY = Path("/", "dev", "shm")  # ansible-runner writes the whole environment down: not on a disk
+FAULTS = ("runner_on_failed", "runner_item_on_failed", "runner_on_unreachable")
 SETTINGS = {"pexpect_timeout": 1}  # seconds until a cancel is noticed
 
 
@@ -73,6 +74,15 @@ class FleetResult:
     def gather(self, key: str) -> list[Any]:
         """The lists under `key` of all results, joined."""
         return [item for result in self.results for item in result.values.get(key) or []]
+
+    @property
+    def told(self) -> list[str]:
+        """What the modules themselves report as failures: sentences, or causes by website."""
+        found: list[str] = []
+        for result in self.results:
+            failures = result.values.get("failures") or []
+            found += [f"{k}: {v}" for k, v in failures.items()] if isinstance(failures, dict) else map(str, failures)
+        return found
 
     def of_website(self, key: str) -> dict[str, dict[str, Any]]:
         """The maps {website: facts} under `key`, as {website: {host: facts}}."""
@@ -195,11 +205,12 @@ class Events:
             self.stats = {key: value for key, value in data.items() if isinstance(value, dict)}
         elif kind == "playbook_on_play_start":
             self.say(str(data.get("name") or data.get("play") or ""))
-        elif kind in ("runner_on_failed", "runner_on_unreachable") and not data.get("ignore_errors"):
+        elif kind in FAULTS and not data.get("ignore_errors"):
             result = data.get("res") or {}
-            said = str(result.get("msg") or result.get("stderr") or result.get("censored") or "no message").strip()
-            fault = Fault(str(data.get("host", "?")), str(data.get("task", "")), said)
-            (self.failures if kind == "runner_on_failed" else self.unreachable).append(fault)
+            said = str(result.get("msg") or result.get("stderr") or result.get("censored") or "no message")
+            told = "; ".join(line.strip() for line in said.splitlines() if line.strip())[:2000]
+            fault = Fault(str(data.get("host", "?")), str(data.get("task", "")), told)
+            (self.unreachable if kind == "runner_on_unreachable" else self.failures).append(fault)
 
 
 def read_results(path: Path) -> list[Result]:

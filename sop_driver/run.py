@@ -207,8 +207,6 @@ def _apply(office: Office, fleet: Plays, job: Job, plan: Plan) -> Outcome:
         _well(job, "backup-before", fleet.play(BACKUP, previous, selection=_select(job, job.updates)))
     applied = _well(job, "websites", fleet.play(WEBSITES, job.target_file))
     probed = _well(job, "probe", fleet.play(PROBE, job.target_file, selection=_select(job, job.names)))
-    if failures := probed.gather("failures"):
-        raise Trouble("; ".join(map(str, failures)), f"{job.run}, probe as a visitor")
     if unseen := set(job.names) - set(probed.of_website("probes")):
         raise Trouble(f"nobody looked at {', '.join(sorted(unseen))}", f"{job.run}, probe as a visitor")
     built = applied.of_website("as_built")
@@ -218,8 +216,8 @@ def _apply(office: Office, fleet: Plays, job: Job, plan: Plan) -> Outcome:
 
 def _well(job: Job, name: str, result: FleetResult) -> FleetResult:
     job.keep(name, result)
-    if not result.ok:
-        raise Trouble(result.trouble, f"{job.run}, {result.playbook}")
+    if not result.ok or result.told:
+        raise Trouble("; ".join(result.told) or result.trouble, f"{job.run}, {result.playbook}")
     return result
 
 
@@ -272,7 +270,7 @@ def _first_snapshot(office: Office, fleet: Plays, job: Job, outcome: Outcome) ->
     result = fleet.play(BACKUP, office.home.desired, selection=_select(job, job.names))
     job.keep("backup", result)
     outcome.snapshots = result.of_website("snapshots")
-    if not result.ok:
-        outcome.backup_fault = result.trouble
+    if not result.ok or result.told:
+        outcome.backup_fault = "; ".join(result.told) or result.trouble
     elif missing := set(job.names) - set(outcome.snapshots):
         outcome.backup_fault = f"no snapshot of {', '.join(sorted(missing))} was reported"

@@ -186,3 +186,13 @@ def test_of_website_joins_what_two_layers_of_one_host_say() -> None:
         [Result("web1", "a", {"as_built": {"s": {"vhost": 1}}}), Result("web1", "b", {"as_built": {"s": {"pool": 2}}})],
     )
     assert result.of_website("as_built") == {"s": {"web1": {"vhost": 1, "pool": 2}}}
+
+
+def test_events_tell_a_layers_three_parts_in_one_line_and_each_item_of_a_loop() -> None:
+    events = Events(lambda text: None)
+    result = {"msg": "refused: a is taken\nlayer: web on web1\nmend: choose another\n"}
+    data = {"host": "web1", "task": "t", "res": result}
+    events.handle({"event": "runner_on_failed", "event_data": data})
+    events.handle({"event": "runner_item_on_failed", "event_data": data})
+    events.handle({"event": "runner_on_failed", "event_data": {**data, "ignore_errors": True}})
+    assert [f.msg for f in events.failures] == ["refused: a is taken; layer: web on web1; mend: choose another"] * 2

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driver.desk import Desk
+from driver.desk import PROJECT, Desk
 from sop_driver import desired, request, steps
 from sop_driver.config import NamePolicy
 from sop_driver.errors import Refused, SopError, Usage
@@ -309,3 +309,8 @@ def test_submit_refuses_actor_who_is_no_agency(desk: Desk) -> None:
         steps.submit(desk.office, desk.write(desk.form()), desk.letter, "kadis", None)
     with pytest.raises(Usage, match="nobody"):
         steps.submit(desk.office, desk.write(desk.form()), desk.letter, "ghost", None)
+
+
+def test_example_is_a_good_request() -> None:
+    found = request.read(PROJECT / "sop_driver/data/request.example.yml", POLICY)
+    assert found.contact.phone == "0551-21234" and found.probe.contains == "Dinas Kesehatan"

@@ -12,7 +12,7 @@ import pytest
 from driver.desk import Desk, failing, silent, unreachable
 from sop_driver import desired, records, run, standing
 from sop_driver.errors import Failed, Interrupted, Refused, SopError
-from sop_driver.fleet import FleetResult
+from sop_driver.fleet import FleetResult, Result
 
 NAME = "dinkes.tarakankota.go.id"
 
@@ -139,6 +139,15 @@ def test_run_stays_applied_but_tells_when_the_first_backup_fails(desk: Desk) -> 
     assert "no space left" in str(outcome.backup_fault) and desk.outcomes() == ["started", "applied"]
     records.keep(desk.office, outcome)
     assert [e.outcome for e in desk.office.register.entries(kind="record")] == ["kept", "failed", "kept"]
+
+
+def test_run_takes_a_module_s_own_word_for_a_failed_backup(desk: Desk) -> None:
+    desk.fleet.faults["backup.yml"] = lambda playbook: FleetResult(
+        playbook,
+        [Result("web1", "t", {"snapshots": {NAME: {"id": "old"}}, "failures": {NAME: "repository locked"}})],
+        stats={"processed": {"web1": 1}},
+    )
+    assert go(desk, desk.approved()).backup_fault == f"{NAME}: repository locked"
 
 
 def test_run_tells_when_no_snapshot_was_reported(desk: Desk) -> None:
