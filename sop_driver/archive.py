@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol, cast
 
 MAX_ENTRIES = 100_000
 MAX_BYTES = 2 * 1024**3
@@ -115,13 +115,19 @@ def normal(path: str) -> str:
     return "/".join(parts)
 
 
+class Source(Protocol):
+    """All that reading a tar as a stream asks of a file."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 class Meter:
     """Counts what really comes out of a decompressor, as headers can lie; for a tar it is also the reading side."""
 
     def __init__(self, packed: int) -> None:
         self.packed = max(packed, 1)
         self.bytes = 0
-        self.source: IO[bytes] | None = None
+        self.source: Source | None = None
 
     def count(self, amount: int) -> None:
         self.bytes += amount
@@ -147,7 +153,7 @@ def inspect(path: Path) -> Archive:
             _zip(path, archive, meter)
         elif magic.startswith(b"\x1f\x8b"):
             with gzip.open(path) as plain:
-                _tar(plain, archive, meter)  # type: ignore[arg-type]  # GzipFile reads like any binary file
+                _tar(plain, archive, meter)
         elif magic.startswith(b"\xfd7zXZ\x00"):
             with lzma.open(path) as plain:
                 _tar(plain, archive, meter)
@@ -163,10 +169,10 @@ def inspect(path: Path) -> Archive:
     return archive
 
 
-def _tar(plain: IO[bytes], archive: Archive, meter: Meter) -> None:
+def _tar(plain: Source, archive: Archive, meter: Meter) -> None:
     meter.source = plain
     declared = 0
-    with tarfile.open(fileobj=meter, mode="r|", errors="surrogateescape") as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=cast(IO[bytes], meter), mode="r|", errors="surrogateescape") as tar:
         for member in tar:
             declared += member.size
             if member.issparse() or declared > MAX_BYTES:
@@ -181,7 +187,7 @@ def _tar(plain: IO[bytes], archive: Archive, meter: Meter) -> None:
                 archive.add(member.name, "file")
             else:
                 raise BadArchive(f"{member.name!r} is a device, a pipe or of an unknown kind")
-            tar.members.clear()  # a stream is read once; keeping 100,000 headers would only cost memory
+            vars(tar)["members"].clear()  # a stream is read once; kept headers could fill the memory
     while meter.read(CHUNK):  # what follows the end mark counts too, and shows a damaged tail
         pass
 

@@ -64,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except sqlite3.Error as error:
         return _end(1, str(Failed(f"the register could not be written or read: {error}", "register.db",
                                   "check the disk's room and who holds the file, then run again")))
+    except BrokenPipeError:  # `sop history … | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         return _end(1, str(Failed(error.strerror or str(error), error.filename or "this machine",
                                   "check the path, its rights and the disk's room, then run again")))

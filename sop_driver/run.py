@@ -175,7 +175,7 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], ac
         except Trouble as error:
             put_back(office, fleet, job.run, job.previous_file, str(error))
             kind = Interrupted if fleet.stopped.is_set() else Failed
-            raise kind(f"{error.what} — the servers were put back as they were", error.where,
+            raise kind(f"{error.what} (the servers were put back as they were)", error.where,
                        "mend what it names, then `sop run` again; the approvals still hold") from error
         except Exception as error:
             put_back(office, fleet, job.run, job.previous_file, f"{type(error).__name__}: {error}")
