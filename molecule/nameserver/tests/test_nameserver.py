@@ -69,13 +69,16 @@ def test_zone_is_served_with_authority(host, inside, zone):
     assert " aa" in host.check_output(f"dig @{inside} {zone} SOA")
 
 
-@pytest.mark.parametrize(("name", "addresses"), [
-    ("dinkes", ["198.51.100.11", "2001:db8:77::11"]),
-    ("kesehatan", ["198.51.100.11", "2001:db8:77::11"]),
-    ("web1", ["198.51.100.11", "2001:db8:77::11"]),
-    ("gateway1", ["198.51.100.2"]),
-    ("ns2", ["198.51.100.54", "2001:db8:77::54"]),
-])
+@pytest.mark.parametrize(
+    ("name", "addresses"),
+    [
+        ("dinkes", ["198.51.100.11", "2001:db8:77::11"]),
+        ("kesehatan", ["198.51.100.11", "2001:db8:77::11"]),
+        ("web1", ["198.51.100.11", "2001:db8:77::11"]),
+        ("gateway1", ["198.51.100.2"]),
+        ("ns2", ["198.51.100.54", "2001:db8:77::54"]),
+    ],
+)
 def test_name_has_its_addresses(host, inside, name, addresses):
     """Visitors of both address families must find websites and servers."""
     assert ask(host, inside, f"{name}.{ZONE}", "A", f"{name}.{ZONE}", "AAAA") == addresses
@@ -91,15 +94,23 @@ def test_archived_website_has_no_name(host, inside):
     assert status(host, inside, f"lama.{ZONE}", "A") == "NXDOMAIN"
 
 
-@pytest.mark.parametrize(("address", "name"), [
-    ("198.51.100.101", "disdik"), ("2001:db8:77::101", "disdik"), ("198.51.100.11", "web1"), ("198.51.100.53", "ns1"),
-])
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("198.51.100.101", "disdik"),
+        ("2001:db8:77::101", "disdik"),
+        ("198.51.100.11", "web1"),
+        ("198.51.100.53", "ns1"),
+    ],
+)
 def test_address_points_back_to_its_owner(host, inside, address, name):
     """Address and name must agree, for a website's own address and for a server's."""
     assert ask(host, inside, "-x", address) == [f"{name}.{ZONE}."]
 
 
-@pytest.mark.parametrize(("name", "kind", "value"), [("mail", "MX", "10 mx.example.net."), ("dinkes", "TXT", '"v=spf1 -all"')])
+@pytest.mark.parametrize(
+    ("name", "kind", "value"), [("mail", "MX", "10 mx.example.net."), ("dinkes", "TXT", '"v=spf1 -all"')]
+)
 def test_record_made_by_hand_is_left_alone(host, inside, name, kind, value):
     """Administrators keep records of their own, at our names too."""
     assert ask(host, inside, f"{name}.{ZONE}", kind) == [value]
