@@ -14,8 +14,18 @@ from pathlib import Path
 HERE = Path(__file__).parent
 PACKAGES = ["wordpress", "wordpress-theme-twentytwentythree", "php-getid3", "libjs-cropper", "libjs-underscore"]
 TRIES = 3  # of a download
-PAPERS = ["surat", "scan", "lembar_disposisi", "surat_terdisposisi", "data_tindak_lanjut", "data_kebutuhan_informasi",
-          "kak", "buku_manual", "dokumentasi_aplikasi", "laporan"]
+PAPERS = [
+    "surat",
+    "scan",
+    "lembar_disposisi",
+    "surat_terdisposisi",
+    "data_tindak_lanjut",
+    "data_kebutuhan_informasi",
+    "kak",
+    "buku_manual",
+    "dokumentasi_aplikasi",
+    "laporan",
+]
 
 
 def pdf(lines: list[str]) -> bytes:
@@ -63,8 +73,12 @@ def download(packages: list[str], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for left in reversed(range(TRIES)):
         try:
-            subprocess.run(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=3", "download",
-                            *packages], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                ["apt-get", "-q", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=3", "download", *packages],
+                cwd=folder,
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
             break
         except subprocess.CalledProcessError:
             if not left:
@@ -120,7 +134,8 @@ def main() -> None:
         for paper in PAPERS:
             title = paper.replace("_", " ").title()
             (folder / f"{request.stem}-{paper}.pdf").write_bytes(
-                pdf([title, "", said["agency"], said["title"], said["name"], said["purpose"], "(contoh)"]))
+                pdf([title, "", said["agency"], said["title"], said["name"], said["purpose"], "(contoh)"])
+            )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pathlib
 import posixpath
@@ -9,7 +10,8 @@ import shutil
 import stat
 import tarfile
 import zipfile
-from typing import IO, Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import IO, NamedTuple
 
 from ansible.module_utils.transaction import Refused
 
@@ -28,7 +30,7 @@ class Member(NamedTuple):
 
 
 def safe_name(name: str) -> str:
-    """A member's path below the release, normalised. Raises Refused where it is absolute, leaves or is not plain text."""
+    """A member's path below the release, normalised. Raises Refused where it is absolute, leaves or is not plain."""
     if not name.isprintable() or "\\" in name or name.startswith("/"):
         raise Refused(f"the archive holds the path {name!r}", "pack it with plain relative paths")
     path = posixpath.normpath(name)
@@ -47,7 +49,9 @@ def _members(archive: pathlib.Path) -> Iterator[Member]:
                 elif stat.S_ISLNK(mode):
                     yield Member(info.filename, "link", False, packed.read(info).decode(), None)
                 elif stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-                    raise Refused(f"the archive holds the special file {info.filename!r}", "pack only files and folders")
+                    raise Refused(
+                        f"the archive holds the special file {info.filename!r}", "pack only files and folders"
+                    )
                 else:
                     with packed.open(info) as content:
                         yield Member(info.filename, "file", bool(mode & 0o100), "", content)
@@ -80,7 +84,7 @@ def _link(root: pathlib.Path, name: str, target: str) -> None:
     inside = posixpath.normpath(posixpath.join(posixpath.dirname(name), target))
     if target.startswith("/") or inside == ".." or inside.startswith("../") or not target.isprintable():
         raise Refused(f"the archive's link {name!r} points out of it, to {target!r}", "pack the file itself")
-    os.symlink(target, root / name)
+    (root / name).symlink_to(target)
 
 
 def unpack(archive: pathlib.Path, root: pathlib.Path) -> None:
@@ -107,8 +111,7 @@ def unpack(archive: pathlib.Path, root: pathlib.Path) -> None:
                 path.mkdir(parents=True, exist_ok=True)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                assert member.content is not None
-                budget = _copy(member.content, path, member.executable, budget)
+                budget = _copy(member.content or io.BytesIO(), path, member.executable, budget)
         for name, target in links:
             _link(root, name, target)
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError, UnicodeDecodeError, RuntimeError) as error:
@@ -126,7 +129,7 @@ def _inside(root: pathlib.Path, path: str) -> pathlib.Path:
     return root / path
 
 
-def share(root: pathlib.Path, data: pathlib.Path, path: str, home: pathlib.Path, uid: int) -> None:
+def share(root: pathlib.Path, data: pathlib.Path, path: str, uid: int) -> None:
     """Move a writable folder out of the release: its first content seeds `data`, a link stands in its place."""
     place = _inside(root, path)
     kept = data / path
@@ -139,10 +142,9 @@ def share(root: pathlib.Path, data: pathlib.Path, path: str, home: pathlib.Path,
         for folder, folders, files in os.walk(kept):
             os.chown(folder, uid, uid)
             for name in [*folders, *files]:
-                os.lchown(os.path.join(folder, name), uid, uid)
+                os.lchown(f"{folder}/{name}", uid, uid)
     if place.is_symlink() or place.is_file():
         place.unlink()
     elif place.is_dir():
         shutil.rmtree(place)
-    up = os.path.relpath(kept, place.parent.parent / place.parent.name)
-    os.symlink(up, place)
+    place.symlink_to(os.path.relpath(kept, place.parent))

@@ -10,7 +10,8 @@ import pathlib
 import subprocess
 import tempfile
 import time
-from typing import Any, Iterator, NamedTuple, NoReturn
+from collections.abc import Iterator
+from typing import Any, NamedTuple, NoReturn
 
 STATE = pathlib.Path("/var/lib/websites")
 LOCK_WAIT = 120.0  # seconds that a second run queues before it gives up
@@ -52,14 +53,21 @@ def run(argv: list[str], stdin: str | None = None, timeout: float = 120.0, env: 
     """
     try:
         done = subprocess.run(
-            argv, input=stdin, capture_output=True, text=True, timeout=timeout, check=False,
+            argv,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
             env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Refused(f"{argv[0]} could not run: {error}", f"check that {argv[0]} is installed and answers") from error
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip())[-1500:]
-        raise Refused(f"`{' '.join(argv[:3])}` ended with {done.returncode}: {said}", "mend what it names and run again")
+        raise Refused(
+            f"`{' '.join(argv[:3])}` ended with {done.returncode}: {said}", "mend what it names and run again"
+        )
     return done.stdout
 
 
@@ -96,11 +104,11 @@ def write_atomic(path: pathlib.Path, content: str | bytes, mode: int = 0o644, ui
             file.flush()
             os.fsync(file.fileno())
         os.chown(name, uid, gid)
-        os.chmod(name, mode)
-        os.replace(name, path)
+        pathlib.Path(name).chmod(mode)
+        pathlib.Path(name).replace(path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+            pathlib.Path(name).unlink()
         raise
     return True
 
@@ -119,10 +127,15 @@ def finish(module: Any, layer: str, host: str, outcome: Outcome) -> NoReturn:
     """End a module by the contract of all layers; conflicts fail a real run and are only shown in check mode."""
     if outcome.conflicts and not module.check_mode:
         first = outcome.conflicts[0]
-        fail(module, layer, host, Refused(
-            f"{first['website']} already exists on {host} and is not ours ({first['where']})",
-            "choose another name, or remove or adopt what is there by hand",
-        ))
+        fail(
+            module,
+            layer,
+            host,
+            Refused(
+                f"{first['website']} already exists on {host} and is not ours ({first['where']})",
+                "choose another name, or remove or adopt what is there by hand",
+            ),
+        )
     changes = sorted(outcome.changes, key=lambda c: (c.website or "", c.subject, c.action))
     module.exit_json(
         changed=bool(changes),

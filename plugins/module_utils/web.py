@@ -37,6 +37,9 @@ def check(website: dict[str, Any], php: str) -> None:
     wrong += [path for path in paths if path and not PATH.match(path)]
     if wrong:
         raise Refused(f"{website['name']!r} asks for {wrong[0]!r}", "use plain lower-case names and relative paths")
+    nested = [a for a in website["writable"] for b in website["writable"] if a.startswith(f"{b}/")]
+    if nested:  # root would make a folder where PHP could have put a link
+        raise Refused(f"{website['name']} asks for {nested[0]}, writable within another", "name the outer folder only")
     if not isinstance(website["uid"], int) or not 20000 <= website["uid"] < 60000:
         raise Refused(f"{website['name']} has the unix id {website['uid']!r}", "let the driver give it, 20000 to 59999")
     if not SHA256.match(website["release"]["sha256"]):
@@ -74,6 +77,8 @@ def vhost(website: dict[str, Any]) -> str:
     last = f" {website['_socket']}" if website["runtime"] == "php" else ""
     lines = [f'Use {macro} {website["name"]} "{names}" {root(website)}{last}']
     lines += [f"Use WebsiteWritable {paths(website)['release']}/{path}" for path in sorted(website["writable"])]
+    if website["setup_script"]:
+        lines.append(f"Use WebsiteInternal {posixpath.join(paths(website)['release'], website['setup_script'])}")
     return "\n".join(lines) + "\n"
 
 
@@ -82,8 +87,8 @@ def php_settings(website: dict[str, Any], size: dict[str, Any]) -> dict[str, str
     home = paths(website)["home"]
     return {
         "open_basedir": f"{home}/",
-        "sys_temp_dir": f"{home}/tmp",
-        "upload_tmp_dir": f"{home}/tmp",
+        "sys_temp_dir": f"{home}/temporary",
+        "upload_tmp_dir": f"{home}/temporary",
         "session.save_path": f"{home}/sessions",
         "memory_limit": size["memory"],
         "upload_max_filesize": size["upload"],
@@ -99,14 +104,17 @@ def php_settings(website: dict[str, Any], size: dict[str, Any]) -> dict[str, str
 
 def environment(website: dict[str, Any], server: Server, password: str | None) -> dict[str, str]:
     """What the application is told about its surroundings."""
-    told = {"TMPDIR": f"{paths(website)['home']}/tmp", "WEBSITE_NAME": website["name"]}
+    told = {"TMPDIR": f"{paths(website)['home']}/temporary", "WEBSITE_NAME": website["name"]}
     database = website["database"]
     if database:
         if database["host"] not in server.database_hosts:
             raise Refused(f"{website['name']} names the database server {database['host']}", "name one of the fleet's")
         told |= {
-            "DB_ENGINE": database["engine"], "DB_HOST": server.database_hosts[database["host"]],
-            "DB_PORT": str(PORTS[database["engine"]]), "DB_NAME": user(website), "DB_USER": user(website),
+            "DB_ENGINE": database["engine"],
+            "DB_HOST": server.database_hosts[database["host"]],
+            "DB_PORT": str(PORTS[database["engine"]]),
+            "DB_NAME": user(website),
+            "DB_USER": user(website),
             "DB_PASSWORD": password or "",
         }
     return told
@@ -117,10 +125,20 @@ def pool(website: dict[str, Any], server: Server, password: str | None) -> str:
     size = server.sizes[website["size"]]
     name = user(website)
     lines = [
-        f"[{name}]", f"user = {name}", f"group = {name}",
-        f"listen = {website['_socket']}", "listen.owner = www-data", "listen.group = www-data", "listen.mode = 0600",
-        "pm = ondemand", f"pm.max_children = {size['children']}", "pm.process_idle_timeout = 10s", "pm.max_requests = 500",
-        f"request_terminate_timeout = {size['seconds']}s", "catch_workers_output = yes", "clear_env = yes",
+        f"[{name}]",
+        f"user = {name}",
+        f"group = {name}",
+        f"listen = {website['_socket']}",
+        "listen.owner = www-data",
+        "listen.group = www-data",
+        "listen.mode = 0600",
+        "pm = ondemand",
+        f"pm.max_children = {size['children']}",
+        "pm.process_idle_timeout = 10s",
+        "pm.max_requests = 500",
+        f"request_terminate_timeout = {size['seconds']}s",
+        "catch_workers_output = yes",
+        "clear_env = yes",
         f"chdir = {paths(website)['home']}",
     ]
     lines += [f'env[{key}] = "{value}"' for key, value in environment(website, server, password).items()]
@@ -133,8 +151,11 @@ def wants_pool(website: dict[str, Any]) -> bool:
     return website["state"] == "present" and website["runtime"] == "php"
 
 
-def differences(old: dict[str, Any] | None, new: dict[str, Any] | None, files: dict[str, tuple[str | None, str | None]],
-                ) -> list[Change]:
+def differences(
+    old: dict[str, Any] | None,
+    new: dict[str, Any] | None,
+    files: dict[str, tuple[str | None, str | None]],
+) -> list[Change]:
     """The changes of one website. `files` maps vhost and pool to (text there, text wanted); None is no file."""
     website = (new or old or {})["name"]
     changes = []
@@ -147,7 +168,14 @@ def differences(old: dict[str, Any] | None, new: dict[str, Any] | None, files: d
         if there == wanted:
             continue
         action = "create" if there is None else "remove" if wanted is None else "update"
-        if subject == "vhost" and wanted and new and new["state"] == "suspended" and old and old["state"] != "suspended":
+        if (
+            subject == "vhost"
+            and wanted
+            and new
+            and new["state"] == "suspended"
+            and old
+            and old["state"] != "suspended"
+        ):
             action = "suspend"
         # a pool holds the password, and a socket's name is what keeps other websites from calling it
         shown = [text and SOCKET.sub("…", text) for text in (there, wanted)] if subject == "vhost" else (None, None)

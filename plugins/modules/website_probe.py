@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: website_probe
 short_description: See each website as a visitor does
 description:
-  - Asks every name server by each of its addresses for the websites' names, then opens the page over what they answered.
+  - Asks every name server by each of its addresses for the websites' names, then opens the page over every address.
   - Changes nothing. Needs C(dig).
 options:
   websites:
@@ -65,13 +65,15 @@ FAMILIES = {"A": "ipv4", "AAAA": "ipv6"}
 
 
 def answers(address, names):
-    """What one name server answers for the names: {name: {"A": [...], "AAAA": [...]}}; Refused where it does not answer."""
+    """What one name server answers: {name: {"A": [...], "AAAA": [...]}}. Raises Refused where it does not answer."""
     found = {name: {"A": [], "AAAA": []} for name in names}
     with tempfile.NamedTemporaryFile("w", suffix=".dig") as batch:
         batch.writelines(f"{name}. {kind}\n" for name in names for kind in FAMILIES)
         batch.flush()
-        text = run(["dig", f"@{address}", "+noall", "+answer", "+comments", "+time=3", "+tries=2", "-f", batch.name],
-                   timeout=60 + len(names))
+        text = run(
+            ["dig", f"@{address}", "+noall", "+answer", "+comments", "+time=3", "+tries=2", "-f", batch.name],
+            timeout=60 + len(names),
+        )
     if "no servers could be reached" in text or "timed out" in text:
         raise Refused(f"the name server at {address} does not answer", "see that it runs and can be reached")
     for name, kind, value in re.findall(r"^(\S+)\.\s+\d+\s+IN\s+(A|AAAA)\s+(\S+)$", text, re.M):
@@ -84,7 +86,9 @@ def page(address, name, path, timeout):
     for _ in range(6):
         connection = http.client.HTTPConnection(address, 80, timeout=timeout)
         try:
-            connection.request("GET", path, headers={"Host": name, "User-Agent": "website-probe", "Connection": "close"})
+            connection.request(
+                "GET", path, headers={"Host": name, "User-Agent": "website-probe", "Connection": "close"}
+            )
             answer = connection.getresponse()
             text = answer.read(LARGEST).decode("utf-8", "replace")
         finally:
@@ -105,8 +109,14 @@ def look(website, address, timeout):
     except (OSError, http.client.HTTPException) as error:
         return {"address": address, "status": None, "contains": False, "ms": None, "ok": False, "error": str(error)}
     contains = website["state"] == "suspended" or website["probe"]["contains"] in html.unescape(text)
-    return {"address": address, "status": status, "contains": contains, "ok": status == wanted and contains,
-            "ms": round((time.monotonic() - begun) * 1000), "error": None}
+    return {
+        "address": address,
+        "status": status,
+        "contains": contains,
+        "ok": status == wanted and contains,
+        "ms": round((time.monotonic() - begun) * 1000),
+        "error": None,
+    }
 
 
 def names_seen(websites, nameservers):
@@ -122,12 +132,16 @@ def names_seen(websites, nameservers):
                 failures.append(f"{host}: {error.what}")
                 found = {}
             for website in websites:
-                wanted = {kind: [website["address"][family]] if website["address"].get(family) else []
-                          for kind, family in FAMILIES.items()}
+                wanted = {
+                    kind: [website["address"][family]] if website["address"].get(family) else []
+                    for kind, family in FAMILIES.items()
+                }
                 wrong = [n for n in [website["name"], *website["aliases"]] if found.get(n) != wanted]
                 before = seen[website["name"]].get(host, {"ok": True})
-                seen[website["name"]][host] = {**found.get(website["name"], {"A": [], "AAAA": []}),
-                                               "ok": before["ok"] and not wrong}
+                seen[website["name"]][host] = {
+                    **found.get(website["name"], {"A": [], "AAAA": []}),
+                    "ok": before["ok"] and not wrong,
+                }
                 if found:
                     failures += [f"{n}: {host} ({address}) answers {found[n]}, not {wanted}" for n in wrong]
     return seen, failures
@@ -140,31 +154,43 @@ def probe(websites, nameservers, timeout):
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         results = list(pool.map(lambda pair: look(*pair, timeout), looks))
     probes = {name: {"dns": dns, "http": None} for name, dns in seen.items()}
-    for (website, address), result in zip(looks, results):
+    for (website, address), result in zip(looks, results, strict=True):
         kept = probes[website["name"]]["http"]
         if kept is None or (kept["ok"] and not result["ok"]):
             probes[website["name"]]["http"] = result
         if not result["ok"]:
             missed = result["error"] or f"status {result['status']}" + (
-                "" if result["contains"] else f", and the page lacks {website['probe']['contains']!r}")
+                "" if result["contains"] else f", and the page lacks {website['probe']['contains']!r}"
+            )
             failures.append(f"http://{website['name']}{website['probe']['path']} at {address}: {missed}")
     return probes, failures
 
 
 def main():
-    module = AnsibleModule(supports_check_mode=True, argument_spec={
-        "websites": {"type": "list", "elements": "dict", "required": True},
-        "only": {"type": "list", "elements": "str", "default": []},
-        "nameservers": {"type": "dict", "required": True},
-        "timeout": {"type": "int", "default": 30},
-    })
+    module = AnsibleModule(
+        supports_check_mode=True,
+        argument_spec={
+            "websites": {"type": "list", "elements": "dict", "required": True},
+            "only": {"type": "list", "elements": "str", "default": []},
+            "nameservers": {"type": "dict", "required": True},
+            "timeout": {"type": "int", "default": 30},
+        },
+    )
     only = set(module.params["only"])
-    websites = [w for w in module.params["websites"] if w["state"] in ("present", "suspended") and (not only or w["name"] in only)]
+    websites = [
+        w
+        for w in module.params["websites"]
+        if w["state"] in ("present", "suspended") and (not only or w["name"] in only)
+    ]
     probes, failures = probe(websites, module.params["nameservers"], module.params["timeout"]) if websites else ({}, [])
     if failures:
-        module.fail_json(msg="refused: a visitor does not see what the desired state says: " + "; ".join(failures[:10])
-                         + f"\nlayer: visitor, {len(failures)} faults\nmend: see the lines above; nothing was changed",
-                         probes=probes, failures=failures)
+        module.fail_json(
+            msg="refused: a visitor does not see what the desired state says: "
+            + "; ".join(failures[:10])
+            + f"\nlayer: visitor, {len(failures)} faults\nmend: see the lines above; nothing was changed",
+            probes=probes,
+            failures=failures,
+        )
     module.exit_json(changed=False, probes=probes, failures=failures)
 
 
