@@ -46,7 +46,7 @@ class Seen(NamedTuple):
 
     database: Database | None
     logins: Mapping[str, Login]
-    reach: tuple[str, ...]  # addresses that the account may come from
+    reach: tuple[str, ...]  # addresses that the account may come from; none where it is locked
 
 
 NOTHING = Seen(None, {}, ())
@@ -96,10 +96,13 @@ def account_of(website: Mapping[str, Any]) -> str:
     return f"w{website['uid']}"
 
 
-def addresses(texts: Iterable[str]) -> list[str]:
-    """Addresses in the one spelling that both engines use. Raises Refused for what is no address."""
+def addresses(texts: Iterable[str | None]) -> list[str]:
+    """Addresses in the one spelling that both engines use; a host without IPv6 has null there.
+
+    Raises Refused for what is no address.
+    """
     try:
-        return [str(ipaddress.ip_address(text)) for text in texts]
+        return [str(ipaddress.ip_address(text)) for text in texts if text]
     except ValueError as error:
         raise Refused(f"the web hosts' addresses hold {error}", "give plain addresses in database_web_hosts") from error
 
@@ -136,15 +139,15 @@ def wanted(engine: str, website: Mapping[str, Any], verifier: str | None, settin
     account, locked = account_of(website), website["state"] == "archived"
     reach = tuple(sorted(addresses(settings.web_hosts[website["web_host"]])))
     login = Login(verifier, locked, settings.connections[website["size"]])
+    way = () if locked else reach
     if engine == "mariadb":
-        return Seen(Database(), dict.fromkeys(reach, login), reach)
-    return Seen(Database(account), {"*": login}, () if locked else reach)
+        return Seen(Database(), dict.fromkeys(reach, login), way)
+    return Seen(Database(account), {"*": login}, way)
 
 
-def at_rest(engine: str, seen: Seen) -> Seen:
+def at_rest(seen: Seen) -> Seen:
     """What stays of a website that the desired state does not name: its data, and accounts nobody can use."""
-    logins = {key: login._replace(locked=True) for key, login in seen.logins.items()}
-    return Seen(seen.database, logins, seen.reach if engine == "mariadb" else ())
+    return Seen(seen.database, {key: login._replace(locked=True) for key, login in seen.logins.items()}, ())
 
 
 def verifier_for(website: Mapping[str, Any], before: Seen, settings: Settings) -> str | None:
@@ -196,14 +199,14 @@ def _place(result: Plan, name: str, website: Mapping[str, Any] | None, mark: Map
     if website and mark and website["state"] == "purged" and website["created_by"] == mark["created_by"]:
         after = NOTHING
     elif website is None or website["state"] == "purged":
-        after = at_rest(move.engine, move.before)
+        after = at_rest(move.before)
         if after != NOTHING:
             result.orphans.append(name)
     else:
         known_web_host(website, settings)
         after = wanted(move.engine, website, verifier_for(website, move.before, settings), settings)
         if website["state"] == "archived" and move.before.database is None:
-            after = at_rest(move.engine, move.before)
+            after = at_rest(move.before)
         if after.database and (move.before.database is None or (mark or {}).get("pending")):
             result.created.append(name)
     if after != NOTHING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -31,8 +32,9 @@ def seen(databases: Iterable[str], accounts: Iterable[tuple[str, str, str]],
             bool(priv.get("account_locked")), int(priv.get("max_user_connections", 0)),
             extra(user, priv, given.get((user, host), [])),
         )
+    reach = {name: tuple(sorted(at for at, login in found.items() if not login.locked)) for name, found in logins.items()}
     return {
-        name: Seen(Database() if name in names else None, logins.get(name, {}), tuple(sorted(logins.get(name, {}))))
+        name: Seen(Database() if name in names else None, logins.get(name, {}), reach.get(name, ()))
         for name in names | set(logins)
     }
 
@@ -119,15 +121,19 @@ class MariaDB:
         self.rows_as = pymysql.cursors.DictCursor
         try:
             self.connection = pymysql.connect(unix_socket=socket, user="root", charset="utf8mb4", autocommit=True,
-                                              connect_timeout=10, read_timeout=120)
+                                              connect_timeout=10, read_timeout=600)
         except self.errors as error:
             raise Refused(f"MariaDB does not answer at {socket}: {error}",
                           "start it: systemctl start mariadb") from error
 
-    def rows(self, sql: str, kind: Any = None) -> list[Any]:
-        with self.connection.cursor(kind) as cursor:
-            cursor.execute(sql)
-            return list(cursor.fetchall())
+    def rows(self, sql: str, kind: Any = None, label: str = "a look at its catalogs") -> list[Any]:
+        try:
+            with self.connection.cursor(kind) as cursor:
+                cursor.execute(sql)
+                return list(cursor.fetchall())
+        except self.errors as error:
+            said = re.sub(r"\*[0-9A-F]{8,}", "…", str(error.args[-1] if error.args else "no answer"))
+            raise Refused(f"MariaDB refused {label}: {said}", "mend what it names, then run again") from error
 
     def version(self) -> str:
         return str(self.rows("SELECT VERSION()")[0][0]).split()[0]
@@ -140,14 +146,11 @@ class MariaDB:
         return steps(account, before, after)
 
     def execute(self, sql: str, label: str) -> None:
-        try:
-            for part in sql.split("; "):
-                self.rows(part)
-        except self.errors as error:
-            number = error.args[0] if error.args else "?"
-            said = str(error.args[-1]) if error.args and "near" not in str(error.args[-1]) else "syntax"
-            raise Refused(f"MariaDB refused {label}: {said} ({number})",
-                          "mend what it names, then run again") from error
+        for part in sql.split("; "):
+            self.rows(part, label=label)
+
+    def release(self, account: str) -> None:
+        """Nothing: no other website can have granted this account anything."""
 
     def let_in(self, reach: Mapping[str, tuple[str, ...]]) -> None:
         """Nothing: an account of MariaDB names its addresses itself."""

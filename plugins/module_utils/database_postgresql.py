@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
 import re
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,10 @@ from ansible.module_utils.transaction import Change, Refused, run, write_atomic
 NOBODY = "websites_none"
 PLAIN = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 SESSIONS_END = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'ACCOUNT'"
+GRANTED_ELSEWHERE = """
+    SELECT DISTINCT coalesce(datname, 'postgres') FROM pg_shdepend LEFT JOIN pg_database ON pg_database.oid = dbid
+    WHERE refclassid = 'pg_authid'::regclass AND refobjid = to_regrole('ACCOUNT')
+    AND datname IS DISTINCT FROM 'ACCOUNT'"""
 CATALOG = {
     "databases": """
         SELECT datname, pg_get_userbyid(datdba), EXISTS (
@@ -140,28 +145,36 @@ class PostgreSQL:
             import psycopg2
         except ImportError as error:
             raise Refused("python3-psycopg2 is missing", "run playbooks/servers.yml") from error
-        self.errors = psycopg2.Error
-        try:
-            # A failed statement would otherwise be logged with the verifier in it.
-            self.connection = psycopg2.connect(
-                dbname="postgres", user="postgres", host=socket, connect_timeout=10,
-                options="-c log_min_error_statement=panic -c log_statement=none -c log_min_duration_statement=-1")
-        except self.errors as error:
-            raise Refused(f"PostgreSQL does not answer at {socket}: {str(error).strip()}",
-                          "start it: systemctl start postgresql; or run playbooks/servers.yml") from error
-        self.connection.autocommit = True
-        self.web_hosts = web_hosts
+        self.connector, self.errors = psycopg2.connect, psycopg2.Error
+        self.socket, self.web_hosts = socket, web_hosts
+        self.connection = self._connect("postgres")
         self.folder = pathlib.Path(self.rows("SHOW hba_file")[0][0]).parent
         self.files = self._files()
+
+    def _connect(self, name: str) -> Any:
+        try:
+            # A failed statement would otherwise be logged with the verifier in it.
+            connection = self.connector(
+                dbname=name, user="postgres", host=self.socket, connect_timeout=10,
+                options="-c log_min_error_statement=panic -c log_statement=none -c log_min_duration_statement=-1")
+        except self.errors as error:
+            raise Refused(f"PostgreSQL does not answer at {self.socket}: {str(error).strip()}",
+                          "start it: systemctl start postgresql; or run playbooks/servers.yml") from error
+        connection.autocommit = True
+        return connection
 
     def _files(self) -> dict[str, str]:
         paths = {host: self.folder / f"websites_{host}" for host in self.web_hosts}
         return {host: path.read_text() for host, path in paths.items() if path.exists()}
 
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql)
-            return list(cursor.fetchall()) if cursor.description else []
+    def rows(self, sql: str, label: str = "a look at its catalogs", connection: Any = None) -> list[tuple[Any, ...]]:
+        try:
+            with (connection or self.connection).cursor() as cursor:
+                cursor.execute(sql)
+                return list(cursor.fetchall()) if cursor.description else []
+        except self.errors as error:
+            said = re.sub(r"SCRAM-SHA-256\S*", "…", (str(error).strip() or "no answer").splitlines()[0])
+            raise Refused(f"PostgreSQL refused {label}: {said}", "mend what it names, then run again") from error
 
     def version(self) -> str:
         return str(self.rows("SHOW server_version")[0][0]).split()[0]
@@ -177,11 +190,13 @@ class PostgreSQL:
         return steps(account, before, after)
 
     def execute(self, sql: str, label: str) -> None:
-        try:
-            self.rows(sql)
-        except self.errors as error:
-            said = re.sub(r"SCRAM-SHA-256\S*", "…", str(error).strip().splitlines()[0])
-            raise Refused(f"PostgreSQL refused {label}: {said}", "mend what it names, then run again") from error
+        self.rows(sql, label)
+
+    def release(self, account: str) -> None:
+        """Revoke what other websites granted this account in their databases: it would hold the role that goes."""
+        for (name,) in self.rows(GRANTED_ELSEWHERE.replace("ACCOUNT", account)):
+            with contextlib.closing(self._connect(name)) as connection:
+                self.rows(f"DROP OWNED BY {account}", f"revoking what {account} was granted in {name}", connection)
 
     def unexplained(self, reach: Mapping[str, tuple[str, ...]], moved: set[str]) -> list[Change]:
         return unexplained(self.files, lists(reach, self.web_hosts), moved)
@@ -192,7 +207,7 @@ class PostgreSQL:
         trouble = closed(self.rows(CATALOG["rules"]), reach)
         if trouble:
             raise Refused(trouble, "run playbooks/servers.yml, which writes the lines of the web hosts")
-        self.rows("SELECT pg_reload_conf()")
+        self.rows("SELECT pg_reload_conf()", "to read its configuration again")
 
     def undo_let_in(self) -> None:
         self._write(self.files)

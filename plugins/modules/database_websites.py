@@ -73,6 +73,7 @@ orphans:
   type: list
 """
 
+import contextlib
 import json
 import pathlib
 
@@ -126,11 +127,13 @@ def apply(plan, owned, engines):
         verify(keeping, engines)
     except BaseException as error:
         left = take_back(undo)
-        write_marks({**owned, **{name: plan.owned[name] for name in plan.created if left}})
+        with contextlib.suppress(OSError):  # a full disk: the marks of the run then stay, and the next run settles them
+            write_marks({**owned, **{name: plan.owned[name] for name in plan.created if left}})
         if left and isinstance(error, Refused):
             raise Refused(f"{error.what}; not taken back: {', '.join(left)}", error.mend) from error
         raise
     for move in going:
+        engines[move.engine].release(move.account)
         for step in engines[move.engine].steps(move.account, move.before, move.after):
             engines[move.engine].execute(step.sql, step.label)
     write_marks(plan.owned)
@@ -145,7 +148,7 @@ def take_back(undo):
                 engine.undo_let_in()
             else:
                 engine.execute(step.undo, f"undoing {step.label}")
-        except (Refused, OSError, engine.errors):
+        except (Refused, OSError):
             left.append(step.label if step else f"{engine.title}'s lists of users")
     return left
 

@@ -21,9 +21,14 @@ options:
     type: str
     required: true
   servers:
-    description: Database host to the list of its addresses on the servers' network.
+    description: Database host to the list of the addresses where the websites look for it; each is tried.
     type: dict
     required: true
+  only:
+    description: Names of websites to limit the check to; without any it is all.
+    type: list
+    elements: str
+    default: []
 author:
   - DKISP Kota Tarakan (@dkisp)
 """
@@ -38,7 +43,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 probes:
-  description: Website to C({"database": {"login", "error"}}).
+  description: 'Website to C({"database": {"login", "error"}}).'
   returned: success
   type: dict
 failures:
@@ -131,9 +136,10 @@ def attempt(website, servers, dead, logins):
     return None
 
 
-def probe(websites, host, servers, logins=None):
+def probe(websites, host, servers, only=(), logins=None):
     """(probes, failures) of this web host's present websites."""
-    mine = [w for w in database.checked(websites) if w["web_host"] == host and w["state"] == "present"]
+    mine = [w for w in database.checked(websites)
+            if w["web_host"] == host and w["state"] == "present" and (not only or w["name"] in only)]
     dead = {}
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         errors = list(pool.map(lambda website: attempt(website, servers, dead, logins or LOGINS), mine))
@@ -152,13 +158,14 @@ def main():
             "websites": {"type": "list", "elements": "dict", "required": True},
             "host": {"type": "str", "required": True},
             "servers": {"type": "dict", "required": True},
+            "only": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
     host = module.params["host"]
     try:
         servers = {name: database.addresses(at) for name, at in module.params["servers"].items()}
-        probes, failures = probe(module.params["websites"], host, servers)
+        probes, failures = probe(module.params["websites"], host, servers, module.params["only"])
     except Refused as error:
         transaction.fail(module, LAYER, host, error)
     del module.params["websites"]  # the result would carry the whole desired set back to the controller

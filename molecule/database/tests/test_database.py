@@ -1,0 +1,195 @@
+"""What must hold on each database server, and on each web host towards the other's databases."""
+
+import json
+from typing import Any
+
+import pytest
+
+BOTH = ("sop-database-d12", "sop-database-d13")
+# web host -> account -> engine and server, as vars/main.yml has them
+ACCOUNTS = {
+    "sop-database-d13": {"w20001": "mariadb", "w20002": "postgresql"},
+    "sop-database-d12": {"w20003": "mariadb", "w20004": "postgresql"},
+}
+# Prints what came of one login with the stored password, which so is on no command line.
+LOGIN = """
+import json, pathlib, sys
+engine, server, user, database = sys.argv[1:]
+password = json.loads(pathlib.Path(f"/etc/websites/credentials/{user}.json").read_text())["password"]
+try:
+    if engine == "mariadb":
+        import pymysql as driver
+        connection = driver.connect(host=server, user=user, password=password, database=database, connect_timeout=5)
+    else:
+        import psycopg2 as driver
+        connection = driver.connect(host=server, user=user, password=password, dbname=database, connect_timeout=5)
+    cursor = connection.cursor()
+    cursor.execute("CREATE TABLE probe (a int)")
+    cursor.execute("DROP TABLE probe")
+    print("in")
+except driver.Error as error:
+    print(f"out: {error}")
+"""
+
+
+def me(host: Any) -> str:
+    return str(host.backend.get_hostname())
+
+
+def other(host: Any) -> str:
+    return next(name for name in BOTH if name != me(host))
+
+
+@pytest.fixture
+def addresses(host: Any) -> dict[str, list[str]]:
+    """Each server's own addresses, IPv4 first, as the other one's PostgreSQL lists of web hosts give them."""
+    lines = host.run("grep '^host sameuser' /etc/postgresql/*/main/pg_hba.conf").stdout.splitlines()
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        _, _, name, address, _ = line.split()
+        found.setdefault(name.removeprefix("@websites_"), []).append(address.split("/")[0])
+    return found
+
+
+def mariadb(host: Any, sql: str) -> list[str]:
+    done = host.run("mariadb --batch --raw --skip-column-names --execute %s", sql)
+    assert done.rc == 0, done.stderr
+    return list(done.stdout.splitlines())
+
+
+def postgresql(host: Any, sql: str) -> list[str]:
+    done = host.run("psql --username=postgres --no-align --tuples-only --command=%s", sql)
+    assert done.rc == 0, done.stderr
+    return list(done.stdout.splitlines())
+
+
+def login(host: Any, account: str, server: str, database: str = "") -> str:
+    """What this host gets when it logs in with an account's stored password."""
+    engine = ACCOUNTS[me(host)][account]
+    done = host.run("/usr/bin/python3 -c %s %s %s %s %s", LOGIN, engine, server, account, database or account)
+    assert done.rc == 0, done.stderr
+    return str(done.stdout.strip())
+
+
+@pytest.mark.parametrize("port", [3306, 5432])
+def test_engine_listens_on_the_servers_network_only(host: Any, addresses: dict[str, list[str]], port: int) -> None:
+    """A public address, or all of them, would hand every website's data to password guessers."""
+    lines = host.run("ss -Hltn sport = :%s", str(port)).stdout.splitlines()
+    assert sorted(line.split()[3].rsplit(":", 1)[0].strip("[]") for line in lines) == sorted(addresses[me(host)])
+
+
+@pytest.mark.parametrize("unit", ["mariadb", "postgresql"])
+def test_engine_runs_and_starts_at_boot(host: Any, unit: str) -> None:
+    """A server that comes back from a power cut must serve without hands."""
+    assert host.service(unit).is_running and host.service(unit).is_enabled
+
+
+def test_mariadb_has_no_anonymous_and_no_remote_root_account(host: Any) -> None:
+    """These are the accounts that scanners try first."""
+    rows = mariadb(host, "SELECT CONCAT(User, '@', Host) FROM mysql.global_priv WHERE User IN ('', 'root')")
+    assert rows == ["root@localhost"]
+
+
+def test_mariadb_has_no_test_database(host: Any) -> None:
+    """Anybody may write to a database of that name by default, and fill the disk."""
+    assert "test" not in mariadb(host, "SHOW DATABASES")
+
+
+def test_mariadb_root_comes_by_the_socket(host: Any) -> None:
+    """An administrator's password would have to be kept somewhere."""
+    [priv] = mariadb(host, "SELECT Priv FROM mysql.global_priv WHERE User = 'root'")
+    assert "unix_socket" in priv and json.loads(priv).get("authentication_string", "invalid") in ("", "invalid")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("local_infile", "0"), ("character_set_server", "utf8mb4"), ("skip_name_resolve", "1")],
+)
+def test_mariadb_is_configured(host: Any, variable: str, value: str) -> None:
+    """No file of a web host through SQL; every script and emoji of a citizen's name; no wait for a resolver."""
+    assert mariadb(host, f"SELECT @@global.{variable}") == [value]
+
+
+def test_mariadb_refuses_values_that_do_not_fit(host: Any) -> None:
+    """Without the strict mode it would store something else than what the website wrote."""
+    assert "STRICT_ALL_TABLES" in mariadb(host, "SELECT @@global.sql_mode")[0]
+
+
+def test_memory_of_both_engines_follows_the_servers(host: Any) -> None:
+    """Fixed sizes starve a big server and drown a small one; vars/main.yml asks for a tenth for each."""
+    total = int(host.check_output("awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo"))
+    pool = int(mariadb(host, "SELECT @@innodb_buffer_pool_size DIV 1048576")[0])
+    buffers = int(postgresql(host, "SELECT pg_size_bytes(current_setting('shared_buffers')) / 1048576")[0])
+    assert pool == pytest.approx(total / 10, abs=130) and buffers == pytest.approx(total / 10, abs=2)
+
+
+def test_postgresql_takes_the_whole_of_its_access_file(host: Any) -> None:
+    """One line in error, and PostgreSQL goes on with the old file, or does not start at all."""
+    assert postgresql(host, "SELECT error FROM pg_hba_file_rules WHERE error IS NOT NULL") == []
+
+
+def test_websites_have_an_account_for_their_web_host_only(host: Any, addresses: dict[str, list[str]]) -> None:
+    """An account for any host would make a stolen password useful everywhere on the network."""
+    mine = ACCOUNTS[other(host)]
+    [maria] = [account for account, engine in mine.items() if engine == "mariadb"]
+    [postgres] = [account for account, engine in mine.items() if engine == "postgresql"]
+    rows = mariadb(host, "SELECT User, Host FROM mysql.global_priv WHERE User LIKE 'w2%' ORDER BY 2")
+    assert rows == [f"{maria}\t{address}" for address in sorted(addresses[other(host)])]
+    assert mariadb(host, "SHOW DATABASES LIKE 'w2%'") == [maria]
+    sql = "SELECT datname, pg_get_userbyid(datdba), has_database_privilege('public', oid, 'CONNECT') FROM pg_database"
+    assert postgresql(host, f"{sql} WHERE datname LIKE 'w2%'") == [f"{postgres}|{postgres}|f"]
+
+
+def test_connections_are_limited_by_the_websites_size(host: Any) -> None:
+    """One website under load must leave the others their connections."""
+    rows = mariadb(host, "SELECT max_user_connections FROM mysql.user WHERE User LIKE 'w2%'")
+    assert rows == ["10", "10"]
+    large = {"w20002": "10", "w20004": "60"}
+    [row] = postgresql(host, "SELECT rolname, rolconnlimit FROM pg_roles WHERE rolname LIKE 'w2%'")
+    assert row.split("|")[1] == large[row.split("|")[0]]
+
+
+def test_website_logs_in_and_makes_a_table_from_its_web_host(host: Any, addresses: dict[str, list[str]]) -> None:
+    """An account that exists and cannot work is worse than none: it is found by visitors."""
+    for account in ACCOUNTS[me(host)]:
+        for address in addresses[other(host)]:
+            assert login(host, account, address) == "in"
+
+
+def test_website_reaches_no_database_but_its_own(host: Any, addresses: dict[str, list[str]]) -> None:
+    """One broken website must not open its neighbours' data."""
+    for account, engine in ACCOUNTS[me(host)].items():
+        for database in ("mysql", "w20099") if engine == "mariadb" else ("postgres", "template1"):
+            assert login(host, account, addresses[other(host)][0], database).startswith("out:")
+
+
+def test_website_cannot_log_in_from_another_host(host: Any, addresses: dict[str, list[str]]) -> None:
+    """Here the web host asks its own engines, which keep other web hosts' websites: the password fits none."""
+    for account in ACCOUNTS[me(host)]:
+        assert login(host, account, addresses[me(host)][0]).startswith("out:")
+
+
+def test_credentials_are_for_root_only(host: Any) -> None:
+    """Websites run on this host; none may read another's password."""
+    folder = host.file("/etc/websites/credentials")
+    assert (folder.mode, folder.user) == (0o700, "root")
+    assert {host.file(f"/etc/websites/credentials/{name}").mode for name in folder.listdir()} == {0o600}
+    assert sorted(folder.listdir()) == [f"{account}.json" for account in sorted(ACCOUNTS[me(host)])]
+
+
+def test_no_password_is_on_the_database_server(host: Any) -> None:
+    """Its backups and logs would carry them away."""
+    for account in ACCOUNTS[other(host)]:
+        assert not host.file(f"/etc/websites/credentials/{account}.json").exists
+
+
+def test_state_is_for_root_only(host: Any) -> None:
+    """Who writes the marks decides what may be purged."""
+    state = host.file("/var/lib/websites/database")
+    assert (state.mode, state.user) == (0o700, "root")
+    assert host.file("/var/lib/websites/database/owned.json").mode == 0o600
+
+
+def test_hostile_title_ran_nowhere(host: Any) -> None:
+    """The websites' titles in vars/main.yml hold a template and a statement."""
+    assert not host.file("/x").exists and "mysql" in mariadb(host, "SHOW DATABASES")

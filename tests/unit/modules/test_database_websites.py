@@ -1,0 +1,177 @@
+"""How the database layer applies its plan: marks first, data purged last, and everything taken back on an error."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import database_websites
+import pytest
+from ansible.module_utils import database, database_mariadb
+from ansible.module_utils.database import Seen
+from ansible.module_utils.transaction import Refused
+from database_cases import in_mariadb, mark, settings, website
+
+NAME = website()["name"]
+
+
+class Server:
+    """A MariaDB that remembers statements, and refuses the one that holds `broken`."""
+
+    title = "MariaDB"
+
+    def __init__(self, seen: dict[str, Seen]) -> None:
+        self.seen, self.after, self.said, self.broken = seen, dict(seen), [], ""
+        self.lists: list[str] = []
+
+    def read(self) -> dict[str, Seen]:
+        return self.after if self.said else self.seen
+
+    def version(self) -> str:
+        return "11.8"
+
+    def steps(self, *args: Any) -> list[database.Step]:
+        return database_mariadb.steps(*args)
+
+    def execute(self, sql: str, label: str) -> None:
+        if self.broken and self.broken in sql:
+            raise Refused(f"MariaDB refused {label}: disk full", "make room")
+        self.said.append(sql)
+
+    def release(self, account: str) -> None:
+        self.said.append(f"release {account}")
+
+    def let_in(self, reach: dict[str, Any]) -> None:
+        self.lists.append("new")
+        if self.broken == "lists":
+            raise Refused("pg_hba.conf has no line", "run playbooks/servers.yml")
+
+    def undo_let_in(self) -> None:
+        self.lists.append("old")
+
+    def unexplained(self, reach: Any, moved: Any) -> list[Any]:
+        return []
+
+
+@pytest.fixture
+def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A state file in a folder of the test's own."""
+    path = tmp_path / "state/owned.json"
+    monkeypatch.setattr(database_websites, "MARKS", path)
+    monkeypatch.setattr(database_websites.transaction.os, "chown", lambda *args: None)
+    yield path
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    found = Server({})
+    monkeypatch.setattr(database_websites, "used_engines", lambda *args: {"mariadb": found})
+    return found
+
+
+def converge(*wishes: dict[str, Any], **options: Any) -> Any:
+    return database_websites.converge(settings(*wishes, **options), wishes)
+
+
+def test_converge_marks_a_website_and_says_what_was_built(marks: Path, server: Server) -> None:
+    server.after = {"w20001": in_mariadb()}
+    outcome = converge(website())
+    assert json.loads(marks.read_text()) == {NAME: mark()}
+    assert outcome.created == [NAME]
+    assert outcome.as_built[NAME]["database"] == {
+        "engine": "mariadb", "version": "11.8", "database": "w20001", "user": "w20001",
+        "reachable_from": ["10.0.0.11", "fd00::11"],
+    }
+
+
+def test_converge_writes_nothing_in_check_mode_and_plans_the_same(marks: Path, server: Server) -> None:
+    shown = converge(website(), check=True)
+    assert server.said == [] and not marks.exists()
+    server.after = {"w20001": in_mariadb()}
+    assert converge(website()).changes == shown.changes
+
+
+def test_converge_marks_before_it_creates(marks: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill in the middle must leave nothing that the next run takes for somebody else's."""
+
+    def look(sql: str, label: str) -> None:
+        assert json.loads(marks.read_text()) == {NAME: mark(pending=True)}
+        execute(sql, label)
+
+    execute = server.execute
+    monkeypatch.setattr(server, "execute", look)
+    server.after = {"w20001": in_mariadb()}
+    converge(website())
+    assert json.loads(marks.read_text()) == {NAME: mark()}
+
+
+@pytest.mark.parametrize("broken", ["CREATE DATABASE", "CREATE USER 'w20002'@'fd00::11'", "GRANT", "lists"])
+def test_converge_takes_everything_back_when_a_statement_fails(marks: Path, server: Server, broken: str) -> None:
+    server.broken = broken
+    with pytest.raises(Refused) as refused:
+        converge(website(1), website(2))
+    made = [sql for sql in server.said if sql.startswith("CREATE")]
+    gone = [sql for sql in server.said if sql.startswith("DROP")]
+    assert [" ".join(sql.split()[1:3]) for sql in reversed(made)] == [" ".join(sql.split()[1:3]) for sql in gone]
+    assert json.loads(marks.read_text()) == {}
+    assert "not taken back" not in refused.value.what
+    assert server.lists == (["new", "old"] if broken == "lists" else [])
+
+
+def test_converge_takes_everything_back_when_the_account_is_not_there_afterwards(marks: Path, server: Server) -> None:
+    with pytest.raises(Refused, match=r"w20001 .* is not in MariaDB as it was written"):
+        converge(website())
+    assert "DROP DATABASE `w20001`" in server.said and json.loads(marks.read_text()) == {}
+
+
+def test_converge_says_what_could_not_be_taken_back_and_keeps_its_mark(
+    marks: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = server.execute
+
+    def failing(sql: str, label: str) -> None:
+        if sql.startswith(("GRANT", "DROP DATABASE")):
+            raise Refused("MariaDB is gone", "start it")
+        execute(sql, label)
+
+    monkeypatch.setattr(server, "execute", failing)
+    with pytest.raises(Refused, match="MariaDB is gone; not taken back: CREATE DATABASE w20001"):
+        converge(website())
+    assert json.loads(marks.read_text()) == {NAME: mark()}
+
+
+def test_converge_touches_nothing_when_there_is_a_conflict(marks: Path, server: Server) -> None:
+    server.seen = {"w20001": in_mariadb()}
+    outcome = converge(website(1), website(2))
+    assert [c["website"] for c in outcome.conflicts] == [NAME] and server.said == [] and not marks.exists()
+
+
+def test_converge_purges_after_all_else_succeeded(marks: Path, server: Server) -> None:
+    marks.parent.mkdir()
+    marks.write_text(json.dumps({NAME: mark()}))
+    server.seen = {"w20001": in_mariadb()}
+    server.after = {"w20002": in_mariadb()}
+    converge(website(1, state="purged"), website(2))
+    first = server.said.index("release w20001")
+    assert all("w20002" in sql for sql in server.said[:first])
+    assert all("w20001" in sql for sql in server.said[first:])
+    assert list(json.loads(marks.read_text())) == ["opd2.tarakankota.go.id"]
+
+
+def test_converge_keeps_data_when_something_else_fails_in_the_run(marks: Path, server: Server) -> None:
+    marks.parent.mkdir()
+    marks.write_text(json.dumps({NAME: mark()}))
+    server.seen = {"w20001": in_mariadb()}
+    server.broken = "CREATE USER 'w20002'"
+    with pytest.raises(Refused):
+        converge(website(1, state="purged"), website(2))
+    assert not any("w20001" in sql for sql in server.said)
+    assert json.loads(marks.read_text()) == {NAME: mark()}
+
+
+def test_converge_settles_a_killed_runs_mark_when_nothing_differs(marks: Path, server: Server) -> None:
+    marks.parent.mkdir()
+    marks.write_text(json.dumps({NAME: mark(pending=True)}))
+    server.seen = {"w20001": in_mariadb()}
+    outcome = converge(website())
+    assert outcome.changes == [] and json.loads(marks.read_text()) == {NAME: mark()}
