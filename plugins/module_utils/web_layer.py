@@ -93,25 +93,33 @@ class Layer:
         changes += [
             Change(name, "website", "purge", web.user(w), None) for name, w in self.purged.items() if name in self.old
         ]
-        if not changes and CURRENT.exists() and read_json(LIVE, None) != str(CURRENT.readlink()):
-            changes.append(Change(None, "daemons", "update", read_json(LIVE, None), str(CURRENT.readlink())))
+        live, current = read_json(LIVE, str(HERE / "generations/0")), str(CURRENT.readlink())
+        if not changes and live != current:
+            changes.append(Change(None, "daemons", "update", live, current))
         return changes
 
-    def conflicts(self):
-        """Desired websites that are not ours while something foreign holds their name, folder or user."""
-        if not self.new:
-            return []
-        foreign = host_side.foreign_vhosts(set(self.old))
+    def conflicts(self, everywhere):
+        """Desired websites that are not ours while something foreign here holds their name, folder or user.
+
+        `everywhere` looks at names meant for other web hosts too: whether a website exists is asked of the whole fleet,
+        while an old page by hand on another host need not stop a run.
+        """
+        foreign = host_side.foreign_vhosts(set(self.old)) if self.new or host_side.sites_by_hand() else {}
+        others = [w for w in self.params["websites"] if w["web_host"] != self.server.host and w["state"] in web.LIVE]
+        found = [
+            {"website": website["name"], "subject": "vhost", "where": foreign[name]}
+            for website in [*self.wanted.values(), *(others if everywhere else [])]
+            for name in [website["name"], *website["aliases"]]
+            if name in foreign
+        ]
         unfinished = set(read_json(JOURNAL, []))
-        found = []
         for website in self.new:
-            for name in [website["name"], *website["aliases"]]:
-                if name in foreign:
-                    found.append({"website": website["name"], "subject": "vhost", "where": foreign[name]})
+            if website["name"] in unfinished:
+                continue
             home = web.paths(website)["home"]
-            if website["name"] not in unfinished and pathlib.Path(home).exists():
+            if pathlib.Path(home).exists():
                 found.append({"website": website["name"], "subject": "folder", "where": home})
-            if website["name"] not in unfinished and host_side.user_exists(web.user(website)):
+            if host_side.user_exists(web.user(website)):
                 found.append({"website": website["name"], "subject": "user", "where": web.user(website)})
         return found
 
@@ -204,20 +212,20 @@ class Layer:
         JOURNAL.unlink(missing_ok=True)
 
     def put_back(self, before, generation):
-        """Serve the generation `before` again, as if nothing had been tried; None is a server without websites."""
-        if before is None:
-            CURRENT.unlink(missing_ok=True)
-        elif str(CURRENT.readlink()) != before:
+        """Serve the generation `before` again, as if nothing had been tried."""
+        swapped = str(CURRENT.readlink()) != before
+        if swapped:
             host_side.swap(before)
         if generation:
             shutil.rmtree(generation, ignore_errors=True)
-            host_side.reload(self.server.php, pathlib.Path(before).name if before else None)
         self.unmake()
+        if swapped:
+            host_side.reload(self.server.php, pathlib.Path(before).name)
 
     def apply(self, changes):
         """The transaction: make aside, set up, stage, validate, swap, reload, probe; or put all back and raise."""
         self.settle()
-        before = str(CURRENT.readlink()) if CURRENT.is_symlink() else None
+        before = str(CURRENT.readlink())
         generation = None
         try:
             self.make()
@@ -243,7 +251,7 @@ class Layer:
             if name in self.old:
                 host_side.remove_website(name, web.user(website))
         for old in generation.parent.iterdir():
-            if old.name.isdigit() and int(old.name) <= int(generation.name) - 3:
+            if old.name.isdigit() and 0 < int(old.name) <= int(generation.name) - 3:
                 shutil.rmtree(old)
         for website in self.wanted.values():
             live = pathlib.Path(web.paths(website)["release"])

@@ -18,6 +18,8 @@ from ansible.module_utils.transaction import STATE, Refused, run, write_atomic
 
 HERE = STATE / "web"
 CURRENT = HERE / "current"
+SITES = pathlib.Path("/etc/apache2/sites-enabled")
+OUR_SITES = {"000-unknown.conf", "900-websites.conf"}
 FPM_TEST = """[global]
 error_log = /dev/null
 [guard]
@@ -137,6 +139,11 @@ def foreign_vhosts(ours: set[str]) -> dict[str, str]:
     return found
 
 
+def sites_by_hand() -> bool:
+    """Whether Apache has enabled sites that this project did not put there."""
+    return {path.name for path in SITES.iterdir()} > OUR_SITES
+
+
 def validate(generation: pathlib.Path, php: str) -> None:
     """Let both daemons read the staged configuration as a whole."""
     run(["apache2ctl", "-t", "-C", f"Define websites_dir {generation}"])
@@ -167,11 +174,11 @@ def ask(host: str, path: str = "/") -> tuple[int, Any]:
         connection.close()
 
 
-def reload(php: str, generation: str | None) -> None:
+def reload(php: str, generation: str) -> None:
     """Reload PHP-FPM before Apache, once each, and wait until Apache answers from the new generation."""
-    if php:
-        run(["systemctl", "reload-or-restart", f"php{php}-fpm"])
-    run(["systemctl", "reload-or-restart", "apache2"])
+    for service in [f"php{php}-fpm", "apache2"] if php else ["apache2"]:
+        run(["systemctl", "reset-failed", service])  # one that a broken configuration stopped may start again
+        run(["systemctl", "reload-or-restart", service])
     deadline = time.monotonic() + 20
     seen = None
     while time.monotonic() < deadline:

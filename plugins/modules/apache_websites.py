@@ -66,7 +66,7 @@ from ansible.module_utils import web, web_server
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.transaction import Outcome, Refused, fail, finish, server_lock
 from ansible.module_utils.web_layer import Layer
-from ansible.module_utils.web_server import HERE
+from ansible.module_utils.web_server import CURRENT, HERE
 
 
 def main():
@@ -83,14 +83,14 @@ def main():
     )
     params, host = module.params, module.params["host"]
     try:
-        if not HERE.is_dir():
+        if not CURRENT.is_dir():
             raise Refused(f"{host} is not set up as a web host", "run playbooks/servers.yml first")
         with server_lock("web"):
             secret = web_server.host_secret(keep=not module.check_mode)
             server = web.Server(host, web_server.installed_php(), params["sizes"], params["database_hosts"], secret)
             layer = Layer(params, server)
             layer.check_purges()
-            changes, conflicts = layer.plan(), layer.conflicts()
+            changes, conflicts = layer.plan(), layer.conflicts(everywhere=module.check_mode)
             created = [name for name in layer.wanted if name not in layer.old]
             if changes and not conflicts and not module.check_mode:
                 if missing := layer.missing_archives():
