@@ -41,7 +41,7 @@ author: The project's maintainers (@dkisp-tarakan)
 
 EXAMPLES = r"""
 - name: Converge the websites
-  ansible.legacy.apache_websites:
+  apache_websites:
     websites: "{{ apache_websites }}"
     host: "{{ inventory_hostname }}"
     sizes: "{{ apache_sizes }}"

@@ -42,7 +42,7 @@ author:
 
 EXAMPLES = r"""
 - name: Converge the websites' databases
-  ansible.legacy.database_websites:
+  database_websites:
     websites: "{{ database_websites }}"
     host: db1
     web_hosts: {web1: [10.0.0.11, "fd00::11"]}

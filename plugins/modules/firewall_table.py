@@ -50,7 +50,7 @@ author: [sop-websites]
 
 EXAMPLES = r"""
 - name: Let visitors in
-  ansible.legacy.firewall_table:
+  firewall_table:
     service: apache
     allow:
       - {protocol: tcp, ports: [80, 443], from: any}

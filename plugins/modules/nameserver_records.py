@@ -72,7 +72,7 @@ author:
 
 EXAMPLES = r"""
 - name: Converge the records of the websites
-  ansible.legacy.nameserver_records:
+  nameserver_records:
     host: ns1
     websites: "{{ websites }}"
     zones: [example.go.id, 100.51.198.in-addr.arpa]

@@ -45,7 +45,7 @@ author: [sop-websites]
 
 EXAMPLES = r"""
 - name: Lease the addresses
-  ansible.legacy.public_ip_leases:
+  public_ip_leases:
     host: gateway1
     networks: {ipv4: 198.51.100.0/24, ipv6: "2001:db8:77::/64"}
     servers: {ipv4: 10.89.77.0/24, ipv6: "fd00:89:77::/64"}

@@ -44,14 +44,14 @@ attributes:
 
 EXAMPLES = r"""
 - name: Look at what a website was last week
-  ansible.legacy.restore_website:
+  restore_website:
     name: dinkes.tarakankota.go.id
     host: web1
     snapshot: 1a2b3c4d
     target: /root/dinkes
 
 - name: Put a website back as it was in its last snapshot
-  ansible.legacy.restore_website:
+  restore_website:
     name: dinkes.tarakankota.go.id
     host: web1
     in_place: true

@@ -26,7 +26,7 @@ author:
 
 EXAMPLES = r"""
 - name: Make the credentials of this web host's databases
-  ansible.legacy.website_credentials:
+  website_credentials:
     websites: "{{ database_websites }}"
     host: web1
   register: database_credentials

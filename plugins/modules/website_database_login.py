@@ -35,7 +35,7 @@ author:
 
 EXAMPLES = r"""
 - name: Log in as each website's own database user
-  ansible.legacy.website_database_login:
+  website_database_login:
     websites: "{{ database_websites }}"
     host: web1
     servers: {db1: [10.0.0.21, "fd00::21"]}

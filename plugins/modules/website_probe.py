@@ -33,7 +33,7 @@ author: The project's maintainers (@dkisp-tarakan)
 
 EXAMPLES = r"""
 - name: Open every website
-  ansible.legacy.website_probe:
+  website_probe:
     websites: "{{ probe_websites }}"
     nameservers: {ns1: [198.51.100.53], ns2: [198.51.100.54]}
 """
