@@ -19,7 +19,7 @@ def make(website: dict) -> dict:
         (release / name).parent.mkdir(parents=True, exist_ok=True)
         (release / name).write_text(text)
     (data / "uploads").mkdir(parents=True)
-    (data / "uploads/photo.jpg").write_bytes(os.urandom(200_000))
+    (data / "uploads/photo.jpg").write_bytes(f"photo of {uid}".encode() * 10_000)
     (data / "uploads/link").symlink_to("/etc/shadow")
     os.mkfifo(data / "uploads/pipe")
     for path in (data, data / "uploads", data / "uploads/photo.jpg"):

@@ -42,12 +42,12 @@ attributes:
 
 EXAMPLES = r"""
 - name: Snapshot what has no snapshot yet
-  ansible.legacy.backup_websites:
+  backup_websites:
     websites: "{{ websites }}"
     host: web1
 
 - name: Snapshot one website before its update
-  ansible.legacy.backup_websites:
+  backup_websites:
     websites: "{{ websites }}"
     host: web1
     only: [dinkes.tarakankota.go.id]
@@ -105,7 +105,9 @@ def share(websites: list[dict[str, Any]], host: str, only: list[str]) -> dict[st
     """The releases by name of the websites to snapshot on a host. Raises Refused for a value that is not validated."""
     releases: dict[str, str] = {}
     for row in websites:
-        if row.get("web_host") != host or row.get("state") == "purged" or (only and row.get("name") not in only):
+        # An archived website is no more on a server that was set up anew: only where somebody asks for it by name.
+        asked = row.get("name") in only if only else row.get("state") != "archived"
+        if row.get("web_host") != host or row.get("state") == "purged" or not asked:
             continue
         name, sha256 = row.get("name"), (row.get("release") or {}).get("sha256")
         if not isinstance(name, str) or not NAME.match(name):

@@ -1,5 +1,6 @@
 """The modules as Ansible sees them: shared code under ansible.module_utils, each module by its own name."""
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -8,3 +9,7 @@ import ansible.module_utils
 PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
 ansible.module_utils.__path__.append(str(PLUGINS / "module_utils"))
 sys.path.insert(0, str(PLUGINS / "modules"))
+
+# The backup's code on a web host is a package of its own, with the shared transaction installed beside it.
+sys.path.insert(0, str(PLUGINS.parent / "roles/backup/files"))
+sys.modules["website_backup.transaction"] = importlib.import_module("ansible.module_utils.transaction")

@@ -37,7 +37,8 @@ def parser() -> argparse.ArgumentParser:
     back.add_argument("--without-database", action="store_true", help="leave the database as it is")
     back.add_argument("--plan", action="store_true", help="only say what would be restored")
     proof = commands.add_parser("verify", parents=[output], help="prove the newest snapshots by restoring them")
-    proof.add_argument("--website", action="append", default=[], metavar="NAME")
+    proof.add_argument("--website", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
+    proof.add_argument("--subset", metavar="PART", help="how much of the repository to read, as 5%% or 1/7 or 2G")
     return top
 
 
@@ -47,7 +48,8 @@ def answer(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
         with server_lock(snapshot.LAYER, snapshot.WAIT):
             return {"made": Repository(settings).initialise()}
     if args.command == "list":
-        return {"snapshots": [shot._asdict() for shot in Repository(settings).snapshots()]}
+        return {"snapshots": [{"id": shot.id, "time": shot.time, "website": shot.website, "release": shot.release}
+                              for shot in Repository(settings).snapshots()]}
     if args.command == "restore":
         if args.target:
             facts = restore.to_folder(settings, args.name, args.snapshot, args.target.absolute(), args.plan)
@@ -55,7 +57,7 @@ def answer(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
             facts = restore.in_place(settings, args.name, args.snapshot, not args.without_database, args.plan)
         return {"restored": {args.name: facts}}
     if args.command == "verify":
-        facts, failures = restore.verify(settings, args.website)
+        facts, failures = restore.verify(settings, args.website, args.subset or settings.check_subset)
         return {"verified": facts, "failures": failures}
     if args.command == "nightly":
         snapshot.tidy(settings)

@@ -129,7 +129,7 @@ def login_file(website: Website, password: str) -> str:
     quoted = password.replace("\\", "\\\\").replace('"', '\\"')
     # Clients from 11.4 on demand a certificate that they can verify, which a server without one of a CA never has.
     return (f'[client]\nhost={database.address}\nport={database.port}\nuser={website.account}\npassword="{quoted}"\n'
-            f"protocol=tcp\nssl-verify-server-cert=0\n[mariadb]\ndatabase={website.account}\n")
+            "protocol=tcp\nssl-verify-server-cert=0\n")
 
 
 def dump(website: Website, settings: Settings, path: pathlib.Path) -> None:
@@ -166,6 +166,7 @@ def load(website: Website, settings: Settings, path: pathlib.Path) -> None:
                 way_in.call(["psql", "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-1", "-f", "-"],
                             stdin=both, stdout=subprocess.DEVNULL)
             return
-        drops = way_in.call(["mariadb", "-N", "-B", "--raw", "-e", CLEAR_MARIADB])
-        way_in.call(["mariadb"], text=b"SET FOREIGN_KEY_CHECKS=0;\n" + drops)
-        way_in.call(["mariadb"], stdin=file)
+        into = ["mariadb", f"--database={website.account}"]
+        drops = way_in.call([*into, "-N", "-B", "--raw", "-e", CLEAR_MARIADB])
+        way_in.call(into, text=b"SET FOREIGN_KEY_CHECKS=0;\n" + drops)
+        way_in.call(into, stdin=file)

@@ -87,11 +87,8 @@ def _put(settings: Settings, repository: Repository, website: Website, shot: Sna
             if loads:
                 database.load(website, settings, dump)
             _swap(website, entry, stage, kept, done)
-        except BaseException:
-            for live, old in reversed(done):
-                _back(live, old)
-            if loads:
-                database.load(website, settings, kept / "database.sql")
+        except BaseException as error:
+            _undo(settings, website, done, kept, loads, error)
             raise
     finally:
         shutil.rmtree(stage, ignore_errors=True)
@@ -114,11 +111,21 @@ def _swap(website: Website, entry: dict[str, Any], stage: pathlib.Path, kept: pa
         fresh.rename(live)
 
 
-def _back(live: pathlib.Path, old: pathlib.Path) -> None:
-    if old.exists():
-        if live.exists():
-            live.rename(old.with_name(f"{old.name}-restored"))
-        old.rename(live)
+def _undo(settings: Settings, website: Website, done: list[tuple[pathlib.Path, pathlib.Path]], kept: pathlib.Path,
+          loads: bool, error: BaseException) -> None:
+    """Put back what was there before. Raises Refused that names both faults and the folder where even that fails."""
+    try:
+        for live, old in reversed(done):
+            if old.exists():
+                if live.exists():
+                    live.rename(old.with_name(f"{old.name}-restored"))
+                old.rename(live)
+        if loads:
+            database.load(website, settings, kept / "database.sql")
+        shutil.rmtree(kept)  # all of it is back where it was
+    except (Refused, OSError) as again:
+        raise Refused(f"{website.name} could not be restored ({error}), and not be put back either ({again})",
+                      f"mend the cause; all that was there before lies in {kept}") from again
 
 
 def _inside(stage: pathlib.Path, path: pathlib.Path) -> pathlib.Path:
@@ -151,11 +158,12 @@ def _proven(settings: Settings, stage: pathlib.Path) -> dict[str, Any]:
     return {"files": result.files, "changed_meanwhile": result.moved, "dump": bool(engine)}
 
 
-def verify(settings: Settings, names: list[str]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+def verify(settings: Settings, names: list[str],
+           subset: str) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Check the repository, then restore each website's newest snapshot and compare it. Facts and causes by name."""
     repository = Repository(settings)
     with server_lock(LAYER, WAIT):
-        repository.check(settings.check_subset)
+        repository.check(subset)
     found = newest(repository.snapshots())
     facts: dict[str, dict[str, Any]] = {}
     failures: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Take a website's snapshot, and the nightly round over all of them: snapshot, retention, weekly prune."""
+"""Take a website's snapshot, and the nightly round over all of them: snapshot, retention, weekly prune and check."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def next_run(timer: str) -> str | None:
 
 
 def nightly(settings: Settings) -> Report:
-    """Snapshot every website, let go of what the retention does not keep, and once a week free the room.
+    """Snapshot every website, let go of what the retention does not keep, and once a week free the room and check.
 
     A website whose snapshot failed loses none of its older ones. `prune` only removes what no snapshot needs, so
     another website's failure does not hold it back.
@@ -165,7 +165,7 @@ def nightly(settings: Settings) -> Report:
         except Refused as error:
             report.failures[name] = f"its retention: {error.what}"
         time.sleep(TURN)
-    _prune(repository, report)
+    _weekly(repository, report)
     left = {shot.id for shot in repository.snapshots()}
     path = settings.state_folder / "sizes.json"
     write_atomic(path, json.dumps({k: v for k, v in read_json(path, {}).items() if k in left}, sort_keys=True), 0o600)
@@ -175,7 +175,8 @@ def nightly(settings: Settings) -> Report:
     return report
 
 
-def _prune(repository: Repository, report: Report) -> None:
+def _weekly(repository: Repository, report: Report) -> None:
+    """Free the room of what is forgotten, and read a part back: a rotten disk must show before a restore needs it."""
     stamp = repository.settings.state_folder / "pruned"
     last = stamp.stat().st_mtime if stamp.exists() else 0.0
     if time.time() - last < (repository.settings.prune_days - 0.5) * 86400:  # half a day for the timer's random delay
@@ -183,9 +184,10 @@ def _prune(repository: Repository, report: Report) -> None:
     try:
         with server_lock(LAYER, WAIT):
             repository.prune()
+            repository.check(repository.settings.check_subset)
         stamp.touch()
     except Refused as error:
-        report.failures["(prune)"] = error.what
+        report.failures["(repository)"] = error.what
 
 
 def tidy(settings: Settings) -> None:
