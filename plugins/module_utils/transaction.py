@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, NoReturn
 
 STATE = pathlib.Path("/var/lib/websites")
+LOCKS = pathlib.Path("/run")  # root's alone; in /run/lock any user could hold or replace a lock
 LOCK_WAIT = 120.0  # seconds that a second run queues before it gives up
 
 
@@ -54,9 +55,10 @@ def run(argv: list[str], stdin: str | None = None, timeout: float = 120.0, env: 
     try:
         done = subprocess.run(
             argv,
-            input=stdin,
+            input=stdin or "",
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=timeout,
             check=False,
             env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
@@ -74,8 +76,8 @@ def run(argv: list[str], stdin: str | None = None, timeout: float = 120.0, env: 
 @contextlib.contextmanager
 def server_lock(layer: str, wait: float = LOCK_WAIT) -> Iterator[None]:
     """Hold this server's lock of a layer, so that two runs queue. Raises Refused after `wait` seconds."""
-    path = pathlib.Path(f"/run/lock/websites-{layer}.lock")
-    with path.open("w") as handle:
+    path = LOCKS / f"websites-{layer}.lock"
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "w") as handle:
         deadline = time.monotonic() + wait
         while True:
             try:
