@@ -32,7 +32,9 @@ def seen(databases: Iterable[str], accounts: Iterable[tuple[str, str, str]],
             bool(priv.get("account_locked")), int(priv.get("max_user_connections", 0)),
             extra(user, priv, given.get((user, host), [])),
         )
-    reach = {name: tuple(sorted(at for at, login in found.items() if not login.locked)) for name, found in logins.items()}
+    reach = {
+        name: tuple(sorted(at for at, login in found.items() if not login.locked)) for name, found in logins.items()
+    }
     return {
         name: Seen(Database() if name in names else None, logins.get(name, {}), reach.get(name, ()))
         for name in names | set(logins)
