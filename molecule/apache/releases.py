@@ -1,5 +1,6 @@
 """Write the scenario's releases and desired states into a folder: `releases.py FOLDER HOST…`, one set a host."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -13,7 +14,8 @@ PAGES = {
     "php": {
         "public/index.php": """<?php
 if (isset($_GET['read'])) { echo @file_get_contents($_GET['read']) === false ? 'denied' : 'read'; exit; }
-if (isset($_GET['write'])) { echo @file_put_contents($_GET['write'], '<?php echo "ran";') ? 'written' : 'denied'; exit; }
+$code = '<?php echo "ran";';
+if (isset($_GET['write'])) { echo @file_put_contents($_GET['write'], $code) ? 'written' : 'denied'; exit; }
 if (isset($_GET['connect'])) { echo @stream_socket_client($_GET['connect'], $n, $e, 2) ? 'connected' : 'denied'; exit; }
 if (isset($_GET['run'])) { echo function_exists('exec') ? 'runs' : 'denied'; exit; }
 echo 'Situs PHP ', get_current_user(), ' ', posix_getuid(), ' ', file_get_contents(__DIR__ . '/berkas/setup.txt');
@@ -28,12 +30,12 @@ echo 'Situs PHP ', get_current_user(), ' ', posix_getuid(), ' ', file_get_conten
 
 def archive(files: dict[str, str]) -> bytes:
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+    with tarfile.open(fileobj=packed, mode="w") as tar:
         for name, text in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(text.encode())
             tar.addfile(member, io.BytesIO(text.encode()))
-    return packed.getvalue()
+    return gzip.compress(packed.getvalue(), mtime=0)
 
 
 def website(name: str, uid: int, host: str, sha256: str, **more: object) -> dict[str, object]:

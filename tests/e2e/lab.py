@@ -1,0 +1,141 @@
+"""The lab as the tests see it: commands on its servers, `sop`, requests, and a census of all that a website leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import subprocess
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = ROOT / ".lab"
+SOP = str(ROOT / ".venv/bin/sop")
+FLEET: dict[str, Any] = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/fleet.yml").read_text())["fleet"]
+HOSTS = {
+    name: values["ansible_host"]
+    for group in yaml.safe_load((ROOT / "inventories/lab/hosts.yml").read_text())["all"]["children"].values()
+    for name, values in group["hosts"].items()
+}
+PAPER = b"%PDF-1.4\n%%EOF\n"
+
+CENSUS = r"""
+set -u
+getent passwd | awk -F: '$3 >= 20000 && $3 < 60000'
+find /srv/websites /etc/apache2 /etc/websites /var/log/websites /run/php/websites -printf '%p %U %G %m %l\n' 2>/dev/null | sort
+find /var/lib/websites/web/current/ /etc/postgresql -type f 2>/dev/null | sort | xargs -r sha256sum
+ip -o addr show | sed 's/^[0-9]*: //; s/@[^ ]*//; s/valid_lft.*//' | sort
+nft list ruleset 2>/dev/null | sed 's/packets [0-9]* bytes [0-9]*//'
+if command -v mariadb-admin > /dev/null && systemctl -q is-active mariadb 2>/dev/null; then
+  mariadb -Ne 'SELECT schema_name FROM information_schema.schemata ORDER BY 1; SELECT user, host, JSON_EXTRACT(priv, "$.access") FROM mysql.global_priv ORDER BY 1, 2'
+  psql -U postgres -Atc 'SELECT datname FROM pg_database ORDER BY 1' -c 'SELECT rolname, rolcanlogin FROM pg_roles ORDER BY 1'
+fi
+if systemctl -q is-active named 2>/dev/null && [ -e /etc/bind/keys/websites-transfer.key ]; then
+  dig -k /etc/bind/keys/websites-transfer.key @127.0.0.1 DOMAIN AXFR +noall +answer | grep -v SOA | sort
+fi
+"""
+
+
+def on(host: str, command: str, *, check: bool = True, timeout: int = 60) -> str:
+    """What a shell command on a server of the lab prints."""
+    done = subprocess.run(
+        ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", f"UserKnownHostsFile={LAB}/ssh/known_hosts",
+         "-i", f"{LAB}/ssh/id_ed25519", f"root@{HOSTS[host]}", command],
+        capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, check=False,
+    )
+    assert not check or done.returncode == 0, f"{host}: {command}: {done.stderr}"
+    return done.stdout
+
+
+def get(url: str, *options: str) -> tuple[int, str]:
+    """A page as the visitor sees it: (status, body); status 0 where nothing answered."""
+    shown = on("visitor1", f"curl -s -m 20 -w '\\n%{{http_code}}' {' '.join(options)} '{url}'", check=False)
+    body, _, status = shown.rpartition("\n")
+    return int(status or 0), body
+
+
+def sop(*arguments: str, timeout: int = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command as a user calls it."""
+    return subprocess.run(
+        [SOP, *arguments], capture_output=True, text=True, timeout=timeout, cwd=ROOT, stdin=subprocess.DEVNULL,
+        env={**os.environ, "SOP_HOME": str(LAB / "sop"), **environment}, check=False,
+    )
+
+
+def play(playbook: str, *arguments: str) -> tuple[dict[str, int], str]:
+    """Run a playbook by hand: the recap's sums, and all of the output."""
+    done = subprocess.run(
+        [str(ROOT / ".venv/bin/ansible-playbook"), f"playbooks/{playbook}", *arguments],
+        capture_output=True, text=True, timeout=600, cwd=ROOT, stdin=subprocess.DEVNULL, check=False,
+    )
+    sums: dict[str, int] = {}
+    for line in done.stdout.partition("PLAY RECAP")[2].splitlines()[1:]:
+        for pair in line.partition(" : ")[2].split():
+            key, _, value = pair.partition("=")
+            sums[key] = sums.get(key, 0) + int(value)
+    return sums, done.stdout + done.stderr
+
+
+def census() -> dict[str, list[str]]:
+    """Users, files, configuration, databases, records, addresses and rules of every server."""
+    script = CENSUS.replace("DOMAIN", FLEET["domain"])
+    names = [host for host in HOSTS if not host.startswith("visitor")]
+    with ThreadPoolExecutor(8) as pool:
+        return dict(zip(names, pool.map(lambda host: on(host, script).splitlines(), names), strict=True))
+
+
+def differences(before: dict[str, list[str]], after: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Lines that only one of two censuses has."""
+    return {host: sorted(set(before[host]) ^ set(after[host])) for host in before if before[host] != after[host]}
+
+
+def archive(files: dict[str, str]) -> bytes:
+    """A release of these files."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text.encode())
+            tar.addfile(member, io.BytesIO(text.encode()))
+    return packed.getvalue()
+
+
+def submit(folder: Path, name: str, release: bytes, **fields: object) -> str:
+    """Take in a request for NAME.tarakankota.go.id; gives its id."""
+    (folder / "release.tgz").write_bytes(release)
+    (folder / "surat.pdf").write_bytes(PAPER + name.encode())
+    request: dict[str, object] = {
+        "agency": "Dinas Sosial", "unit": "Sekretariat", "letter": {"number": f"1/{name}", "date": "2026-11-02"},
+        "requester": "dinsos", "kind": "create", "name": f"{name}.{FLEET['domain']}", "title": f"Situs {name}",
+        "purpose": "Uji", "contact": {"name": "Uji", "email": "uji@tarakankota.go.id"}, "runtime": "static",
+        "release": {"archive": "release.tgz", "sha256": hashlib.sha256(release).hexdigest()},
+    }
+    (folder / "request.yml").write_text(yaml.safe_dump(request | fields, allow_unicode=True))
+    done = sop("submit", str(folder / "request.yml"), "--letter", str(folder / "surat.pdf"))
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()[1].rstrip(",")
+
+
+def clear(folder: Path, request: str, existence: str = "absent") -> str:
+    """Take every step up to the run; gives the request's id."""
+    paper = folder / "berkas.pdf"
+    paper.write_bytes(PAPER)
+
+    def step(actor: str, name: str, *evidence: str, outcome: str | None = None) -> None:
+        options = [option for key in evidence for option in ("--evidence", f"{key}={paper}")]
+        done = sop("record", request, name, "--as", actor, *options, *(["--outcome", outcome] if outcome else []))
+        assert done.returncode == 0, done.stderr
+
+    step("kasubbag", "agenda", "scan", "lembar_disposisi")
+    step("kadis", "disposition", "surat_terdisposisi")
+    step("kabid", "review", "data_tindak_lanjut")
+    step("kabid", "decision", outcome="yes")
+    step("kabid", "existence", outcome=existence)
+    step("kabid", "needs_analysis", "data_kebutuhan_informasi")
+    step("kabid", "build", "kak", "buku_manual", "dokumentasi_aplikasi")
+    return request
