@@ -119,11 +119,19 @@ class Layer(Plan):
         finally:
             if generation:
                 shutil.rmtree(generation, ignore_errors=True)
-            self.drop_archives()
             self.unmake()
 
     def apply(self, changes):
-        """The transaction: make aside, set up, stage, validate, swap, reload, probe; or put all back and raise."""
+        """Converge, or raise with everything as before. The releases' archives were brought for this run alone."""
+        try:
+            self.transact({change.website for change in changes})
+        finally:
+            for path in pathlib.Path(self.params["archives"]).glob("*"):
+                if web.SHA256.match(path.name):
+                    path.unlink(missing_ok=True)
+
+    def transact(self, touched):
+        """Make aside, set up, stage, validate, swap, reload and look at the touched websites; or put all back."""
         self.settle()
         before = str(host_side.CURRENT.readlink())
         generation = None
@@ -134,7 +142,6 @@ class Layer(Plan):
             host_side.validate(generation, self.server.php)
             host_side.swap(str(generation))
             host_side.reload(self.server.php, generation.name)
-            touched = {c.website for c in changes}
             for website in self.wanted.values():
                 if website["name"] in touched:
                     host_side.look(website)
@@ -149,14 +156,8 @@ class Layer(Plan):
         self.prune(generation)
         host_side.JOURNAL.unlink(missing_ok=True)
 
-    def drop_archives(self):
-        """The releases' archives were brought for this run alone."""
-        for path in pathlib.Path(self.params["archives"]).glob("*"):
-            if web.SHA256.match(path.name):
-                path.unlink(missing_ok=True)
-
     def prune(self, generation):
-        """Drop purged websites, old generations, old releases and used archives; nothing live depends on them."""
+        """Drop purged websites, old generations and old releases; nothing live depends on them."""
         for name in self.purged:
             if name in self.old:
                 host_side.remove_website(name, self.old[name]["uid"])
@@ -169,4 +170,3 @@ class Layer(Plan):
             others = [path for path in by_age if path != live]
             for path in others[max(self.params["releases_kept"] - 1, 0) :]:
                 shutil.rmtree(path)
-        self.drop_archives()
