@@ -18,6 +18,8 @@ NAME = re.compile(r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a
 PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*\Z")
 PAGE = re.compile(r"/[A-Za-z0-9._~/%?=&+,:;@-]*\Z")
 PLAIN = re.compile(r"[A-Za-z0-9 ._:/,@+-]*\Z")  # what FPM reads as it stands between quotes
+VERSION = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}\Z")
+HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}\Z")
 SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 PORTS = {"mariadb": 3306, "postgresql": 5432}
 SOCKET = re.compile(r" /run/php/websites/\S+")
@@ -43,10 +45,12 @@ def _wrong(website: dict[str, Any]) -> Iterator[Any]:
 
     yield from (several for several in (website["aliases"], website["writable"]) if not isinstance(several, list))
     yield from (name for name in [website["name"], *website["aliases"]] if not fits(NAME, name))
-    optional = [path for path in (website["document_root"], website["setup_script"]) if path not in (None, "")]
+    optional = [website[key] for key, none in (("document_root", ""), ("setup_script", None)) if website[key] != none]
     yield from (path for path in [*website["writable"], *optional] if not fits(PATH, path))
     yield from (page for page in [website["probe"]["path"]] if not fits(PAGE, page))
-    database = website["database"] or {"engine": "mariadb", "host": ""}
+    yield from (version for version in [website["php_version"]] if version and not fits(VERSION, version))
+    database = website["database"] or {"engine": "mariadb", "host": "none"}
+    yield from (host for host in [database["host"]] if not fits(HOST, host))
     choices = [("state", STATES), ("runtime", ("static", "php"))]
     yield from (website[key] for key, known in choices if website[key] not in known)
     yield from (database[key] for key, known in [("engine", tuple(PORTS))] if database[key] not in known)

@@ -172,5 +172,5 @@ class Plan:
             mark = self.old.get(name, {}).get("created_by")
             if name in self.old and mark != website["created_by"]:
                 raise Refused(
-                    f"{name} was made by {mark}, not by {website['created_by']}", "archive it instead of purging it"
+                    f"{name} was made by {mark}, not by {website['created_by']!r}", "archive it instead of purging it"
                 )

@@ -118,7 +118,7 @@ def test_apply_purges_all_of_a_website_that_the_same_run_made(host: WebHost) -> 
 def test_purge_refuses_a_website_that_another_run_made(host: WebHost) -> None:
     host.converge(TWO)
     before = host.census()
-    with pytest.raises(Refused, match="made by run-000001, not by run-000009"):
+    with pytest.raises(Refused, match="made by run-000001, not by 'run-000009'"):
         host.converge(php(state="purged", created_by="run-000009"))
     assert host.census() == before
 
