@@ -15,7 +15,7 @@ HOMES = pathlib.Path("/srv/websites")
 LOGS = pathlib.Path("/var/log/websites")
 SOCKETS = pathlib.Path("/run/php/websites")
 NAME = re.compile(r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]\Z")
-PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*\Z")
+PATH = re.compile(r"(?=.{1,1000}\Z)[A-Za-z0-9_][A-Za-z0-9._-]{0,250}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,250})*\Z")
 PAGE = re.compile(r"/[A-Za-z0-9._~/%?=&+,:;@-]*\Z")
 PLAIN = re.compile(r"[A-Za-z0-9 ._:/,@+-]*\Z")  # what FPM reads as it stands between quotes
 VERSION = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}\Z")
