@@ -20,11 +20,14 @@ class Plan:
     def __init__(self, params, server):
         self.params, self.server = params, server
         self.old = {entry["name"]: entry for entry in self.owned()}
-        self.wanted, self.purged = {}, {}
+        self.wanted, self.purged, names = {}, {}, set()
         for website in params["websites"]:
             if website.get("web_host") != server.host:
                 continue
             web.check(website, server)
+            if website["name"] in names:
+                raise Refused(f"{website['name']} is asked for twice", "give it one entry in the desired state")
+            names.add(website["name"])
             if website["state"] in web.LIVE:
                 token = sha256(f"{server.secret}:{website['uid']}".encode()).hexdigest()[:32]
                 self.wanted[website["name"]] = {**website, "_socket": f"{web.SOCKETS}/{token}.sock"}

@@ -41,7 +41,7 @@ class Site(BaseHTTPRequestHandler):
         if path == "/drip":
             return self.drip()
         if path == "/silent":
-            time.sleep(2)
+            return time.sleep(1)
         if path == "/gone":
             return self.connection.close()
         if path == "/endless":
