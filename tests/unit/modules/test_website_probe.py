@@ -14,7 +14,7 @@ import website_probe as probe
 from ansible.module_utils.transaction import Refused
 
 NAME = "disdik.tarakankota.go.id"
-SITE = {"name": NAME, "state": "present", "aliases": ["pendidikan.tarakankota.go.id"],
+SITE: dict[str, Any] = {"name": NAME, "state": "present", "aliases": ["pendidikan.tarakankota.go.id"],
         "probe": {"path": "/", "contains": "Dinas Pendidikan & Kebudayaan"},
         "address": {"ipv4": "127.0.0.1", "ipv6": None}}
 PAGE = b"<h1>Dinas Pendidikan &amp; Kebudayaan</h1>"
@@ -27,14 +27,26 @@ MOVED: dict[str, str] = {
 }
 
 
+class Server(ThreadingHTTPServer):
+    """Remembers the requests that it saw."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Site)
+        self.seen: list[tuple[str, str]] = []
+
+
 class Site(BaseHTTPRequestHandler):
     """One website; other names are unknown here."""
+
+    server: Server
 
     def log_message(self, *_: Any) -> None:
         pass
 
     def do_GET(self) -> None:
-        self.server.seen.append((self.headers["Host"], self.path))  # type: ignore[attr-defined]
+        self.server.seen.append((self.headers["Host"], self.path))
         path = self.path.split("?")[0]
         if self.headers["Host"] != NAME:
             return self.answer(404, b"Situs tidak dikenal")
@@ -84,20 +96,18 @@ class Site(BaseHTTPRequestHandler):
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str]]]:
     """A web server on loopback; gives the requests that it saw."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Site)
-    server.daemon_threads = True
-    server.seen = []  # type: ignore[attr-defined]
+    server = Server()
     monkeypatch.setattr(probe, "PORT", server.server_port)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    yield server.seen  # type: ignore[attr-defined]
+    yield server.seen
     server.shutdown()
     thread.join()
     server.socket.close()
 
 
 def look(path: str, timeout: float = 5, **more: Any) -> dict[str, Any]:
-    given = {**SITE, "probe": {**SITE["probe"], "path": path}, **more}  # type: ignore[dict-item]
+    given = {**SITE, "probe": {**SITE["probe"], "path": path}, **more}
     found: dict[str, Any] = probe.look(given, "127.0.0.1", timeout)
     return found
 
