@@ -156,9 +156,13 @@ def remove_website(name: str, uid: int) -> None:
 
 
 def foreign_vhosts(ours: set[str]) -> dict[str, str]:
-    """Names that Apache serves without us: name -> file:line, as Apache itself reads its configuration."""
+    """Names that Apache serves without us: name -> file:line, as Apache itself reads its configuration.
+
+    It reads the empty first generation in the place of ours, which may be damaged and which a run can mend.
+    """
     found, here = {}, ""
-    for line in run(["apache2ctl", "-t", "-D", "DUMP_VHOSTS"]).splitlines():
+    empty = f"Define websites_dir {HERE / 'generations/0'}"
+    for line in run(["apache2ctl", "-t", "-D", "DUMP_VHOSTS", "-C", empty]).splitlines():
         vhost = re.match(r"(?:\*|\S+):\d+\s+(\S+) \((\S+)\)|\s+port \d+ namevhost (\S+) \((.+)\)", line)
         if vhost:
             name, here = vhost[1] or vhost[3], vhost[2] or vhost[4]

@@ -231,11 +231,13 @@ ServerRoot: "/etc/apache2"
 
 
 def test_foreign_vhosts_are_those_that_others_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web_server, "run", lambda argv: DUMP)
+    asked: list[str] = []
+    monkeypatch.setattr(web_server, "run", lambda argv: asked.extend(argv) or DUMP)
     hand, own = "/etc/apache2/sites-enabled/tangan.conf:1", "/etc/apache2/sites-enabled/sendiri.conf:1"
     assert web_server.foreign_vhosts({"ours.go.id"}) == {
         "unknown.invalid": "/etc/apache2/sites-enabled/000-unknown.conf:3", "tangan.go.id": hand,
         "www.tangan.go.id": hand, "*.tangan.go.id": hand, "sendiri.go.id": own}
+    assert asked[-1].endswith("generations/0"), "a damaged file of ours would stop the run that mends it"
 
 
 def test_sites_by_hand_are_noticed(host: WebHost) -> None:
