@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.client
+import json
 import os
 import pathlib
 import pwd
@@ -15,7 +16,7 @@ import signal
 import time
 from typing import Any
 
-from ansible.module_utils import releases, web
+from ansible.module_utils import manifest, releases, web
 from ansible.module_utils.transaction import STATE, Refused, run, write_atomic
 
 HERE = STATE / "web"
@@ -119,6 +120,7 @@ def make_release(website: dict[str, Any], archive: pathlib.Path) -> None:
         releases.guard(partial, links, website["writable"])
         for path in website["writable"]:
             releases.share(partial, pathlib.Path(where["data"]), path, website["uid"])
+        write_atomic(partial / manifest.MANIFEST, json.dumps(manifest.held_by(partial), sort_keys=True), 0o600)
         partial.rename(release)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

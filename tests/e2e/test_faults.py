@@ -188,6 +188,20 @@ def test_missing_evidence_and_broken_archive_are_refused(tmp_path: Path) -> None
     assert three_parts(done.stderr)
 
 
+def test_defaced_file_is_named() -> None:
+    """Defacement is what happens to government websites: whoever wrote it, the file is known by name."""
+    release = on("web1", "ls -d /srv/websites/dinkes.tarakankota.go.id/releases/* | tail -n 1").strip()
+    on("web1", f"cp -p {release}/index.html /root/page && echo hacked >> {release}/index.html && touch {release}/x.php")
+    try:
+        drift = sop("drift")
+        assert drift.returncode == 1
+        assert "file index.html" in drift.stdout
+        assert "file x.php" in drift.stdout
+    finally:
+        on("web1", f"cp -p /root/page {release}/index.html; rm {release}/x.php")
+    assert sop("drift").returncode == 0
+
+
 def test_drift_is_named_and_stops_a_run(tmp_path: Path) -> None:
     """A change by hand on a server is seen before anything is built upon it."""
     path = "/var/lib/websites/web/current/apache/dinkes.tarakankota.go.id.conf"
