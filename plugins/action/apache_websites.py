@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,34 @@ class ActionModule(ActionBase):
         missing = result.get("missing_archives")
         if not missing:
             return result
-        self._low_level_execute_command(f"install -d -m 0700 {ARCHIVES}")
+        self._bring(missing, evidence, arguments, task_vars)
+        result = self._execute_module("ansible.legacy.apache_websites", arguments, task_vars=task_vars)
+        if result.get("missing_archives"):
+            raise self._refused(f"the server still lacks {result['missing_archives'][0]}", "see to its disk", task_vars)
+        return result
+
+    def _bring(self, missing: list[Any], evidence: Path, arguments: dict[str, Any], task_vars: Any) -> None:
+        """Copy archives to the server. It says which it lacks; it gets none but those that its websites name."""
+        folder = str(arguments.get("archives") or ARCHIVES)
+        named = [(website.get("release") or {}).get("sha256") for website in arguments["websites"]]
+        made = self._low_level_execute_command(f"install -d -m 0700 {shlex.quote(folder)}")
+        if made.get("rc") != 0:
+            raise self._refused(f"{folder} cannot be made: {made.get('stderr')}", "see to the server's disk", task_vars)
         for sha256 in missing:
+            if not isinstance(sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", sha256) or sha256 not in named:
+                raise self._refused(
+                    f"the server asks for {sha256!r}, which is no release of these websites",
+                    "look into that server: it may be in others' hands",
+                    task_vars,
+                )
             archive = evidence / sha256
             if not archive.is_file():
-                raise AnsibleActionFail(
-                    f"refused: the release {sha256} does not lie in {evidence}\n"
-                    f"layer: web on {task_vars['inventory_hostname']}\n"
-                    "mend: submit the request with its archive again, or restore the evidence folder from its backup"
+                raise self._refused(
+                    f"the release {sha256} does not lie in {evidence}",
+                    "submit the request with its archive again, or restore the evidence folder from its backup",
+                    task_vars,
                 )
-            self._transfer_file(str(archive), f"{ARCHIVES}/{sha256}")
-        return self._execute_module("ansible.legacy.apache_websites", arguments, task_vars=task_vars)
+            self._transfer_file(str(archive), f"{folder}/{sha256}")
+
+    def _refused(self, what: str, mend: str, task_vars: Any) -> AnsibleActionFail:
+        return AnsibleActionFail(f"refused: {what}\nlayer: web on {task_vars['inventory_hostname']}\nmend: {mend}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import pathlib
 import posixpath
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ansible.module_utils.transaction import Change, Refused
@@ -13,11 +15,16 @@ HOMES = pathlib.Path("/srv/websites")
 LOGS = pathlib.Path("/var/log/websites")
 SOCKETS = pathlib.Path("/run/php/websites")
 NAME = re.compile(r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]\Z")
-PATH = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*\Z")
+PATH = re.compile(r"(?=.{1,1000}\Z)[A-Za-z0-9_][A-Za-z0-9._-]{0,250}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,250})*\Z")
+PAGE = re.compile(r"/[A-Za-z0-9._~/%?=&+,:;@-]*\Z")
+PLAIN = re.compile(r"[A-Za-z0-9 ._:/,@+-]*\Z")  # what FPM reads as it stands between quotes
+VERSION = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}\Z")
+HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}\Z")
 SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 PORTS = {"mariadb": 3306, "postgresql": 5432}
 SOCKET = re.compile(r" /run/php/websites/\S+")
 LIVE = ("present", "suspended")
+STATES = (*LIVE, "archived", "purged")
 
 
 class Server(NamedTuple):
@@ -30,23 +37,54 @@ class Server(NamedTuple):
     secret: str  # from which the sockets' unguessable names come
 
 
-def check(website: dict[str, Any], php: str) -> None:
+def _wrong(website: dict[str, Any]) -> Iterator[Any]:
+    """Values that must never reach a configuration file or a path."""
+
+    def fits(pattern: re.Pattern[str], value: Any) -> bool:
+        return isinstance(value, str) and bool(pattern.match(value))
+
+    yield from (several for several in (website["aliases"], website["writable"]) if not isinstance(several, list))
+    yield from (name for name in [website["name"], *website["aliases"]] if not fits(NAME, name))
+    optional = [website[key] for key, none in (("document_root", ""), ("setup_script", None)) if website[key] != none]
+    yield from (path for path in [*website["writable"], *optional] if not fits(PATH, path))
+    yield from (page for page in [website["probe"]["path"]] if not fits(PAGE, page))
+    yield from (version for version in [website["php_version"]] if version and not fits(VERSION, version))
+    database = website["database"] or {"engine": "mariadb", "host": "none"}
+    yield from (host for host in [database["host"]] if not fits(HOST, host))
+    choices = [("state", STATES), ("runtime", ("static", "php"))]
+    yield from (website[key] for key, known in choices if website[key] not in known)
+    yield from (database[key] for key, known in [("engine", tuple(PORTS))] if database[key] not in known)
+
+
+def check(website: dict[str, Any], server: Server) -> None:
     """Refuse what must never reach a configuration file, though the driver has checked it before."""
-    wrong = [name for name in [website["name"], *website["aliases"]] if not NAME.match(name)]
-    paths = [website["document_root"], *website["writable"], website["setup_script"]]
-    wrong += [path for path in paths if path and not PATH.match(path)]
-    if wrong:
-        raise Refused(f"{website['name']!r} asks for {wrong[0]!r}", "use plain lower-case names and relative paths")
-    nested = [a for a in website["writable"] for b in website["writable"] if a.startswith(f"{b}/")]
-    if nested:  # root would make a folder where PHP could have put a link
-        raise Refused(f"{website['name']} asks for {nested[0]}, writable within another", "name the outer folder only")
-    if not isinstance(website["uid"], int) or not 20000 <= website["uid"] < 60000:
-        raise Refused(f"{website['name']} has the unix id {website['uid']!r}", "let the driver give it, 20000 to 59999")
-    if not SHA256.match(website["release"]["sha256"]):
-        raise Refused(f"{website['name']} has no release hash", "give the release's sha256")
-    if website["runtime"] == "php" and website["php_version"] not in (None, "", php):
+    try:
+        wrong = list(_wrong(website))
+        name, uid, sha256 = website["name"], website["uid"], website["release"]["sha256"]
+        live = website["state"] in LIVE
+        asked, size = website["php_version"], website["size"]
+        known = size in server.sizes
+        folders, code = website["writable"], f"{website['document_root']}/"
+    except (KeyError, TypeError, AttributeError) as error:
         raise Refused(
-            f"{website['name']} asks for PHP {website['php_version']}; this server has {php or 'none'}",
+            f"{website.get('name')!r} asks for what has no website's shape: {error!r}", "let the driver write the state"
+        ) from error
+    if wrong:
+        raise Refused(f"{name!r} asks for {wrong[0]!r}", "use plain lower-case names and relative paths")
+    nested = [a for a in folders for b in folders if a.startswith(f"{b}/")]
+    if nested:  # root would make a folder where PHP could have put a link
+        raise Refused(f"{name} asks for {nested[0]}, writable within another", "name the outer folder only")
+    if around := [folder for folder in folders if code.startswith(f"{folder}/")]:
+        raise Refused(f"{name} asks for {around[0]}, writable around its pages", "name a folder among the pages")
+    if type(uid) is not int or not 20000 <= uid < 60000:
+        raise Refused(f"{name} has the unix id {uid!r}", "let the driver give it, 20000 to 59999")
+    if not isinstance(sha256, str) or not SHA256.match(sha256):
+        raise Refused(f"{name} has no release hash", "give the release's sha256")
+    if live and not known:
+        raise Refused(f"{name} asks for the size {size!r}", f"ask for one of {', '.join(server.sizes)}")
+    if live and website["runtime"] == "php" and (not server.php or asked not in (None, "", server.php)):
+        raise Refused(
+            f"{name} asks for PHP {asked or ''}; this server has {server.php or 'none'}",
             "ask for the server's version, or leave php_version out",
         )
 
@@ -57,9 +95,15 @@ def user(website: dict[str, Any]) -> str:
 
 
 def paths(website: dict[str, Any]) -> dict[str, str]:
-    """Where the website lies on its web host."""
+    """Where the website lies on its web host.
+
+    A release with other writable folders is another folder: the live one is never changed where it stands.
+    """
     home = HOMES / website["name"]
-    release = home / "releases" / website["release"]["sha256"][:16]
+    release = home / "releases" / website["release"]["sha256"][:32]
+    if website["writable"]:
+        writable = "\n".join(sorted(website["writable"]))
+        release = release.with_name(f"{release.name}-{hashlib.sha256(writable.encode()).hexdigest()[:8]}")
     return {"home": str(home), "release": str(release), "data": str(home / "data")}
 
 
@@ -90,6 +134,7 @@ def php_settings(website: dict[str, Any], size: dict[str, Any]) -> dict[str, str
         "sys_temp_dir": f"{home}/temporary",
         "upload_tmp_dir": f"{home}/temporary",
         "session.save_path": f"{home}/sessions",
+        "session.gc_probability": "1",  # Debian's own cleaning knows only Debian's folder
         "memory_limit": size["memory"],
         "upload_max_filesize": size["upload"],
         "post_max_size": size["upload"],
@@ -98,7 +143,7 @@ def php_settings(website: dict[str, Any], size: dict[str, Any]) -> dict[str, str
         "display_errors": "0",
         "log_errors": "1",
         "error_log": str(LOGS / website["name"] / "php.log"),
-        "disable_functions": "exec,passthru,shell_exec,system,proc_open,popen,pcntl_exec,dl,link,symlink",
+        "disable_functions": "exec,passthru,shell_exec,system,proc_open,popen,pcntl_exec,pcntl_fork,dl,link,symlink",
     }
 
 
@@ -120,10 +165,18 @@ def environment(website: dict[str, Any], server: Server, password: str | None) -
     return told
 
 
+def _plain(website: dict[str, Any], key: str, value: object) -> str:
+    """A value that FPM cannot read as anything else. Its text is not shown: it may be a password."""
+    if not PLAIN.match(str(value)):
+        raise Refused(f"{key} of {website['name']} holds what PHP-FPM reads as syntax", "use letters and digits only")
+    return str(value)
+
+
 def pool(website: dict[str, Any], server: Server, password: str | None) -> str:
     """The website's PHP-FPM pool; holds the database password, so its file is root's alone."""
-    size = server.sizes[website["size"]]
+    size = {key: _plain(website, key, value) for key, value in server.sizes[website["size"]].items()}
     name = user(website)
+    told = {key: _plain(website, key, value) for key, value in environment(website, server, password).items()}
     lines = [
         f"[{name}]",
         f"user = {name}",
@@ -141,7 +194,7 @@ def pool(website: dict[str, Any], server: Server, password: str | None) -> str:
         "clear_env = yes",
         f"chdir = {paths(website)['home']}",
     ]
-    lines += [f'env[{key}] = "{value}"' for key, value in environment(website, server, password).items()]
+    lines += [f'env[{key}] = "{value}"' for key, value in told.items()]
     lines += [f'php_admin_value[{key}] = "{value}"' for key, value in php_settings(website, size).items()]
     return "\n".join(lines) + "\n"
 

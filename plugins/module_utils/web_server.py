@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import http.client
+import json
 import os
 import pathlib
 import pwd
 import re
 import secrets
 import shutil
+import signal
 import time
-from hashlib import sha256
 from typing import Any
 
-from ansible.module_utils import releases, web
+from ansible.module_utils import manifest, releases, web
 from ansible.module_utils.transaction import STATE, Refused, run, write_atomic
 
 HERE = STATE / "web"
 CURRENT = HERE / "current"
+LIVE = HERE / "live"  # the generation that the daemons were last seen to serve
+JOURNAL = HERE / "journal.json"  # what an unfinished run was about to make or to purge
 SITES = pathlib.Path("/etc/apache2/sites-enabled")
 OUR_SITES = {"000-unknown.conf", "900-websites.conf"}
 FPM_TEST = """[global]
@@ -41,9 +46,18 @@ def user_exists(name: str) -> bool:
     return True
 
 
-def make_home(website: dict[str, Any]) -> None:
-    """A home that root owns and only the website's user and Apache may enter."""
-    uid, home = website["uid"], pathlib.Path(web.paths(website)["home"])
+def make_users(websites: list[dict[str, Any]]) -> None:
+    """Make the websites' unix users by one call."""
+    lines = [f'u {web.user(w)} {w["uid"]} "website" {web.HOMES / w["name"]} /usr/sbin/nologin\n' for w in websites]
+    if lines:
+        run(["systemd-sysusers", "-"], stdin="".join(lines))
+
+
+def _make_home(website: dict[str, Any]) -> pathlib.Path:
+    """A home under a partial name, that root owns and only the website's user may enter; its logs too."""
+    uid, home = website["uid"], web.HOMES / f".{website['name']}.partial"
+    if home.exists():
+        shutil.rmtree(home)
     home.mkdir(parents=True)
     for folder, owner, mode in (
         ("releases", 0, 0o755),
@@ -63,70 +77,94 @@ def make_home(website: dict[str, Any]) -> None:
     logs.chmod(0o750)
     (logs / "php.log").touch(mode=0o640)
     os.chown(logs / "php.log", uid, uid)
+    return home
 
 
-def make_release(website: dict[str, Any], release: pathlib.Path, archive: pathlib.Path) -> list[pathlib.Path]:
-    """Unpack a release under a partial name, rename it when whole; gives the writable folders that came with it."""
-    partial = release.parent / f".{release.name}.partial"
-    home = pathlib.Path(web.paths(website)["home"])
+def make_homes(websites: list[dict[str, Any]]) -> None:
+    """Homes appear whole: www-data may read what it serves, other websites' users may not."""
+    partial = [(_make_home(website), pathlib.Path(web.paths(website)["home"])) for website in websites]
+    if partial:
+        run(["setfacl", "-m", "u:www-data:rx", *[str(made) for made, _ in partial]])
+    for made, home in partial:
+        made.rename(home)
+
+
+def brings(website: dict[str, Any]) -> list[pathlib.Path]:
+    """What `make_release` is going to make: the release, and writable folders that are not there yet."""
+    where = web.paths(website)
+    data = pathlib.Path(where["data"])
+    folders = [releases.first_missing(data, path) for path in website["writable"]]
+    return [pathlib.Path(where["release"]), *[folder for folder in folders if folder]]
+
+
+def make_release(website: dict[str, Any], archive: pathlib.Path) -> None:
+    """Unpack a release under a partial name and rename it when whole. Leaves nothing of it where it is refused."""
+    where, wanted = web.paths(website), website["release"]["sha256"]
+    release = pathlib.Path(where["release"])
+    partial = release.with_name(f".{release.name}.partial")
     if partial.exists():
         shutil.rmtree(partial)
-    if not archive.is_file() or sha256(archive.read_bytes()).hexdigest() != website["release"]["sha256"]:
-        raise Refused(f"the archive of {website['name']} is missing or has another sha256", "submit the release again")
-    releases.unpack(archive, partial)
-    if not (partial / website["document_root"]).is_dir():
-        shutil.rmtree(partial)
-        raise Refused(
-            f"the release of {website['name']} has no folder {website['document_root']!r}", "mend document_root"
-        )
-    made = [home / "data" / path for path in website["writable"] if not (home / "data" / path).exists()]
-    for path in website["writable"]:
-        releases.share(partial, home / "data", path, website["uid"])
-    partial.rename(release)
-    return made
-
-
-def remove_website(name: str, user: str) -> None:
-    """Remove a website's home, logs and user, all of which this layer made."""
-    for folder in (web.HOMES / name, web.LOGS / name):
-        shutil.rmtree(folder, ignore_errors=True)
-    if user_exists(user):
-        run(["userdel", user])
-
-
-def setup(website: dict[str, Any], server: web.Server, password: str | None, size: dict[str, Any]) -> None:
-    """Run the release's setup script as the website's user; what it prints shows only where it fails."""
-    where = web.paths(website)
-    settings = [f"-d{key}={value}" for key, value in web.php_settings(website, size).items() if key != "error_log"]
-    told = {**web.environment(website, server, password), "HOME": where["home"], "PATH": "/usr/bin:/bin"}
-    user = web.user(website)
     try:
-        run(
-            [
-                "setpriv",
-                f"--reuid={user}",
-                f"--regid={user}",
-                "--clear-groups",
-                "--no-new-privs",
-                "env",
-                f"--chdir={web.root(website)}",
-                f"php{server.php}",
-                *settings,
-                f"{where['release']}/{website['setup_script']}",
-            ],
-            timeout=300,
-            env=told,
-        )
-    except Refused as error:
-        raise Refused(
-            f"the setup script of {website['name']} failed: {error.what[-600:]}", "mend the release"
-        ) from error
+        with archive.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        found = ""
+    if found != wanted:
+        raise Refused(f"the archive of {website['name']} is missing or has another sha256", "submit the release again")
+    try:
+        links = releases.unpack(archive, partial)
+        if not (partial / website["document_root"]).is_dir():
+            raise Refused(
+                f"the release of {website['name']} has no folder {website['document_root']!r}", "mend document_root"
+            )
+        releases.guard(partial, links, website["writable"])
+        for path in website["writable"]:
+            releases.share(partial, pathlib.Path(where["data"]), path, website["uid"])
+        write_atomic(partial / manifest.MANIFEST, json.dumps(manifest.held_by(partial), sort_keys=True), 0o600)
+        partial.rename(release)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def processes(uid: int) -> list[int]:
+    """What runs as this unix user."""
+    found = []
+    for status in pathlib.Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):  # one that has just ended
+            if re.search(rf"^Uid:.*\b{uid}\b", status.read_text(), re.M):
+                found.append(int(status.parent.name))
+    return found
+
+
+def remove_website(name: str, uid: int) -> None:
+    """Remove a website's user, home and logs, all of which this layer made. Raises Refused where one of them stays."""
+    user = f"w{uid}"
+    for left in reversed(range(20)):
+        if not user_exists(user):
+            break
+        for process in processes(uid):  # a user with a process cannot go, and could write where its home was
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        try:
+            run(["userdel", user])
+        except Refused:
+            if not left:
+                raise
+            time.sleep(0.1)
+    for folder in (web.HOMES / name, web.HOMES / f".{name}.partial", web.LOGS / name):
+        if os.path.lexists(folder):
+            shutil.rmtree(folder)
 
 
 def foreign_vhosts(ours: set[str]) -> dict[str, str]:
-    """Names that Apache serves without us: name -> file:line, as Apache itself reads its configuration."""
+    """Names that Apache serves without us: name -> file:line, as Apache itself reads its configuration.
+
+    It reads the empty first generation in the place of ours, which may be damaged and which a run can mend.
+    """
     found, here = {}, ""
-    for line in run(["apache2ctl", "-t", "-D", "DUMP_VHOSTS"]).splitlines():
+    empty = f"Define websites_dir {HERE / 'generations/0'}"
+    for line in run(["apache2ctl", "-t", "-D", "DUMP_VHOSTS", "-C", empty]).splitlines():
         vhost = re.match(r"(?:\*|\S+):\d+\s+(\S+) \((\S+)\)|\s+port \d+ namevhost (\S+) \((.+)\)", line)
         if vhost:
             name, here = vhost[1] or vhost[3], vhost[2] or vhost[4]
@@ -167,8 +205,7 @@ def ask(host: str, path: str = "/") -> tuple[int, Any]:
     connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=30)
     try:
         connection.request("GET", path, headers={"Host": host, "User-Agent": "websites-probe", "Connection": "close"})
-        answer = connection.getresponse()
-        answer.read()
+        answer = connection.getresponse()  # its body may be endless
         return answer.status, answer.headers
     finally:
         connection.close()
@@ -184,7 +221,7 @@ def reload(php: str, generation: str) -> None:
     while time.monotonic() < deadline:
         try:
             seen = ask("generation.invalid")[1].get("X-Generation")
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             seen = error
         if seen == generation:
             return
@@ -196,18 +233,29 @@ def reload(php: str, generation: str) -> None:
 
 def look(website: dict[str, Any]) -> None:
     """A website that was changed must answer, and not with an error of the server."""
-    status, headers = ask(website["name"], website["probe"]["path"])
-    if headers.get("X-Unknown-Website") or (status >= 500 and website["state"] == "present"):
-        raise Refused(f"{website['name']} answers {status} after the change", f"see {web.LOGS}/{website['name']}")
+    name, deadline = website["name"], time.monotonic() + 5
+    while True:
+        try:
+            status, headers = ask(name, website["probe"]["path"])
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise Refused(f"{name} does not answer after the change: {error!r}", f"see {web.LOGS}/{name}") from error
+        if not headers.get("X-Unknown-Website") and (status < 500 or website["state"] != "present"):
+            return
+        # PHP-FPM opens a new pool's socket a moment after systemd says that it reloaded
+        if status != 503 or not web.wants_pool(website) or time.monotonic() > deadline:
+            raise Refused(f"{name} answers {status} after the change", f"see {web.LOGS}/{name}")
+        time.sleep(0.1)
 
 
 def host_secret(keep: bool) -> str:
     """The secret from which sockets' names are derived; made once (unless `keep` is false), root's alone."""
     path = HERE / "secret"
-    if not path.exists() and not keep:
+    with contextlib.suppress(FileNotFoundError):
+        if re.fullmatch(r"[0-9a-f]{64}", secret := path.read_text()):
+            return secret
+    if not keep:
         return ""
-    if not path.exists():
-        write_atomic(path, secrets.token_hex(32), 0o600)
+    write_atomic(path, secrets.token_hex(32), 0o600)
     return path.read_text()
 
 

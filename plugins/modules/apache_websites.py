@@ -62,6 +62,8 @@ missing_archives:
   type: list
 """
 
+import os
+
 from ansible.module_utils import web, web_server
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.transaction import Outcome, Refused, fail, finish, server_lock
@@ -82,6 +84,7 @@ def main():
         },
     )
     params, host = module.params, module.params["host"]
+    os.umask(0o022)  # under root's own, which may be stricter, Apache could not read what it serves
     try:
         if not CURRENT.is_dir():
             raise Refused(f"{host} is not set up as a web host", "run playbooks/servers.yml first")
@@ -102,6 +105,8 @@ def main():
             finish(module, "web", host, Outcome(changes, layer.as_built(), created, conflicts, orphans))
     except Refused as error:
         fail(module, "web", host, error)
+    except OSError as error:  # a full disk, most likely; what was changed is put back by then
+        fail(module, "web", host, Refused(f"this server's files do not allow it: {error}", "see to its disk"))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ options:
     type: dict
     required: true
   timeout:
-    description: Seconds that one request may take.
+    description: Seconds that one look at a page may take, with all redirects.
     type: int
     default: 30
 author: The project's maintainers (@dkisp-tarakan)
@@ -50,22 +50,30 @@ failures:
 """
 
 import concurrent.futures
+import contextlib
 import html
 import http.client
+import ipaddress
 import re
+import socket
 import tempfile
+import threading
 import time
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.transaction import Refused, run
+from ansible.module_utils.web import NAME
 
+PORT = 80
 LARGEST = 4 * 1024 * 1024  # octets of a page that are read to find the text
 FAMILIES = {"A": "ipv4", "AAAA": "ipv6"}
 
 
 def answers(address, names):
     """What one name server answers: {name: {"A": [...], "AAAA": [...]}}. Raises Refused where it does not answer."""
+    if wrong := [name for name in names if not isinstance(name, str) or not NAME.match(name)]:
+        raise Refused(f"{wrong[0]!r} is no website's name", "let the driver write the desired state")
     found = {name: {"A": [], "AAAA": []} for name in names}
     with tempfile.NamedTemporaryFile("w", suffix=".dig") as batch:
         batch.writelines(f"{name}. {kind}\n" for name in names for kind in FAMILIES)
@@ -77,26 +85,51 @@ def answers(address, names):
     if "no servers could be reached" in text or "timed out" in text:
         raise Refused(f"the name server at {address} does not answer", "see that it runs and can be reached")
     for name, kind, value in re.findall(r"^(\S+)\.\s+\d+\s+IN\s+(A|AAAA)\s+(\S+)$", text, re.M):
-        found.get(name, {}).setdefault(kind, []).append(value)
+        found.get(name.lower(), {}).setdefault(kind, []).append(value)
     return found
+
+
+def cut(sock):
+    """End a connection under the hands of the one who reads from it."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def fetch(address, name, path, deadline):
+    """One answer: (status, Location or None, text). Raises TimeoutError at the deadline, however slowly octets drip."""
+    connection = http.client.HTTPConnection(address, PORT, timeout=max(deadline - time.monotonic(), 0.001))
+    watchdog = None
+    try:
+        connection.connect()
+        watchdog = threading.Timer(max(deadline - time.monotonic(), 0), cut, [connection.sock])
+        watchdog.start()
+        connection.request("GET", path, headers={"Host": name, "User-Agent": "website-probe", "Connection": "close"})
+        answer = connection.getresponse()
+        return answer.status, answer.headers.get("Location"), answer.read(LARGEST).decode("utf-8", "replace")
+    finally:
+        connection.close()
+        if watchdog:
+            watchdog.cancel()
+        if time.monotonic() >= deadline:
+            raise TimeoutError("the page did not come in time")
 
 
 def page(address, name, path, timeout):
     """The page at an address, redirects within the same website followed: (status, text)."""
+    deadline = time.monotonic() + timeout
     for _ in range(6):
-        connection = http.client.HTTPConnection(address, 80, timeout=timeout)
+        status, location, text = fetch(address, name, path, deadline)
+        if status not in (301, 302, 303, 307, 308) or not location:
+            return status, text
         try:
-            connection.request(
-                "GET", path, headers={"Host": name, "User-Agent": "website-probe", "Connection": "close"}
-            )
-            answer = connection.getresponse()
-            text = answer.read(LARGEST).decode("utf-8", "replace")
-        finally:
-            connection.close()
-        where = urlsplit(urljoin(f"http://{name}{path}", answer.headers.get("Location", "")))
-        if answer.status not in (301, 302, 303, 307, 308) or where.hostname != name or where.scheme != "http":
-            return answer.status, text
-        path = where.path + (f"?{where.query}" if where.query else "")
+            where = urlsplit(urljoin(f"http://{name}{path}", location))
+            same = (where.scheme, where.hostname, where.port or 80) == ("http", name, 80)
+        except ValueError:
+            same = False
+        if not same:
+            return status, text
+        wanted = (where.path or "/") + (f"?{where.query}" if where.query else "")
+        path = quote(wanted.encode("latin-1", "replace"), safe="/%:@!$&'()*+,;=~-._?")
     return 508, ""
 
 
@@ -106,8 +139,9 @@ def look(website, address, timeout):
     wanted = 503 if website["state"] == "suspended" else 200
     try:
         status, text = page(address, website["name"], website["probe"]["path"], timeout)
-    except (OSError, http.client.HTTPException) as error:
-        return {"address": address, "status": None, "contains": False, "ms": None, "ok": False, "error": str(error)}
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        said = str(error) or type(error).__name__
+        return {"address": address, "status": None, "contains": False, "ms": None, "ok": False, "error": said}
     contains = website["state"] == "suspended" or website["probe"]["contains"] in html.unescape(text)
     return {
         "address": address,
@@ -117,6 +151,11 @@ def look(website, address, timeout):
         "ms": round((time.monotonic() - begun) * 1000),
         "error": None,
     }
+
+
+def same_text(address):
+    """An address as dig writes it: 2001:DB8:0::1 and 2001:db8::1 are one."""
+    return str(ipaddress.ip_address(address))
 
 
 def names_seen(websites, nameservers):
@@ -133,7 +172,7 @@ def names_seen(websites, nameservers):
                 found = {}
             for website in websites:
                 wanted = {
-                    kind: [website["address"][family]] if website["address"].get(family) else []
+                    kind: [same_text(website["address"][family])] if website["address"].get(family) else []
                     for kind, family in FAMILIES.items()
                 }
                 wrong = [n for n in [website["name"], *website["aliases"]] if found.get(n) != wanted]

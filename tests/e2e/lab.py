@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import tarfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -25,17 +26,21 @@ HOSTS = {
 # Whoever a step is taken as signs with the lab's key of that name, which script/demo made.
 os.environ.setdefault("SOP_KEYS", str(LAB / "keys"))
 PAPER = b"%PDF-1.4\n%%EOF\n"
+RUN = format(int(time.time()), "x")[-5:]  # names of this run, so that the tests can be repeated on one fleet
 
 CENSUS = r"""
 set -u
 getent passwd | awk -F: '$3 >= 20000 && $3 < 60000'
-find /srv/websites /etc/apache2 /etc/websites /var/log/websites /run/php/websites -printf '%p %U %G %m %l\n' 2>/dev/null | sort
-find /var/lib/websites/web/current/ /etc/postgresql -type f 2>/dev/null | sort | xargs -r sha256sum
+find /srv/websites /etc/apache2 /etc/websites /var/log/websites /run/php/websites \
+  -printf '%p %U %G %m %l\n' 2>/dev/null | sort
+find /var/lib/websites/web/current/ /etc/postgresql -type f ! -name .generation 2>/dev/null | sort | xargs -r sha256sum
 ip -o addr show | sed 's/^[0-9]*: //; s/@[^ ]*//; s/valid_lft.*//' | sort
 nft list ruleset 2>/dev/null | sed 's/packets [0-9]* bytes [0-9]*//'
 if command -v mariadb-admin > /dev/null && systemctl -q is-active mariadb 2>/dev/null; then
-  mariadb -Ne 'SELECT schema_name FROM information_schema.schemata ORDER BY 1; SELECT user, host, JSON_EXTRACT(priv, "$.access") FROM mysql.global_priv ORDER BY 1, 2'
-  psql -U postgres -Atc 'SELECT datname FROM pg_database ORDER BY 1' -c 'SELECT rolname, rolcanlogin FROM pg_roles ORDER BY 1'
+  mariadb -Ne 'SELECT schema_name FROM information_schema.schemata ORDER BY 1'
+  mariadb -Ne 'SELECT user, host, JSON_EXTRACT(priv, "$.access") FROM mysql.global_priv ORDER BY 1, 2'
+  psql -U postgres -Atc 'SELECT datname FROM pg_database ORDER BY 1'
+  psql -U postgres -Atc 'SELECT rolname, rolcanlogin FROM pg_roles ORDER BY 1'
 fi
 if systemctl -q is-active named 2>/dev/null && [ -e /etc/bind/keys/websites-transfer.key ]; then
   dig -k /etc/bind/keys/websites-transfer.key @127.0.0.1 DOMAIN AXFR +noall +answer | grep -v SOA | sort
@@ -108,7 +113,7 @@ def archive(files: dict[str, str]) -> bytes:
 
 
 def submit(folder: Path, name: str, release: bytes, **fields: object) -> str:
-    """Take in a request for NAME.tarakankota.go.id; gives its id."""
+    """Take in a request for NAME in the fleet's domain; gives its id."""
     (folder / "release.tgz").write_bytes(release)
     (folder / "surat.pdf").write_bytes(PAPER + name.encode())
     request: dict[str, object] = {

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from lab import FLEET, LAB, ROOT, get, on, play, sop
+from lab import FLEET, LAB, get, on, play, sop
 
 DOMAIN = FLEET["domain"]
 
@@ -117,4 +117,16 @@ def test_register_holds_and_report_reads() -> None:
 def test_backup_is_proven_by_restoring_it() -> None:
     """A backup that was never restored is a hope."""
     on("web2", "website-backup verify", timeout=120)
-    assert "snapshot" in on("web2", "website-backup --help") or (ROOT / "roles/backup/files").is_dir()
+
+
+def test_damaged_website_is_restored_with_its_database() -> None:
+    """Somebody emptied the blog and its uploads; the newest snapshot brings both back."""
+    name = f"disdik.{DOMAIN}"
+    uploads = f"/srv/websites/{name}/data/wp-content/uploads"
+    on("web2", f"echo foto > {uploads}/foto.txt && website-backup backup --website {name}", timeout=120)
+    on("db1", "mariadb w20001 -e 'DELETE FROM wp_options; DROP TABLE wp_posts'")
+    on("web2", f"rm {uploads}/foto.txt")
+    sums, output = play("restore.yml", "-e", f"restore_website={name}")
+    assert (sums["failed"], sums["unreachable"]) == (0, 0), output
+    assert "<title>Dinas Pendidikan Kota Tarakan</title>" in get(f"http://{name}/")[1]
+    assert on("web2", f"cat {uploads}/foto.txt") == "foto\n"

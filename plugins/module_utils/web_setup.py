@@ -1,0 +1,81 @@
+"""Run a release's own setup script: as the website's user, and whatever it does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from typing import Any
+
+from ansible.module_utils import web
+from ansible.module_utils.transaction import Refused
+
+
+def run_foreign(argv: list[str], env: dict[str, str], timeout: float, keep: int = 4000) -> tuple[int, str]:
+    """Run a website's own program; gives its exit code and the end of what it said.
+
+    It gets no more of our environment than `env`; its output cannot fill the memory, nor what it leaves behind hold us
+    up. Raises Refused where it takes over `timeout` seconds.
+    """
+    said, deadline = b"", time.monotonic() + timeout
+    process = subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=env,
+        start_new_session=True,
+    )
+    try:
+        with contextlib.closing(process.stdout) as output, selectors.DefaultSelector() as ready:
+            ready.register(output, selectors.EVENT_READ)
+            while time.monotonic() < deadline:
+                if ready.select(0.1):
+                    block = os.read(output.fileno(), 65536)
+                    said = (said + block)[-keep:]
+                    if not block:
+                        break
+                elif process.poll() is not None:
+                    break  # it ended, and a child of it keeps the pipe open
+        code = process.wait(max(deadline - time.monotonic(), 0))
+    except subprocess.TimeoutExpired as error:
+        raise Refused(f"it did not end in {timeout:.0f} s", "make it shorter") from error
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return code, said.decode("utf-8", "replace")
+
+
+def setup(website: dict[str, Any], server: web.Server, password: str | None, size: dict[str, Any]) -> None:
+    """Run the release's setup script as the website's user; what it prints shows only where it fails."""
+    where, user = web.paths(website), web.user(website)
+    settings = [f"-d{key}={value}" for key, value in web.php_settings(website, size).items() if key != "error_log"]
+    told = web.environment(website, server, password)
+    argv = [
+        "setpriv",
+        f"--reuid={user}",
+        f"--regid={user}",
+        "--clear-groups",
+        "--no-new-privs",
+        "env",
+        f"--chdir={web.root(website)}",
+        f"php{server.php}",
+        *settings,
+        f"{where['release']}/{website['setup_script']}",
+    ]
+    failed = f"the setup script of {website['name']} failed"
+    try:
+        code, said = run_foreign(
+            argv, {**told, "HOME": where["home"], "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}, timeout=300
+        )
+    except (Refused, OSError) as error:
+        raise Refused(f"{failed}: {error}", "mend the release") from error
+    if code:
+        if password:
+            said = said.replace(password, "…")
+        words = " ".join("".join(letter if letter.isprintable() else " " for letter in said).split())
+        raise Refused(f"{failed} with {code}: {words[-600:]}", "mend the release")

@@ -1,0 +1,87 @@
+#!/usr/bin/python
+"""Compare the files of live releases with what was unpacked, and name every one that differs."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: website_manifest
+short_description: Name every file of a live release that was added, changed or removed
+description:
+  - Reads the manifest that was written when the release was unpacked, and hashes the files that are there now.
+  - Folders that the application may write are no part of a release. Changes nothing.
+options:
+  websites:
+    description: The full list of websites of the desired state.
+    type: list
+    elements: dict
+    required: true
+  host:
+    description: This server's name in the inventory; selects its share of the websites.
+    type: str
+    required: true
+author: The project's maintainers (@dkisp-tarakan)
+"""
+
+EXAMPLES = r"""
+- name: Look for defaced files
+  website_manifest:
+    websites: "{{ apache_websites }}"
+    host: "{{ inventory_hostname }}"
+"""
+
+RETURN = r"""
+changes:
+  description: One for each file that differs, with what would bring it back.
+  returned: always
+  type: list
+"""
+
+import json
+import pathlib
+
+from ansible.module_utils import manifest, web
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.transaction import Change, Outcome, Refused, fail, finish
+
+ACTIONS = {(True, False): "create", (False, True): "remove", (True, True): "update"}  # (in the manifest, on the disk)
+
+
+def compare(name, release):
+    """The changes that would bring a release's files back to its manifest."""
+    try:
+        wanted = json.loads((release / manifest.MANIFEST).read_text())
+    except (OSError, ValueError):
+        return [Change(name, "manifest", "create", None, str(release / manifest.MANIFEST))]
+    there = manifest.held_by(release)
+    return [
+        Change(name, f"file {path}", ACTIONS[path in wanted, path in there], there.get(path), wanted.get(path))
+        for path in sorted(wanted.keys() | there.keys())
+        if wanted.get(path) != there.get(path)
+    ]
+
+
+def main():
+    module = AnsibleModule(
+        supports_check_mode=True,
+        argument_spec={
+            "websites": {"type": "list", "elements": "dict", "required": True},
+            "host": {"type": "str", "required": True},
+        },
+    )
+    host = module.params["host"]
+    try:
+        changes = []
+        for website in module.params["websites"]:
+            if website["web_host"] != host or website["state"] not in web.LIVE:
+                continue
+            release = pathlib.Path(web.paths(website)["release"])
+            if release.is_dir():  # a missing one is the plan's to tell
+                changes += compare(website["name"], release)
+        finish(module, "web", host, Outcome(changes, {}, [], [], []))
+    except (OSError, Refused) as error:
+        known = error if isinstance(error, Refused) else Refused(str(error), "see that the disk can be read")
+        fail(module, "web", host, known)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+"""Measure the same work done by the playbooks and by a bare shell over SSH, on the lab, in one run."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = ROOT / ".lab"
+FLEET = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/fleet.yml").read_text())["fleet"]
+FIRST_UID = 50000  # far above what the register gives
+FLOOR = (ROOT / "tests/bench/floor.sh").read_text()
+SIZES = yaml.safe_load((ROOT / "roles/apache/defaults/main.yml").read_text())["apache_sizes"]
+
+
+class Row(NamedTuple):
+    """One measurement: seconds are wall time, each a run of its own."""
+
+    who: str
+    work: str
+    count: int
+    seconds: list[float]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds of wall time that a call takes."""
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+def release(folder: Path) -> str:
+    """One small PHP release for all; gives its sha256."""
+    packed = io.BytesIO()
+    page = b"<?php echo 'bench';\n"
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        member = tarfile.TarInfo("index.php")
+        member.size = len(page)
+        tar.addfile(member, io.BytesIO(page))
+    content = gzip.compress(packed.getvalue(), mtime=0)
+    sha256 = hashlib.sha256(content).hexdigest()
+    (folder / sha256).write_bytes(content)
+    return sha256
+
+
+class Ours:
+    """The playbooks, over the whole fleet: website, pool, database, account and records, checked and reversible."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.evidence = folder / "evidence"
+        shutil.copytree(LAB / "sop/evidence", self.evidence)
+        self.sha256 = release(self.evidence)
+        self.kept = json.loads((LAB / "sop/desired.json").read_text())["websites"]
+        self.name = "playbooks, whole fleet"
+
+    def website(self, number: int, state: str) -> dict[str, Any]:
+        host = list(FLEET["web"])[number % len(FLEET["web"])]
+        at = FLEET["web"][host]
+        return {
+            "name": f"bench-{number}.{FLEET['domain']}", "state": state, "uid": FIRST_UID + number, "aliases": [],
+            "title": "bench", "agency": "bench", "unit": "", "agenda": "", "request": "bench", "runtime": "php",
+            "php_version": None, "document_root": "", "writable": [], "setup_script": None,
+            "probe": {"path": "/", "contains": "bench"}, "release": {"sha256": self.sha256, "size": 1},
+            "database": {"engine": "mariadb", "host": next(iter(FLEET["database"]))}, "web_host": host,
+            "address": {"ipv4": at["ipv4"], "ipv6": at["ipv6"], "own": False}, "size": "small", "created_by": "bench",
+        }
+
+    def converge(self, count: int, gone: int = 0, **variables: object) -> None:
+        """Play websites.yml for `count` websites present and the next `gone` purged."""
+        websites = [self.website(n, "present") for n in range(count)]
+        websites += [self.website(n, "purged") for n in range(count, count + gone)]
+        desired = self.folder / "desired.json"
+        desired.write_text(json.dumps({"format": 1, "websites": self.kept + websites}))
+        extra = {"desired_state_file": str(desired), "evidence_dir": str(self.evidence), **variables}
+        done = subprocess.run(
+            [ROOT / ".venv/bin/ansible-playbook", "playbooks/websites.yml", "-e", json.dumps(extra)],
+            cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+        )
+        if done.returncode:
+            sys.exit(f"the playbook failed:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
+
+    def measure(self, count: int, repeat: int) -> list[Row]:
+        """All work at this number of websites; leaves none of them."""
+        create = timed(lambda: self.converge(count))
+        more, nothing = [], []
+        for _ in range(repeat):
+            more.append(timed(lambda: self.converge(count + 1)))
+            nothing.append(timed(lambda: self.converge(count + 1)))
+            self.converge(count, gone=1)
+        wider = {size: {**limits, "children": limits["children"] + 1} for size, limits in SIZES.items()}
+        policy = timed(lambda: self.converge(count, apache_sizes=wider))
+        remove = timed(lambda: self.converge(0, gone=count))
+        return [
+            Row(self.name, "create all in one go", count, [create]), Row(self.name, "one more on top", count, more),
+            Row(self.name, "nothing to change", count, nothing), Row(self.name, "new limits for all", count, [policy]),
+            Row(self.name, "remove all", count, [remove]),
+        ]
+
+
+class Floor:
+    """A shell script over one SSH connection a server: no plan, no check, no way back."""
+
+    name = "bare shell over SSH"
+
+    def on(self, server: str, address: str, *arguments: object) -> None:
+        done = subprocess.run(
+            ["ssh", "-o", "BatchMode=yes", "-o", f"UserKnownHostsFile={LAB}/ssh/known_hosts", "-i",
+             f"{LAB}/ssh/id_ed25519", f"root@{address}", "bash", "-s", "--", server, *map(str, arguments)],
+            input=FLOOR, capture_output=True, text=True, check=False,
+        )
+        if done.returncode:
+            sys.exit(f"the shell script failed on {server}: {done.stderr[-1000:]}")
+
+    def everywhere(self, action: str, first: int, last: int) -> None:
+        web, database = FLEET["web"]["web1"], FLEET["database"]["db1"]
+        self.on("database", database["inside_ipv4"], action, first, last, FLEET["domain"], web["inside_ipv4"])
+        self.on("web", web["inside_ipv4"], action, first, last, FLEET["domain"], web["ipv4"])
+        self.on("names", FLEET["nameservers"]["ns1"]["inside_ipv4"], action, first, last, FLEET["domain"], web["ipv4"])
+
+    def measure(self, count: int, repeat: int) -> list[Row]:
+        """Create all, one more, remove all: it knows nothing else."""
+        create = timed(lambda: self.everywhere("create", 0, count))
+        more = []
+        for _ in range(repeat):
+            more.append(timed(lambda: self.everywhere("create", count, count + 1)))
+            self.everywhere("remove", count, count + 1)
+        remove = timed(lambda: self.everywhere("remove", 0, count))
+        return [Row(self.name, "create all in one go", count, [create]), Row(self.name, "one more on top", count, more),
+                Row(self.name, "remove all", count, [remove])]
+
+
+def peer(path: Path) -> Any:
+    """A peer's adapter: a Python file with a class Peer that has `name` and `measure(count, repeat) -> list[Row]`."""
+    spec = importlib.util.spec_from_file_location("peer", path)
+    if spec is None or spec.loader is None:
+        sys.exit(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Peer()
+
+
+def show(rows: list[Row]) -> str:
+    """The table: medians, time a website, and the ratio to the bare shell."""
+    floor = {(row.work, row.count): row.median for row in rows if row.who == Floor.name}
+    lines = [f"{'who':<24}{'work':<24}{'N':>6}{'seconds':>10}{'a website':>11}{'to shell':>9}"]
+    for row in sorted(rows, key=lambda r: (r.work, r.count, r.who)):
+        base = floor.get((row.work, row.count))
+        each = row.median / row.count if row.work != "one more on top" else row.median
+        ratio = f"{row.median / base:9.1f}" if base else f"{'-':>9}"
+        lines.append(f"{row.who:<24}{row.work:<24}{row.count:>6}{row.median:>10.2f}{each:>11.3f}{ratio}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print; what was made is removed again."""
+    parser = argparse.ArgumentParser(prog="script/bench", description=__doc__)
+    parser.add_argument("--counts", default="1,10,100,1000", help="numbers of websites (default: %(default)s)")
+    parser.add_argument("--repeat", type=int, default=3, help="runs of the short works (default: %(default)s)")
+    parser.add_argument("--peer", type=Path, action="append", default=[], metavar="FILE", help="a peer's adapter")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    options = parser.parse_args()
+    counts = [int(count) for count in options.counts.split(",")]
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(dir=LAB) as folder:
+        for contender in [Floor(), Ours(Path(folder)), *map(peer, options.peer)]:
+            for count in counts:
+                sys.stderr.write(f"{contender.name}: {count}\n")
+                rows += contender.measure(count, options.repeat)
+    if options.json:
+        cores = os.cpu_count()
+        measured = [{**row._asdict(), "median": row.median} for row in rows]
+        sys.stdout.write(json.dumps({"cores": cores, "rows": measured}, indent=2) + "\n")
+    else:
+        sys.stdout.write(show(rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The controller's side of the web layer: what a server may make it send."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleActionFail
+
+FILE = Path(__file__).resolve().parents[3] / "plugins/action/apache_websites.py"
+SHA = "ab" * 32
+
+
+def load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("apache_websites_action", FILE)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Server:
+    """An action whose server answers with these results, one after the other."""
+
+    def __init__(self, evidence: Path, *results: dict[str, Any], rc: int = 0, **arguments: Any) -> None:
+        given = {"websites": [{"release": {"sha256": SHA}}], "evidence": str(evidence), **arguments}
+        self.results, self.sent, self.commands, self.given = list(results), [], [], []
+        self.action: Any = object.__new__(load().ActionModule)
+        self.action._task = SimpleNamespace(args=given, async_val=0, check_mode=False, diff=False)
+        self.action._connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir=str(evidence)))
+        self.action._execute_module = self.execute
+        self.action._transfer_file = lambda local, remote: self.sent.append((local, remote))
+        self.action._low_level_execute_command = self.command
+        self.rc = rc
+
+    def command(self, command: str) -> dict[str, Any]:
+        self.commands.append(command)
+        return {"rc": self.rc, "stderr": "No space left"}
+
+    def execute(self, name: str, arguments: dict[str, Any], task_vars: Any) -> dict[str, Any]:
+        self.given.append(arguments)
+        return self.results.pop(0)
+
+    def run(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.action.run(task_vars={"inventory_hostname": "web1"})
+        return found
+
+
+@pytest.fixture
+def evidence(tmp_path: Path) -> Path:
+    (tmp_path / "evidence").mkdir()
+    (tmp_path / "evidence" / SHA).write_text("archive")
+    (tmp_path / "secret").write_text("the controller's")
+    return tmp_path / "evidence"
+
+
+def test_action_brings_what_the_server_lacks_and_runs_again(evidence: Path) -> None:
+    server = Server(evidence, {"missing_archives": [SHA]}, {"changed": True})
+    assert server.run() == {"changed": True}
+    assert server.sent == [(str(evidence / SHA), f"/var/lib/websites/web/archives/{SHA}")]
+    assert server.commands == ["install -d -m 0700 /var/lib/websites/web/archives"]
+    assert all("evidence" not in given for given in server.given) and len(server.given) == 2
+
+
+@pytest.mark.parametrize("result", [{"changed": False}, {"failed": True, "msg": "refused"}])
+def test_action_ends_with_the_first_result_where_nothing_is_missing(evidence: Path, result: dict[str, Any]) -> None:
+    server = Server(evidence, result)
+    assert server.run() == result and server.commands == []
+
+
+@pytest.mark.parametrize("asked", ["../secret", "/etc/shadow", "cd" * 32, f"{SHA}/../../secret", f"{SHA}\n", 7, [SHA]])
+def test_action_sends_no_other_file_of_the_controllers(evidence: Path, asked: Any) -> None:
+    """A server in others' hands would ask for the controller's keys."""
+    server = Server(evidence, {"missing_archives": [asked]})
+    with pytest.raises(AnsibleActionFail, match="is no release of these websites"):
+        server.run()
+    assert server.sent == []
+
+
+def test_action_names_a_release_that_is_no_evidence(evidence: Path) -> None:
+    (evidence / SHA).unlink()
+    with pytest.raises(AnsibleActionFail, match="does not lie in") as caught:
+        Server(evidence, {"missing_archives": [SHA]}).run()
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()] == ["refused", "layer", "mend"]
+
+
+def test_action_fails_where_the_server_still_lacks_an_archive(evidence: Path) -> None:
+    """Without this it would look as if there had been nothing to do."""
+    again = {"missing_archives": [SHA], "changed": False}
+    with pytest.raises(AnsibleActionFail, match="still lacks"):
+        Server(evidence, again, again).run()
+
+
+def test_action_fails_where_the_folder_cannot_be_made(evidence: Path) -> None:
+    with pytest.raises(AnsibleActionFail, match="cannot be made: No space left"):
+        Server(evidence, {"missing_archives": [SHA]}, rc=1).run()
+
+
+def test_action_brings_archives_to_the_folder_that_the_module_reads(evidence: Path) -> None:
+    server = Server(evidence, {"missing_archives": [SHA]}, {"changed": True}, archives="/srv/a b; id")
+    server.run()
+    assert server.commands == ["install -d -m 0700 '/srv/a b; id'"] and server.sent[0][1] == f"/srv/a b; id/{SHA}"

@@ -1,0 +1,318 @@
+"""A web host's transaction: what each state makes of it, and that a failure or a kill leaves nothing half done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils import releases, web, web_layer, web_server, web_setup
+from ansible.module_utils.manifest import MANIFEST
+from ansible.module_utils.transaction import Refused
+from web_cases import PHP_2, STATIC_2, WebHost, host, php, sha, website
+
+__all__ = ["host"]
+ONE, TWO = website(), php()
+NEW = php("baru.tarakankota.go.id", 20003, writable=["public/unggah", "public/a/b"])
+CHANGED = [website(archive=STATIC_2), php(archive=PHP_2, writable=["public/berkas", "public/gambar/kecil"]), NEW]
+
+
+def actions(changes: list[Any]) -> list[tuple[str | None, str, str]]:
+    return sorted((change.website or "", change.subject, change.action) for change in changes)
+
+
+def test_apply_makes_a_home_that_only_its_user_may_write_where_he_must(host: WebHost) -> None:
+    host.converge(TWO)
+    home = host.root / "srv" / TWO["name"]
+    modes = {path.name: oct(path.stat().st_mode & 0o777) for path in [home, *home.iterdir()]}
+    kept = {"temporary": "0o700", "sessions": "0o700"}
+    assert modes == {home.name: "0o750", "releases": "0o755", "data": "0o755", **kept}
+    mine = {str(path.relative_to(home)) for path in home.rglob("*") if path.lstat().st_uid == 20002}
+    assert os.geteuid() != 0 or mine == {"temporary", "sessions", "data/public/berkas", "data/public/berkas/awal.txt"}
+
+
+def test_apply_keeps_configuration_for_root_and_starts_each_daemon_once(host: WebHost) -> None:
+    host.converge(ONE, TWO)
+    files = [path for path in (host.root / "web/generations/1").rglob("*") if path.is_file()]
+    assert len(files) == 5 and {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    reloads = [line for line in host.lines("programs") if "reload" in line]
+    assert reloads == ["systemctl reload-or-restart php8.2-fpm", "systemctl reload-or-restart apache2"]
+
+
+def test_apply_changes_nothing_the_second_time(host: WebHost) -> None:
+    host.converge(ONE, TWO)
+    before = host.census()
+    assert host.converge(ONE, TWO) == [] and host.census() == before
+
+
+def test_apply_links_what_stays_the_same_into_the_next_generation(host: WebHost) -> None:
+    host.converge(ONE, TWO)
+    host.converge(website(archive=STATIC_2), TWO)
+    old, new = (host.root / f"web/generations/{n}/apache/{TWO['name']}.conf" for n in (1, 2))
+    assert old.stat().st_ino == new.stat().st_ino
+
+
+def test_apply_updates_a_release_and_keeps_the_data_and_the_old_release(host: WebHost) -> None:
+    host.converge(ONE, TWO)
+    home = host.root / "srv" / TWO["name"]
+    (home / "data/public/berkas/unggahan.pdf").write_text("citizen's")
+    changes = host.converge(ONE, php(archive=PHP_2))
+    assert actions(changes) == [(TWO["name"], "release", "update"), (TWO["name"], "vhost", "update")]
+    live = Path(web.paths(php(archive=PHP_2))["release"])
+    assert (live / "public/berkas/unggahan.pdf").read_text() == "citizen's"
+    assert len(list((home / "releases").iterdir())) == 2 and len(host.lines("setups")) == 2
+
+
+def test_apply_opens_a_folder_that_becomes_writable_in_the_same_release(host: WebHost) -> None:
+    """The archive is the same, but the unpacked folder has the new one inside the code."""
+    host.converge(TWO)
+    host.converge(php(writable=["public/berkas", "public/baru"]))
+    live = Path(web.paths(php(writable=["public/berkas", "public/baru"]))["release"])
+    assert (live / "public/baru").is_symlink() and (live / "public/berkas/awal.txt").read_text() == "awal"
+
+
+def test_apply_runs_the_setup_of_a_release_that_came_while_suspended(host: WebHost) -> None:
+    host.converge(TWO)
+    host.converge(php(archive=PHP_2, state="suspended"))
+    assert len(host.lines("setups")) == 1
+    host.converge(php(archive=PHP_2))
+    assert len(host.lines("setups")) == 2
+    host.converge(ONE, php(archive=PHP_2))
+    assert len(host.lines("setups")) == 2
+
+
+def test_apply_suspends_and_resumes(host: WebHost) -> None:
+    host.converge(TWO)
+    before = host.census()["srv"]
+    changes = host.converge(php(state="suspended"))
+    assert actions(changes) == [(TWO["name"], "pool", "remove"), (TWO["name"], "vhost", "suspend")]
+    assert host.census()["srv"] == before
+    assert actions(host.converge(TWO)) == [(TWO["name"], "pool", "create"), (TWO["name"], "vhost", "update")]
+
+
+@pytest.mark.parametrize("rest", [[php(state="archived")], []])
+def test_apply_takes_an_archived_or_unnamed_website_off_and_keeps_its_data(host: WebHost, rest: list[Any]) -> None:
+    host.converge(ONE, TWO)
+    before = host.census()
+    changes = host.converge(ONE, *rest)
+    assert actions(changes) == [(TWO["name"], "pool", "remove"), (TWO["name"], "vhost", "remove")]
+    after = host.census()
+    assert (after["srv"], after["users"]) == (before["srv"], before["users"])
+    assert host.converge(ONE, *rest) == []
+    assert [subject for _, subject, _ in actions(host.converge(ONE, TWO))] == ["pool", "vhost"]
+    assert host.census()["srv"] == before["srv"]
+
+
+def test_apply_purges_all_of_a_website_that_the_same_run_made(host: WebHost) -> None:
+    host.converge(ONE)
+    before = host.census()
+    host.converge(ONE, TWO)
+    assert actions(host.converge(ONE, php(state="purged"))) == [(TWO["name"], "website", "purge")]
+    after = host.census()
+    assert all(after[part] == before[part] for part in ("srv", "log", "users", "archives"))
+    assert host.converge(ONE, php(state="purged")) == []
+
+
+def test_purge_refuses_a_website_that_another_run_made(host: WebHost) -> None:
+    host.converge(TWO)
+    before = host.census()
+    with pytest.raises(Refused, match="made by run-000001, not by 'run-000009'"):
+        host.converge(php(state="purged", created_by="run-000009"))
+    assert host.census() == before
+
+
+def test_purge_takes_the_id_that_the_server_knows(host: WebHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.converge(ONE, TWO)
+    removed = []
+    monkeypatch.setattr(web_server, "remove_website", lambda name, uid: removed.append((name, uid)))
+    host.converge(ONE, php(state="purged", uid=20001))
+    assert removed == [(TWO["name"], 20002)]
+
+
+def test_purge_is_finished_by_the_next_run_where_the_user_would_not_go(
+    host: WebHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.converge(ONE)
+    before = host.census()
+    host.converge(ONE, TWO)
+    with monkeypatch.context() as broken:
+        broken.setattr(web_server, "remove_website", fail_with("user w20002 is in use"))
+        with pytest.raises(Refused):
+            host.converge(ONE, php(state="purged"))
+    assert actions(host.converge(ONE, php(state="purged"))) == [("", "leftovers", "remove")]
+    after = host.census()
+    assert all(after[part] == before[part] for part in ("srv", "log", "users"))
+
+
+@pytest.mark.parametrize("damage", ["vhost", "pool", "release", "user", "home"])
+def test_apply_mends_what_was_damaged_by_hand(host: WebHost, damage: str) -> None:
+    host.converge(ONE, TWO)
+    before = host.census()
+    generation, name = host.root / "web/generations/1", TWO["name"]
+    {"vhost": lambda: (generation / f"apache/{name}.conf").write_text("Use WebsiteStatic evil"),
+     "pool": lambda: (generation / f"fpm/{name}.conf").unlink(),
+     "release": lambda: shutil.rmtree(web.paths(TWO)["release"]),
+     "user": lambda: (host.root / "users/w20002").unlink(),
+     "home": lambda: shutil.rmtree(web.paths(TWO)["home"])}[damage]()
+    assert {change.website for change in host.converge(ONE, TWO)} == {name}
+    after = host.census()
+    assert all(after[part] == before[part] for part in ("srv", "log", "users"))
+    assert host.converge(ONE, TWO) == []
+
+
+@pytest.mark.parametrize("damage", ["[", "missing", '{"a": 1}'])
+def test_plan_refuses_where_the_list_of_its_websites_is_lost(host: WebHost, damage: str) -> None:
+    """Without it every website would seem to be somebody else's."""
+    host.converge(ONE)
+    listed = host.root / "web/generations/1/websites.json"
+    listed.unlink() if damage == "missing" else listed.write_text(damage)
+    with pytest.raises(Refused, match=r"websites\.json is (lost|not JSON)"):
+        host.converge(ONE)
+
+
+def fail_with(what: str, times: int = 99) -> Callable[..., Any]:
+    left = iter(range(times))
+
+    def fail(*_: Any, **__: Any) -> Any:
+        if next(left, None) is not None:
+            raise Refused(what, "mend")
+
+    return fail
+
+
+STEPS: list[tuple[Any, str]] = [
+    (web_layer.Layer, "settle"), (web_server, "make_users"), (web_server, "make_homes"), (web_server, "make_release"),
+    (releases, "unpack"), (releases, "guard"), (releases, "share"), (web_setup, "setup"), (web_layer.Layer, "stage"),
+    (web_layer.Layer, "fill"), (web_server, "validate"), (web_server, "swap"), (web_server, "reload"),
+    (web_server, "look"),
+]
+
+
+@pytest.mark.parametrize(("module", "step"), STEPS, ids=[step for _, step in STEPS])
+@pytest.mark.parametrize("first", [[], [ONE, TWO]], ids=["empty", "serving"])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_apply_puts_everything_back_when_a_step_fails(
+    host: WebHost, monkeypatch: pytest.MonkeyPatch, module: Any, step: str, first: list[Any], nth: int,
+) -> None:
+    """`nth`: at its first website, or when one is done already."""
+    host.converge(*first)
+    before = host.census()
+    real, calls = getattr(module, step), []
+
+    def broken(*args: Any, **more: Any) -> Any:
+        calls.append(step)
+        if len(calls) == nth:
+            raise Refused("injected", "mend")
+        return real(*args, **more)
+
+    monkeypatch.setattr(module, step, broken)
+    try:
+        host.converge(*CHANGED)
+    except Refused as error:
+        assert error.what == "injected"
+        assert host.census() == before
+    else:
+        assert len(calls) < nth, "the step fails only as often as it is called"
+    monkeypatch.setattr(module, step, real)
+    host.converge(*CHANGED)
+    assert host.converge(*CHANGED) == []
+
+
+def test_apply_puts_back_when_the_disk_is_full(host: WebHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.converge(ONE, TWO)
+    before = host.census()
+    real = web_layer.write_atomic
+
+    def full(path: Path, *more: Any) -> bool:
+        if path.name == "websites.json":
+            raise OSError(28, "No space left on device")
+        return real(path, *more)
+
+    monkeypatch.setattr(web_layer, "write_atomic", full)
+    with pytest.raises(OSError, match="No space left"):
+        host.converge(*CHANGED)
+    assert host.census() == before
+
+
+def test_apply_says_both_faults_where_putting_back_fails_too(host: WebHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.converge(ONE)
+    before = host.census()
+    with monkeypatch.context() as broken:
+        broken.setattr(web_server, "look", fail_with("answers 500"))
+        broken.setattr(web_server, "remove_website", fail_with("user is in use"))
+        with pytest.raises(Refused, match=r"answers 500; and putting it back: .*user is in use"):
+            host.converge(ONE, NEW)
+    assert actions(host.converge(ONE)) == [("", "leftovers", "remove")]
+    after = host.census()
+    assert all(after[part] == before[part] for part in ("srv", "log", "users"))
+
+
+def killed(host: WebHost, monkeypatch: pytest.MonkeyPatch, module: Any, step: str, after: bool) -> None:
+    """Converge in a child that dies at this step, with no chance to put anything back."""
+    real = getattr(module, step)
+
+    def die(*args: Any, **more: Any) -> None:
+        if after:
+            real(*args, **more)
+        os._exit(9)
+
+    child = os.fork()
+    if not child:
+        try:
+            monkeypatch.setattr(module, step, die)
+            host.converge(*CHANGED)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+KILLS = [*STEPS[1:], (web_layer.Layer, "prune")]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("module", "step"), KILLS, ids=[step for _, step in KILLS])
+def test_next_run_settles_what_a_killed_run_left(
+    host: WebHost, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory, module: Any, step: str,
+    after: bool,
+) -> None:
+    """Whether it goes on or back, the server is as if the kill had never been."""
+    parts = ("srv", "log", "users")
+    host.converge(ONE, TWO)
+    before = host.census()
+    killed(host, monkeypatch, module, step, after)
+    shutil.copytree(host.root, kept := tmp_path_factory.mktemp("kept") / "host", symlinks=True)
+    host.converge(*CHANGED)
+    assert host.converge(*CHANGED) == [] and not [path for path in host.root.glob("srv/**/.*") if path.name != MANIFEST]
+    done = host.census()
+    shutil.rmtree(host.root)
+    shutil.copytree(kept, host.root, symlinks=True)
+    back = [ONE, TWO, {**NEW, "state": "purged"}]
+    host.converge(*back)
+    assert host.converge(*back) == [] and not (host.root / "web/journal.json").exists()
+    assert (host.root / "daemons/serving").read_text() == str((host.root / "web/current").readlink())
+    found = host.census()
+    if (kept / "web/current").readlink().name == "1":  # it had not gone live
+        assert all(found[part] == before[part] for part in parts)
+    assert set(found["users"]) == set(before["users"]) and set(done["users"]) == {"w20001", "w20002", "w20003"}
+
+
+def test_prune_keeps_so_many_releases_and_generations(host: WebHost) -> None:
+    for _ in range(3):
+        host.converge(website(archive=STATIC_2))
+        host.converge(website())
+    layer = host.layer(website(archive=STATIC_2), releases_kept=1)
+    layer.apply(layer.plan())
+    assert [path.name for path in (host.root / "srv" / ONE["name"] / "releases").iterdir()] == [sha(STATIC_2)[:32]]
+    kept = sorted(int(path.name) for path in (host.root / "web/generations").iterdir())
+    assert kept == [0, 5, 6, 7]
+
+
+def test_prune_removes_no_file_that_is_no_archive(host: WebHost) -> None:
+    """The folder's name is an option: somebody may give one that holds other things."""
+    (host.root / "archives").mkdir()
+    (host.root / "archives/catatan.txt").write_text("kept")
+    host.converge(ONE)
+    assert [path.name for path in (host.root / "archives").iterdir()] == ["catatan.txt"]
