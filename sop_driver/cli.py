@@ -14,19 +14,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sop_driver import administration as admin
 from sop_driver import config, desired, records, report, standing, steps
 from sop_driver import plan as plans
 from sop_driver import run as runs
+from sop_driver.administration import Argument, Told
 from sop_driver.errors import Failed, Refused, SopError, Usage
+from sop_driver.evidence import Evidence
 from sop_driver.fleet import Fleet, FleetResult
-from sop_driver.register import Evidence, Register
+from sop_driver.proof import canonical
+from sop_driver.register import Register
 from sop_driver.request import Request
+from sop_driver.signatures import pen
 from sop_driver.standing import Office
 
 EPILOG = "exit codes: 0 done · 1 the run failed · 2 usage · 3 refused by a gate · 70 a bug · 130 interrupted"
 
 
-Argument = tuple[str, dict[str, Any]]
+Run = Callable[[argparse.Namespace], int]
 
 
 class Parser(argparse.ArgumentParser):
@@ -45,9 +50,15 @@ def parser() -> Parser:
     top = Parser(prog="sop", parents=[shared], epilog=EPILOG,
                  description="Websites by the SOP Layanan Pembuatan dan Pemutakhiran Website: "
                              "its steps and gates, the run on the servers, its records.")
+    groups: dict[str, Any] = {}
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-    for name, (text, run, arguments) in COMMANDS.items():
-        made = commands.add_parser(name, parents=[shared], help=text, description=text, epilog=EPILOG)
+    for words, (text, run, arguments) in COMMANDS.items():
+        name, _, action = words.partition(" ")
+        if action and name not in groups:
+            group = commands.add_parser(name, help=admin.GROUPS[name], description=admin.GROUPS[name], epilog=EPILOG)
+            groups[name] = group.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=Parser)
+        made = (groups[name] if action else commands).add_parser(
+            action or name, parents=[shared], help=text, description=text, epilog=EPILOG)
         made.set_defaults(run=run)
         for flags, settings in arguments:
             made.add_argument(*flags.split(), **settings)
@@ -115,21 +126,25 @@ def fleet(work: Office) -> Fleet:
 
 def submit(options: argparse.Namespace) -> int:
     work = office(options)
-    now = steps.submit(work, options.request_file, options.letter, options.actor, options.replace)
+    now = steps.submit(work, options.request_file, options.letter, options.actor, options.replace,
+                       pen(options.key, options.prepare, options.signature), options.ink)
+    if now is None:
+        return tell(options, admin.prepared(options.prepare))
     value = report.status(work, now)
     say(options, [f"recorded: {now.id}, step 1", *report.status_lines(value)], value)
     return 0
 
 
 def record(options: argparse.Namespace) -> int:
-    documents: dict[str, Path] = {}
-    for item in options.evidence:
-        name, equals, path = item.partition("=")
-        if not equals or not name.isidentifier() or name in documents:
-            raise Usage(f"--evidence {item}", "sop record", "write NAME=FILE, each name once, e.g. scan=letter.pdf")
-        documents[name] = Path(path)
+    documents = admin.pairs(options.evidence, "--evidence")
+    if strange := [name for name in documents if not name.isidentifier()]:
+        raise Usage(f"--evidence {strange[0]}=…", "sop record", "name a document by letters, digits and `_`")
     work = office(options)
-    entry = steps.record(work, options.request, options.step, options.actor, options.outcome, documents, options.reason)
+    entry = steps.record(work, options.request, options.step, options.actor,
+                         pen(options.key, options.prepare, options.signature), options.outcome, documents,
+                         options.reason, options.ink)
+    if entry is None:
+        return tell(options, admin.prepared(options.prepare))
     value = report.status(work, standing.stand(work, options.request))
     say(options, [f"recorded: {report.entry_line(work, entry).strip()}", *report.status_lines(value)], value)
     return 0
@@ -169,7 +184,8 @@ def plan(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     work = office(options)
-    outcome = runs.run(work, fleet(work), config.load_facts(work.project, work.config), options.requests, options.actor)
+    facts = config.load_facts(work.project, work.config)
+    outcome = runs.run(work, fleet(work), facts, options.requests, pen(options.key, None, None), options.actor)
     files = records.keep(work, outcome)
     lines = [*plans.lines(outcome.changes), f"{outcome.run}: applied and seen by a visitor"]
     lines += [f"  http://{row['name']}/  on {row['web_host']}, {row['address']['ipv4']}" for row in outcome.websites]
@@ -190,7 +206,7 @@ def _look(work: Office, playbook: str, names: Sequence[str] = ()) -> FleetResult
         raise Usage(f"no website {', '.join(sorted(unknown))}", "sop list", "`sop list` names them")
     selection = folder / "selection.json"
     try:
-        config.write_atomic(selection, config.canonical({"websites": list(names) or sorted(websites)}).encode())
+        config.write_atomic(selection, canonical({"websites": list(names) or sorted(websites)}).encode())
         state = desired.write(folder / "desired.json", work.register, websites)
         result = fleet(work).play(playbook, state, check=playbook != runs.PROBE, selection=selection)
     finally:
@@ -206,7 +222,7 @@ def probe(options: argparse.Namespace) -> int:
     result = _look(office(options), runs.PROBE, options.websites)
     failures = result.told
     probes = result.of_website("probes")
-    lines = [f"{name}  {host}  {config.canonical(seen)}" for name, hosts in sorted(probes.items())
+    lines = [f"{name}  {host}  {canonical(seen)}" for name, hosts in sorted(probes.items())
              for host, seen in sorted(hosts.items())]
     say(options, lines, {"probes": probes, "failures": failures})
     if failures:
@@ -217,7 +233,7 @@ def probe(options: argparse.Namespace) -> int:
 def drift(options: argparse.Namespace) -> int:
     found = plans.from_result(_look(office(options), "inspect.yml"))
     lines = [*plans.lines(found.changes),
-             *(f"foreign: {config.canonical(conflict)}" for conflict in found.conflicts),
+             *(f"foreign: {canonical(conflict)}" for conflict in found.conflicts),
              *(f"kept without a website: {orphan['website']} on {orphan['host']}" for orphan in found.orphans)]
     say(options, lines or ["the servers are as the register says"], found.__dict__)
     return 1 if found.changes or found.conflicts else 0
@@ -235,44 +251,44 @@ def schema(options: argparse.Namespace) -> int:
     return 0
 
 
-def register(options: argparse.Namespace) -> int:
-    work = office(options)
-    findings = work.register.verify(work.evidence)
-    sequence, head = work.register.head()
-    say(options, findings or [f"{sequence} entries, the chain holds, head {head}"],
-        {"entries": sequence, "head": head, "findings": findings})
-    return 1 if findings else 0
+def tell(options: argparse.Namespace, told: Told) -> int:
+    say(options, told.lines, told.value)
+    return told.code
+
+
+def administer(command: Callable[[argparse.Namespace, Callable[[], Office]], Told]) -> Run:
+    return lambda options: tell(options, command(options, lambda: office(options)))
 
 
 REQ: Argument = ("request", {"metavar": "REQ"})
 REQS: Argument = ("requests", {"metavar": "REQ", "nargs": "+"})
-COMMANDS: dict[str, tuple[str, Callable[[argparse.Namespace], int], list[Argument]]] = {
+COMMANDS: dict[str, tuple[str, Run, list[Argument]]] = {
     "submit": ("step 1: take in a request with its letter (surat permohonan)", submit, [
         ("request_file", {"type": Path, "metavar": "REQUEST.yml"}),
         ("--letter", {"type": Path, "metavar": "SURAT.pdf", "help": "the scanned letter"}),
         ("--as", {"dest": "actor", "help": "who asks (default: requester: in the request)"}),
         ("--replace", {"metavar": "REQ", "help": "correct this request; what was decided on it is decided again"}),
-    ]),
+        *admin.SIGNED]),
     "record": ("write a step that somebody took into the register (all but request, installation)", record, [
         REQ,
         ("step", {"metavar": "STEP", "help": "agenda, disposition, review, …; `sop status REQ` names the next"}),
-        ("--as", {"dest": "actor", "required": True, "help": "who took it: an id of actors in sop.yml"}),
+        ("--as", {"dest": "actor", "required": True, "help": "who took it: an id of `sop actors list`"}),
         ("--outcome", {"help": "yes|no of a decision, exists|absent of the existence check"}),
         ("--evidence", {"action": "append", "default": [], "metavar": "NAME=FILE", "help": "a document; repeatable"}),
         ("--reason", {"help": "why; needed when the decision is no"}),
-    ]),
+        *admin.SIGNED]),
     "status": ("where requests stand: done steps, the next one, its actor, documents and time", status, [
         ("request", {"metavar": "REQ", "nargs": "?"})]),
     "list": ("the websites that must exist", list_websites, []),
     "history": ("every entry that concerns a request", history, [REQ]),
     "plan": ("what a run would change on the servers, and which gates are closed", plan, [REQS]),
     "run": ("steps 8 and 9: bring approved requests onto the servers", run, [
-        REQS, ("--as", {"dest": "actor", "help": "who installs (default: who recorded the step before)"})]),
+        REQS, admin.SIGNED[0], ("--as", {"dest": "actor", "help": "who installs (default: who took the last step)"})]),
     "probe": ("look at websites as a visitor does", probe, [("websites", {"metavar": "WEBSITE", "nargs": "*"})]),
     "drift": ("compare the servers with what the register says; exit 1 where they differ", drift, []),
     "report": ("the report of a request (laporan), as Markdown", show_report, [REQ]),
     "schema": ("the JSON schema of a request file, for editors", schema, []),
-    "register": ("check the register's chain and its evidence", register, [("action", {"choices": ["verify"]})]),
+    **{name: (text, administer(run), arguments) for name, (text, run, arguments) in admin.COMMANDS.items()},
 }
 
 

@@ -1,9 +1,8 @@
-"""Where things lie and who is who: the driver's home, sop.yml and the fleet's facts."""
+"""Where things lie: the driver's home, sop.yml and the fleet's facts."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import tempfile
 from ipaddress import IPv4Address, IPv6Address
@@ -26,12 +25,6 @@ Model = TypeVar("Model", bound=BaseModel)
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Actor(Strict):
-    name: str
-    role: str
-    unit: str | None = None
 
 
 class Agenda(Strict):
@@ -61,10 +54,10 @@ class NamePolicy(Strict):
 
 class Config(Strict):
     inventory: str
-    actors: dict[str, Actor]
     agenda: Agenda
     name_policy: NamePolicy
     sop: str | None = None
+    witnesses: tuple[str, ...] = ()
     timezone: str = "Asia/Makassar"
 
     @field_validator("timezone")
@@ -176,8 +169,3 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
         with contextlib.suppress(FileNotFoundError):
             Path(name).unlink()
         raise
-
-
-def canonical(value: Any) -> str:
-    """JSON with one spelling only: sorted keys, no spaces, UTF-8. What is hashed is written like this."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

@@ -9,9 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sop_driver.config import FleetFacts, canonical, write_atomic
+from sop_driver.config import FleetFacts, write_atomic
 from sop_driver.errors import Refusal
-from sop_driver.register import Entry, Evidence, Register
+from sop_driver.evidence import Evidence
+from sop_driver.proof import canonical
+from sop_driver.register import Entry, Register
 from sop_driver.request import Request
 from sop_driver.standing import Standing
 

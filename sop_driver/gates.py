@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sop_driver.errors import Refusal
+from sop_driver.evidence import Evidence
 from sop_driver.procedure import Step
-from sop_driver.register import Evidence
 from sop_driver.standing import Standing
 
 
@@ -37,6 +37,12 @@ def taken(case: Case, step: Step) -> Refusal | None:
     if entry.role not in step.actors:
         return Refusal(f"{now.id}: {step} was taken by {entry.actor}, who is {entry.role} ({entry})", gate,
                        f"{' or '.join(step.actors)} takes it")
+    if (level := "ink" if "ink" in entry.data else "ssh") not in step.signed:
+        return Refusal(f"{now.id}: {step} is signed by {level} ({entry}), and takes {' or '.join(step.signed)}", gate,
+                       f"{' or '.join(step.actors)} takes it again and signs so")
+    if other := now.taken_by(entry.data["person"], now.procedure.apart(step)):
+        both = f"{now.id}: {step} and {other.step} were both taken by {entry.data['person']} ({entry}, {other})"
+        return Refusal(both, gate, f"another {' or '.join(step.actors)} takes it")
     if lacking := sorted(set(step.evidence) - set(entry.evidence)):
         return Refusal(f"{now.id}: {step} was recorded without {', '.join(lacking)} ({entry})", gate,
                        "record it again with these documents")
@@ -57,7 +63,7 @@ def agenda_number(case: Case, step: Step) -> Refusal | None:
 
 
 def approval(case: Case, step: Step) -> Refusal | None:
-    """Approved as it is now, by another than the one who asked; a changed request has lost its approval before."""
+    """Approved as it is now; a changed request has lost its approval before."""
     now = case.standing
     if refusal := taken(case, step):
         return refusal
@@ -65,9 +71,6 @@ def approval(case: Case, step: Step) -> Refusal | None:
     if entry.outcome != "yes" or entry.data.get("digest") != now.digest:
         return Refusal(f"{now.id}: {step} ended with {entry.outcome} ({entry})", step.gate or step.id,
                        "decide on the request as it is now")
-    if entry.actor == now.requester:
-        return Refusal(f"{now.id}: {entry.actor} approved a request of their own ({entry})", step.gate or step.id,
-                       f"another {' or '.join(step.actors)} decides")
     return None
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sop_driver.config import canonical
 from sop_driver.errors import Refusal
 from sop_driver.fleet import FleetResult
+from sop_driver.proof import canonical
 
 SIGNS = {"create": "+", "update": "~", "suspend": "!", "remove": "-", "purge": "-"}
 

@@ -46,9 +46,18 @@ class Step(Strict):
     gives: Literal["agenda"] | None = None
     outcomes: dict[str, Branch] = Field({})
     gate: str | None = None
+    signed: tuple[Literal["ssh", "ink"], ...] = Field(("ssh",), min_length=1)
 
     def __str__(self) -> str:
         return f"step {self.number} ({self.id}: {self.activity})"
+
+
+class Officials(Strict):
+    """Who signs changes of the actors, how many of them, and who may sign for having seen a paper."""
+
+    signers: tuple[str, ...] = Field(min_length=1)
+    count: int = Field(2, ge=2)
+    ink: str
 
 
 class Procedure(Strict):
@@ -57,6 +66,8 @@ class Procedure(Strict):
     agency: str
     approved: str
     roles: dict[str, str]
+    officials: Officials
+    separation: tuple[tuple[str, ...], ...] = ()
     steps: tuple[Step, ...] = Field(min_length=1)
     hash: str
 
@@ -69,6 +80,10 @@ class Procedure(Strict):
             raise ValueError("exactly one step is taken `by: run`")
         if [step.id for step in self.steps if step.by == "submit"] != ids[:1] or len(self.steps[0].evidence) != 1:
             raise ValueError("the first step alone is taken `by: submit`, with one document, the letter")
+        if unknown := {*self.officials.signers, self.officials.ink} - set(self.roles):
+            raise ValueError(f"officials: no such role: {', '.join(sorted(unknown))}")
+        if strange := {name for apart in self.separation for name in apart} - set(ids):
+            raise ValueError(f"separation: no such step: {', '.join(sorted(strange))}")
         for step in self.steps:
             if unknown := set(step.actors) - set(self.roles):
                 raise ValueError(f"{step}: no such role: {', '.join(sorted(unknown))}")
@@ -87,6 +102,10 @@ class Procedure(Strict):
 
     def step(self, name: str) -> Step | None:
         return next((step for step in self.steps if step.id == name), None)
+
+    def apart(self, step: Step) -> set[str]:
+        """The steps that nobody may take who takes this one."""
+        return {name for steps in self.separation if step.id in steps for name in steps} - {step.id}
 
     def before(self, step: Step) -> Iterator[Step]:
         return iter(self.steps[: self.steps.index(step)])

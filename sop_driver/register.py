@@ -1,24 +1,28 @@
-"""The register: an append-only, hash-chained list of everything that was done, and the evidence beside it."""
+"""The register: an append-only list of everything that was done, a Merkle tree over it, and a signature on its root."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
-import hashlib
 import json
 import os
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from sop_driver.config import canonical
-from sop_driver.errors import Failed, Usage, refuse
+from sop_driver import merkle, notary
+from sop_driver.audit import ORIGIN
+from sop_driver.config import write_atomic
+from sop_driver.errors import Usage, refuse
+from sop_driver.proof import Checkpoint, canonical, leaf_hash, node_hash, open_note
 
-APPLICATION_ID = 0x534F5001  # "SOP", 1: tells our file from any other SQLite file
-ORIGIN = "0" * 64  # what the first entry names as the one before it
+APPLICATION_ID = 0x534F5002  # "SOP", 2: tells our file from any other SQLite file
+SLACK = timedelta(seconds=60)  # by which time servers put a clock back
 SCHEMA = """
 CREATE TABLE entries (
   sequence INTEGER PRIMARY KEY,
@@ -26,17 +30,22 @@ CREATE TABLE entries (
   hash TEXT NOT NULL UNIQUE,
   kind TEXT GENERATED ALWAYS AS (json_extract(entry, '$.kind')) VIRTUAL,
   request TEXT GENERATED ALWAYS AS (json_extract(entry, '$.request')) VIRTUAL,
+  brought_by TEXT GENERATED ALWAYS AS (
+    CASE WHEN json_type(entry, '$.data.replaces') IS NOT NULL THEN json_extract(entry, '$.actor') END) VIRTUAL,
   agenda_year INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.data.agenda.year')) VIRTUAL,
   agenda_number INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.data.agenda.number')) VIRTUAL);
 CREATE INDEX entries_kind ON entries (kind);
 CREATE INDEX entries_request ON entries (request);
+CREATE INDEX entries_brought_by ON entries (brought_by);
 CREATE UNIQUE INDEX entries_agenda ON entries (agenda_year, agenda_number);
-CREATE TRIGGER no_change BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'the register is append-only'); END;
-CREATE TRIGGER no_removal BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'the register is append-only'); END;
+CREATE TABLE nodes (level INTEGER, position INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, position)) WITHOUT ROWID;
+CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL);
 CREATE TRIGGER no_gap BEFORE INSERT ON entries
   WHEN NEW.sequence != (SELECT coalesce(max(sequence), 0) + 1 FROM entries)
   BEGIN SELECT RAISE(ABORT, 'the register has no gaps'); END;
-"""
+CREATE TRIGGER no_change BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'the register is append-only'); END;
+CREATE TRIGGER no_removal BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'the register is append-only'); END;
+"""  # what changes nodes or checkpoints instead is found by the next writer: they no longer fit the entries
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class Entry:
 
     sequence: int
     time: str
-    kind: str  # step | run | record
+    kind: str  # step | run | record | actors
     prev: str
     actor: str | None = None
     role: str | None = None
@@ -55,6 +64,7 @@ class Entry:
     evidence: dict[str, str] = field(default_factory=dict)
     reason: str | None = None
     data: dict[str, Any] = field(default_factory=dict)
+    signatures: list[dict[str, str]] = field(default_factory=list)
 
     @property
     def when(self) -> datetime:
@@ -69,11 +79,16 @@ def utc_now() -> datetime:
 
 
 class Register:
-    """Opens the file at `path`, or makes it. Raises Usage, the file untouched, where it is not a register of ours."""
+    """Opens the file at `path`, or makes it. Raises Usage, the file untouched, where it is not a register of ours.
+
+    Beside it lie `checkpoint`, the last signed one, and `keys/checkpoint.key`, which the first actors' ceremony makes.
+    """
 
     def __init__(self, path: Path, now: Callable[[], datetime] = utc_now) -> None:
         self.path = path
         self.now = now
+        self.checkpoint_file = path.with_name("checkpoint")
+        self.key_file = path.with_name("keys") / "checkpoint.key"
         if not path.exists():
             _make(path)
         with path.open("rb") as file:  # by its octets: opening a stranger's file with SQLite can already write to it
@@ -87,48 +102,149 @@ class Register:
     def close(self) -> None:
         self.db.close()
 
+    @cached_property
+    def notary(self) -> notary.Notary:
+        return notary.load(self.key_file)
+
     def entries(self, kind: str | None = None, request: str | None = None) -> Iterator[Entry]:
         """Entries in their order, of one kind or one request if given."""
-        query = """SELECT entry FROM entries WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR request = ?2)
-                   ORDER BY sequence"""
-        if request is not None:  # a query of its own: with the general one SQLite would read every entry
+        for text in self.texts(kind, request):
+            yield Entry(**json.loads(text))
+
+    def texts(self, kind: str | None = None, request: str | None = None) -> Iterator[str]:
+        """Entries as they are written and hashed."""
+        query = "SELECT entry FROM entries ORDER BY sequence"
+        if request is not None:  # a query of its own each: with a general one SQLite would read every entry
             query = "SELECT entry FROM entries WHERE request = ?2 AND (?1 IS NULL OR kind = ?1) ORDER BY sequence"
         elif kind is not None:
             query = "SELECT entry FROM entries WHERE kind = ?1 AND ?2 IS NULL ORDER BY sequence"
-        for (text,) in self.db.execute(query, (kind, request)):
-            yield Entry(**json.loads(text))
+        for (text,) in self.db.execute(query, (kind, request) if "?" in query else ()):
+            yield text
 
     def head(self) -> tuple[int, str]:
         """Sequence and hash of the last entry."""
         row = self.db.execute("SELECT sequence, hash FROM entries ORDER BY sequence DESC LIMIT 1").fetchone()
         return (row[0], row[1]) if row else (0, ORIGIN)
 
+    def latest(self, column: Literal["request", "brought_by"], value: str) -> str | None:
+        """The hash of the last step of a request, or of the last request that an actor brought or corrected."""
+        query = "SELECT hash FROM entries WHERE brought_by = ? ORDER BY sequence DESC LIMIT 1"
+        if column == "request":
+            query = "SELECT hash FROM entries WHERE request = ? AND kind = 'step' ORDER BY sequence DESC LIMIT 1"
+        return next((found for (found,) in self.db.execute(query, (value,))), None)
+
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the write lock: what is read inside cannot change before what is appended inside. All or nothing."""
+        """Hold the write lock: what is read inside cannot change before what is appended inside. All or nothing.
+
+        Raises Refused where the register is not as its last checkpoint says. A new checkpoint ends it.
+        """
         if self.db.in_transaction:
             yield
             return
         self.db.execute("BEGIN IMMEDIATE")
         try:
+            before = self.head()[0]
+            self._as_signed(before)
             yield
+            size = self.head()[0]
+            if size > before:
+                self._sign(size)
             self.db.execute("COMMIT")
         except BaseException:
             if self.db.in_transaction:
                 self.db.execute("ROLLBACK")
             raise
+        if size > before:
+            write_atomic(self.checkpoint_file, self.checkpoint().encode())
 
     def append(self, kind: str, **fields: Any) -> Entry:
-        """Add one entry; `fields` are Entry's."""
+        """Add one entry; `fields` are Entry's. Raises Refused where it cannot be dated or signed."""
         with self.writing():
-            sequence, prev = self.head()
-            time = self.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            entry = Entry(sequence=sequence + 1, time=time, kind=kind, prev=prev, **fields)
+            entry = self.next_entry(kind, **fields)
+            if entry.sequence == 1 and (kind, entry.outcome) != ("actors", "bootstrap"):
+                refuse(f"{self.path} knows nobody yet", "the register's first actors",
+                       "enter them: `sop actors bootstrap FILE` (docs/register.md)")
             text = canonical(entry.__dict__)
-            digest = hashlib.sha256(text.encode()).hexdigest()
+            digest = leaf_hash(text)
             self.db.execute("INSERT INTO entries (sequence, entry, hash) VALUES (?, ?, ?)",
-                            (entry.sequence, text, digest))
+                            (entry.sequence, text, digest.hex()))
+            position, level = entry.sequence - 1, 0
+            while position % 2:
+                digest = node_hash(self.node(level, position - 1), digest)
+                position, level = position // 2, level + 1
+                self.db.execute("INSERT INTO nodes VALUES (?, ?, ?)", (level, position, digest))
         return entry
+
+    def next_entry(self, kind: str, **fields: Any) -> Entry:
+        """What `append` would add now."""
+        sequence, prev = self.head()
+        return Entry(sequence=sequence + 1, time=self._time(sequence), kind=kind, prev=prev, **fields)
+
+    def _time(self, last: int) -> str:
+        now = self.now().astimezone(UTC)
+        for (text,) in self.db.execute("SELECT entry FROM entries WHERE sequence = ?", (last,)):
+            before = Entry(**json.loads(text))
+            if now < before.when - SLACK:
+                refuse(f"this machine's clock says {now:%Y-%m-%dT%H:%M:%SZ}, {before} was written at {before.time}",
+                       "the register's time", "set the clock right; the register takes nothing from before its end")
+            now = max(now, before.when)
+        return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def node(self, level: int, position: int) -> bytes:
+        """The root of a complete subtree of the entries' Merkle tree."""
+        if level == 0:
+            query, key = "SELECT hash FROM entries WHERE sequence = ?", (position + 1,)
+            return next((bytes.fromhex(digest) for (digest,) in self.db.execute(query, key)), b"")
+        query = "SELECT hash FROM nodes WHERE level = ? AND position = ?"
+        return next((bytes(digest) for (digest,) in self.db.execute(query, (level, position))), b"")
+
+    def checkpoint(self) -> str:
+        """The last signed checkpoint within the register; an empty text before the first entry."""
+        row = self.db.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
+        return str(row[0]) if row else ""
+
+    def checkpoints(self) -> Iterator[str]:
+        """All signed checkpoints, one for each time that the register was written to."""
+        for (note,) in self.db.execute("SELECT note FROM checkpoints ORDER BY size"):
+            yield note
+
+    def _sign(self, size: int) -> None:
+        point = Checkpoint(self.notary.name, size, merkle.root(size, self.node))
+        note = f"{point.body}\n{self.notary.sign(point.body)}"
+        self.db.execute("INSERT INTO checkpoints VALUES (?, ?)", (size, note))
+
+    def _as_signed(self, size: int) -> None:
+        """Refuse to go on where entries were added, removed or changed other than by `append`."""
+        outside = self.checkpoint_file.read_text() if self.checkpoint_file.exists() else ""
+        inside, fault = self.checkpoint(), ""
+        if changed := self.schema_fault():
+            fault = changed
+        elif size or inside or outside:
+            try:
+                last, copy = (open_note(note, [self.notary.verifier]) for note in (inside, outside or inside))
+                if not last.signers or not copy.signers:
+                    fault = "its checkpoint is not signed by its key"
+                elif not outside and size > 1:  # only the first one can be lost by a power cut
+                    fault = f"{self.checkpoint_file} is gone"
+                elif copy.size > size:
+                    fault = f"it has {size} entries, {self.checkpoint_file} says {copy.size}"
+                elif last.size != size or merkle.root(size, self.node) != last.root:
+                    fault = f"its {size} entries are not those that its last checkpoint signs"
+                elif merkle.root(copy.size, self.node) != copy.root:
+                    fault = f"its entries up to {copy.size} are not those that {self.checkpoint_file} signs"
+            except ValueError as error:
+                fault = f"its checkpoint cannot be used: {error}"
+        if fault:
+            refuse(f"{self.path} cannot be relied on: {fault}", "the register",
+                   "see what and since when by `sop register verify`; then bring the register back from its backup")
+
+    def schema_fault(self) -> str | None:
+        found = [text for (text,) in self.db.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL ORDER BY name")]
+        return None if found == _schema() else "its tables, indexes or triggers are not as they were made"
+
+    def inclusion(self, entry: int, size: int) -> list[str]:
+        return [base64.b64encode(part).decode() for part in merkle.inclusion(entry - 1, size, self.node)]
 
     def open_run(self) -> Entry | None:
         """The `started` entry of a run that is under way, died, or could not be put back; None otherwise."""
@@ -149,24 +265,15 @@ class Register:
         query = "SELECT coalesce(max(CAST(substr(request, 8) AS INTEGER)), 0) + 1 FROM entries WHERE request GLOB ?"
         return f"R-{year}-{int(self.db.execute(query, (f'R-{year}-*',)).fetchone()[0]):04d}"
 
-    def verify(self, evidence: Evidence) -> list[str]:
-        """Everything that is wrong with the chain or its evidence, most precise place first; empty when all is well."""
-        findings: list[str] = []
-        prev, wanted, seen = ORIGIN, 1, set[str]()
-        for sequence, text, digest in self.db.execute("SELECT sequence, entry, hash FROM entries ORDER BY sequence"):
-            body = json.loads(text)
-            if sequence != wanted or body.get("sequence") != sequence:
-                findings.append(f"entry {sequence}: its place in the sequence should be {wanted}")
-            if hashlib.sha256(text.encode()).hexdigest() != digest:
-                findings.append(f"entry {sequence}: its text was changed after it was written")
-            if body.get("prev") != prev:
-                findings.append(f"entry {sequence}: it does not follow the entry before it")
-            for name, document in body.get("evidence", {}).items():
-                if document not in seen and (fault := evidence.fault(document)):
-                    findings.append(f"entry {sequence}: evidence {name}: {fault}")
-                seen.add(document)
-            prev, wanted = digest, sequence + 1
-        return findings
+
+@cache
+def _schema() -> list[str]:
+    """The schema as SQLite keeps it."""
+    db = sqlite3.connect(":memory:")
+    db.executescript(SCHEMA)
+    found = [text for (text,) in db.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL ORDER BY name")]
+    db.close()
+    return found
 
 
 def _make(path: Path) -> None:
@@ -184,54 +291,3 @@ def _make(path: Path) -> None:
             path.hardlink_to(name)
     finally:
         Path(name).unlink()
-
-
-class Evidence:
-    """Documents by their sha256, each written once and read-only."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def path(self, digest: str) -> Path:
-        return self.folder / digest
-
-    @contextlib.contextmanager
-    def staged(self, source: Path) -> Iterator[tuple[Path, str]]:
-        """A private copy of a file and its sha256, kept as evidence where the block ends well, else gone."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.folder, prefix=".new.")
-        copy = Path(name)
-        digest = hashlib.sha256()
-        try:
-            with source.open("rb") as read, os.fdopen(handle, "wb") as write:
-                while data := read.read(1024 * 1024):
-                    digest.update(data)
-                    write.write(data)
-                write.flush()
-                os.fsync(write.fileno())
-            copy.chmod(0o400)
-            yield copy, digest.hexdigest()
-            copy.replace(self.path(digest.hexdigest()))
-        except OSError as error:
-            raise Failed(f"it could not be kept as evidence: {error.strerror}", str(source),
-                         "check that the file can be read and that the disk has room") from error
-        finally:
-            copy.unlink(missing_ok=True)
-
-    def add(self, source: Path) -> str:
-        with self.staged(source) as (_, digest):
-            return digest
-
-    def fault(self, digest: str) -> str | None:
-        """Why a document cannot be relied on; None when it is there as it was."""
-        try:
-            with self.path(digest).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            return f"{self.path(digest)} cannot be read ({error.strerror})"
-        return None if found == digest else f"{self.path(digest)} was changed"
-
-    def read(self, digest: str) -> bytes:
-        if fault := self.fault(digest):
-            refuse(fault, "evidence", "bring the file back from the backup of the driver's home")
-        return self.path(digest).read_bytes()

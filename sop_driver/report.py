@@ -57,12 +57,14 @@ def _runs(office: Office, request: str) -> set[str]:
 
 
 def entry_line(office: Office, entry: Entry) -> str:
-    what = entry.step or entry.data.get("subject") or entry.data.get("run") or ""
+    named = ", ".join([*entry.data.get("actors", ()), *entry.data.get("retired", ())])
+    what = entry.step or entry.data.get("subject") or entry.data.get("run") or named
     said = f" {entry.outcome}" if entry.outcome else ""
     agenda = f" agenda {entry.data['agenda']['text']}" if "agenda" in entry.data else ""
     documents = f" [{', '.join(f'{n} {h[:12]}' for n, h in sorted(entry.evidence.items()))}]" if entry.evidence else ""
     reason = f" - {entry.reason}" if entry.reason else ""
-    who = f" by {entry.actor} ({entry.role})" if entry.actor else ""
+    paper = f", on paper seen by {entry.data['ink']}" if "ink" in entry.data else ""
+    who = f" by {entry.actor} ({entry.role}{paper})" if entry.actor else ""
     when = local(office, entry.when)
     return f"{entry.sequence:>5}  {when}  {entry.kind} {what}{said}{agenda}{who}{documents}{reason}"
 
@@ -96,6 +98,7 @@ def report(office: Office, request: str) -> list[str]:
         "## Steps", "", "| No | Step | Outcome | By | Time | Documents |", "|---|---|---|---|---|---|",
         *_step_rows(office, now, entries), "",
         *_record_lines(entries),
+        *_register_lines(office),
     ]
 
 
@@ -106,7 +109,8 @@ def _step_rows(office: Office, now: Standing, entries: list[Entry]) -> Iterator[
             documents = "<br>".join(f"{name} `{digest[:16]}…`" for name, digest in sorted(entry.evidence.items()))
             told = " - ".join(filter(None, (entry.outcome, entry.reason))) or "done"
             counts = "" if now.done.get(step.id) == entry else " (superseded)"
-            yield (f"| {step.number} | {step.activity} | {_md(told)}{counts} | {entry.actor} ({entry.role}) "
+            paper = f", on paper seen by {entry.data['ink']}" if "ink" in entry.data else ""
+            yield (f"| {step.number} | {step.activity} | {_md(told)}{counts} | {entry.actor} ({entry.role}{paper}) "
                    f"| {local(office, entry.when)} | {documents} |")
 
 
@@ -119,6 +123,12 @@ def _record_lines(entries: list[Entry]) -> Iterator[str]:
             yield f"- {_md(name)}"
             yield from _nested(facts, "  ")
         yield ""
+
+
+def _register_lines(office: Office) -> list[str]:
+    """The last checkpoint, so that the paper is a witness of the register: whoever keeps it can hold them together."""
+    return ["## Register", "", "Checkpoint when this report was printed, and the key that signs it:", "", "```",
+            *office.register.checkpoint().rstrip("\n").split("\n"), "", office.people().checkpoint_key, "```", ""]
 
 
 def _nested(value: Any, indent: str) -> Iterator[str]:

@@ -13,8 +13,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from sop_driver.config import NamePolicy, Strict, canonical
+from sop_driver.config import NamePolicy, Strict
 from sop_driver.errors import Usage
+from sop_driver.proof import canonical
 
 MAX_FILE = 64 * 1024
 MAX_DEPTH = 8
@@ -119,7 +120,7 @@ class Request(Strict):
     unit: Text = Field(description="its unit that answers for the website")
     letter: Letter
     requester: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = Field(
-        None, description="the agency's actor id in sop.yml")
+        None, description="the agency's id in the register (`sop actors list`)")
     kind: Literal["create", "update"]
     name: str = Field(max_length=300, description="the website's full name, below the government's domain")
     aliases: list[str] = Field([], max_length=20)

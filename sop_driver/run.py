@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sop_driver import desired, gates
+from sop_driver import desired, gates, steps, trust
 from sop_driver import plan as plans
-from sop_driver.config import FleetFacts, Home, canonical, write_atomic
+from sop_driver.config import FleetFacts, Home, write_atomic
 from sop_driver.desired import Allocation, Website
 from sop_driver.errors import Failed, Interrupted, Refusal, Refused, refuse
 from sop_driver.fleet import FleetResult, Plays
 from sop_driver.plan import Plan
+from sop_driver.proof import canonical
+from sop_driver.signatures import Sign
 from sop_driver.standing import Office, Standing, stand
 
 WEBSITES, PROBE, BACKUP = "websites.yml", "probe.yml", "backup.yml"
@@ -154,24 +156,30 @@ def _checked(fleet: Plays, job: Job) -> Plan:
     return plans.from_result(result)
 
 
-def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], actor: str | None = None) -> Outcome:
+def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], sign: Sign,
+        actor: str | None = None) -> Outcome:
     """Bring the approved requests onto the servers. Raises Refused, or Failed once the servers are as before."""
+    trust.require(office)
     cleared(office, requests)
     with lock(office.home):
         reconcile(office, fleet)
         standings = cleared(office, requests)  # while it waited or put back, the register may have moved
-        who = [_installer(office, now, actor) for now in standings]
+        orders = [_order(office, now, actor, sign) for now in standings]
         run_id = f"run-{1 + sum(e.outcome == 'started' for e in office.register.entries(kind='run')):06d}"
         job = prepare(office, facts, standings, run_id, office.home.runs / run_id)
         plan = _checked(fleet, job)
         if refusals := plan.refusals(job.names):
             raise Refused(refusals)
-        office.register.append(
-            "run", actor=who[0], role=office.actor(who[0]).role, outcome="started",
-            data={"run": run_id, "requests": [now.id for now in standings], "allocations": job.allocations,
-                  "desired": desired.fingerprint(job.target)})
+        with office.register.writing():
+            for order in orders:
+                steps.still(office, order)
+            office.register.append(
+                "run", actor=orders[0]["actor"], role=orders[0]["role"], outcome="started",
+                data={"run": run_id, "requests": [now.id for now in standings], "allocations": job.allocations,
+                      "desired": desired.fingerprint(job.target)})
         try:
             outcome = _apply(office, fleet, job, plan)
+            _close(office, job, orders)
         except Trouble as error:
             put_back(office, fleet, job.run, job.previous_file, str(error))
             kind = Interrupted if fleet.stopped.is_set() else Failed
@@ -180,18 +188,24 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], ac
         except Exception as error:
             put_back(office, fleet, job.run, job.previous_file, f"{type(error).__name__}: {error}")
             raise
-        _close(office, job, who)
+        desired.write(office.home.desired, office.register, job.target)
         _first_snapshot(office, fleet, job, outcome)
     return outcome
 
 
-def _installer(office: Office, now: Standing, actor: str | None) -> str:
-    """Who installs: the one given, else the one who took the step before."""
+def _order(office: Office, now: Standing, actor: str | None, sign: Sign) -> dict[str, Any]:
+    """The installation's entry, signed before anything is done by who installs: the one given, else the last step's."""
     step = now.procedure.installation
     who = actor or list(now.done.values())[-1].actor or ""
     if (role := office.actor(who).role) not in step.actors:
         refuse(f"{who} is {role}; {step} is taken by {' or '.join(step.actors)}", step.id, "give --as one of them")
-    return who
+    fields = steps.draft(office, who, step, now.id, None, sop=now.procedure.hash, digest=now.digest, letter=now.letter)
+    if other := now.taken_by(fields["data"]["person"], now.procedure.apart(step)):
+        refuse(f"{who} took {other.step} ({other}), and nobody takes both it and {step}", step.id, "give --as another")
+    fields["evidence"] = {"release": now.request.release.sha256}
+    fields["signatures"] = steps.signed(office, fields, sign) or []
+    trust.accept(office, office.register.next_entry("step", **fields))
+    return fields
 
 
 def _select(job: Job, names: list[str]) -> Path:
@@ -252,17 +266,14 @@ def reconcile(office: Office, fleet: Plays) -> None:
         desired.write(office.home.desired, office.register, before)
 
 
-def _close(office: Office, job: Job, who: list[str]) -> None:
+def _close(office: Office, job: Job, orders: list[dict[str, Any]]) -> None:
     """The run and its requests' installation are done, in one stroke."""
     with office.register.writing():
         office.register.append("run", outcome="applied",
                                data={"run": job.run, "desired": desired.fingerprint(job.target)})
-        for now, actor in zip(job.standings, who, strict=True):
-            office.register.append(
-                "step", actor=actor, role=office.actor(actor).role, request=now.id, step=now.procedure.installation.id,
-                evidence={"release": now.request.release.sha256},
-                data={"digest": now.digest, "letter": now.letter, "run": job.run})
-    desired.write(office.home.desired, office.register, job.target)
+        for order in orders:
+            entry = office.register.append("step", **order | {"data": {**order["data"], "run": job.run}})
+            trust.accept(office, entry)
 
 
 def _first_snapshot(office: Office, fleet: Plays, job: Job, outcome: Outcome) -> None:

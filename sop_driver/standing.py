@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,16 +10,19 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from sop_driver import procedure as sop
-from sop_driver.config import Actor, Config, Home
-from sop_driver.errors import Usage
+from sop_driver.config import Config, Home
+from sop_driver.directory import Actor, Directory
+from sop_driver.errors import Usage, refuse
+from sop_driver.evidence import Evidence
 from sop_driver.procedure import Procedure, Step
-from sop_driver.register import Entry, Evidence, Register
+from sop_driver.proof import leaf_hash
+from sop_driver.register import Entry, Register
 from sop_driver.request import Request
 
 
 @dataclass
 class Office:
-    """What every command works with: who is who, the register and its evidence."""
+    """What every command works with: its settings, the register and its evidence."""
 
     config: Config
     project: Path
@@ -30,11 +34,21 @@ class Office:
     def year(self) -> int:
         return self.register.now().astimezone(ZoneInfo(self.config.timezone)).year
 
+    def people(self) -> Directory:
+        """The actors as the register has them now; whether its entries can be relied on is another question."""
+        people = Directory()
+        for text in self.register.texts(kind="actors"):
+            people.read(json.loads(text), leaf_hash(text).hex())
+        return people
+
     def actor(self, name: str) -> Actor:
-        if name not in self.config.actors:
-            raise Usage(f"nobody has the id {name!r}", "actors in sop.yml",
-                        f"use one of {', '.join(sorted(self.config.actors))}")
-        return self.config.actors[name]
+        """Somebody who may act now. Raises Usage for an id that nobody has, Refused for one that is retired."""
+        people = self.people()
+        if fault := people.fault(name, self.register.now().strftime("%Y-%m-%dT%H:%M:%SZ")):
+            if any(past == name for past, _, _, _ in people.closed) or name in people.actors:
+                refuse(fault, "actors", "`sop actors list` names those who may act now")
+            raise Usage(fault, "sop actors list", f"use one of {', '.join(sorted(people.actors)) or 'none yet'}")
+        return people.actors[name]
 
     def procedure(self, digest: str) -> Procedure:
         """The SOP as it was when a request began, from the evidence."""
@@ -52,7 +66,6 @@ class Standing:
     request: Request
     digest: str
     letter: str
-    requester: str
     since: datetime
     done: dict[str, Entry]
     returned: Entry | None
@@ -68,6 +81,10 @@ class Standing:
     @property
     def agenda(self) -> str | None:
         return next((e.data["agenda"]["text"] for e in self.done.values() if "agenda" in e.data), None)
+
+    def taken_by(self, person: str, steps: Iterable[str]) -> Entry | None:
+        """The first of these steps that a person took, by whatever office."""
+        return next((e for name, e in self.done.items() if name in steps and e.data["person"] == person), None)
 
     def late(self, now: datetime) -> timedelta | None:
         """By how much the next step has passed its standard time; None when it has not."""
@@ -105,7 +122,7 @@ def standing(entries: Iterable[Entry], procedure: Procedure) -> Standing:
     if opened is None or since is None:
         raise KeyError("the request has no opening entry")
     return Standing(opened.request or "", procedure, Request.model_validate(opened.data["request"]),
-                    opened.data["digest"], opened.data["letter"], opened.actor or "", since, done, returned)
+                    opened.data["digest"], opened.data["letter"], since, done, returned)
 
 
 def _holds(entry: Entry, opened: Entry, procedure: Procedure) -> bool:

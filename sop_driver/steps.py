@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sop_driver import archive
+from sop_driver import archive, trust
 from sop_driver import procedure as sop
 from sop_driver import request as requests
 from sop_driver.config import sop_file
+from sop_driver.directory import statement
 from sop_driver.errors import Refusal, Refused, Usage, refuse
 from sop_driver.procedure import Step
 from sop_driver.register import Entry
 from sop_driver.request import Request
+from sop_driver.signatures import Sign
 from sop_driver.standing import Office, Standing, stand
 
 MAX_DOCUMENT = 256 * 1024**2
 
 
-def submit(office: Office, file: Path, letter: Path | None, actor: str | None, replace: str | None) -> Standing:
-    """Take a request in, or replace one: what was decided on its earlier form does not count for the new one."""
+def submit(office: Office, file: Path, letter: Path | None, actor: str | None, replace: str | None, sign: Sign,
+           ink: str | None = None) -> Standing | None:
+    """Take a request in, or replace one: what was decided on its earlier form does not count for the new one.
+
+    Gives nothing where the signature is to be made elsewhere (see `signed`).
+    """
     request = requests.read(file, office.config.name_policy)
     before = stand(office, replace) if replace else None
     if before and before.installed:
@@ -38,21 +45,54 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
         refuse(f"no {document} came with the request", step.gate or step.id, "give the letter: --letter FILE.pdf")
     release = keep_release(office, request, requests.locate(file, request.release))
     sop_hash = procedure.hash if before else office.evidence.add(source)
+    fields = draft(office, who, step, replace, ink, sop=sop_hash, digest=request.digest, letter=letter_hash)
+    fields["data"] |= {"request": request.model_dump(mode="json"), "replaces": replace}
+    fields["evidence"] = {document: letter_hash, "release": release, "sop": sop_hash}
+    if (signatures := signed(office, fields, sign)) is None:
+        return None
     with office.register.writing():
         if before:
             _not_on_the_servers_now(office, before.id)
-        opened = office.register.append(
-            "step", actor=who, role=office.actor(who).role, step=step.id,
-            request=before.id if before else office.register.next_request(office.year()),
-            evidence={document: letter_hash, "release": release, "sop": sop_hash},
-            data={"request": request.model_dump(mode="json"), "digest": request.digest, "letter": letter_hash,
-                  "sop": sop_hash},
-        )
+        else:
+            fields["request"] = office.register.next_request(office.year())
+        still(office, fields)
+        opened = office.register.append("step", signatures=signatures, **fields)
+        trust.accept(office, opened)
     return stand(office, opened.request or "")
 
 
+def draft(office: Office, actor: str, step: Step, request: str | None, ink: str | None, **binds: str) -> dict[str, Any]:
+    """A step's entry as its actor signs it; `binds` are the hashes of what it is about. Raises Refused."""
+    if ink and "ink" not in step.signed:
+        refuse(f"{step} is signed by {' or '.join(step.signed)} only", step.gate or step.id,
+               f"{actor} signs with a key of their own: leave --ink out")
+    return {"actor": actor, "role": office.actor(actor).role, "request": request, "step": step.id, "outcome": None,
+            "evidence": {}, "reason": None,
+            "data": {**binds, "person": office.people().person(actor), "previous": _previous(office, actor, request),
+                     **({"ink": ink} if ink else {})}}
+
+
+def _previous(office: Office, actor: str, request: str | None) -> str | None:
+    """What an entry follows on, so that its signature fits there only: the request's last, or the actor's request."""
+    return office.register.latest("request", request) if request else office.register.latest("brought_by", actor)
+
+
+def signed(office: Office, fields: dict[str, Any], sign: Sign) -> list[dict[str, str]] | None:
+    """The signature over a step's entry; None where it is to be made elsewhere, its statement being written."""
+    by = fields["data"].get("ink", fields["actor"])
+    signature = sign(by, statement({"kind": "step", **fields}, office.people().register))
+    return None if signature is None else [{"by": by, "sig": signature}]
+
+
+def still(office: Office, fields: dict[str, Any]) -> None:
+    """Raises Refused where somebody was quicker. Call it within `register.writing()`."""
+    data = fields["data"]
+    if _previous(office, fields["actor"], data.get("replaces", fields["request"])) != data["previous"]:
+        refuse("another entry was written while this one was signed", fields["step"], "run the command again")
+
+
 def _submitter(office: Office, request: Request, actor: str | None, step: Step) -> str:
-    allowed = [name for name, who in office.config.actors.items() if who.role in step.actors]
+    allowed = [name for name, who in office.people().actors.items() if who.role in step.actors]
     who = actor or request.requester or (allowed[0] if len(allowed) == 1 else None)
     if actor and request.requester and actor != request.requester:
         raise Usage(f"the request names {request.requester}, --as {actor}", "requester", "let both name the same")
@@ -105,9 +145,12 @@ def keep_release(office: Office, request: Request, path: Path) -> str:
     return digest
 
 
-def record(office: Office, request: str, name: str, actor: str, outcome: str | None = None,
-           evidence: dict[str, Path] | None = None, reason: str | None = None) -> Entry:
-    """Write one step into the register, or refuse it: out of order, by the wrong actor, without its documents."""
+def record(office: Office, request: str, name: str, actor: str, sign: Sign, outcome: str | None = None,
+           evidence: dict[str, Path] | None = None, reason: str | None = None, ink: str | None = None) -> Entry | None:
+    """Write one step into the register, or refuse it: out of order, by the wrong actor, without its documents.
+
+    Gives nothing where the signature is to be made elsewhere (see `signed`).
+    """
     now = stand(office, request)
     step = now.procedure.step(name)
     if step is None:
@@ -118,21 +161,26 @@ def record(office: Office, request: str, name: str, actor: str, outcome: str | N
         reason = requests.plain_text(reason) if reason and reason.strip() else None
     except ValueError as error:
         raise Usage(f"the reason {error}", "--reason", "write it as plain text on one line") from error
-    if refusals := _against(now, step, actor, office.actor(actor).role, outcome, documents, reason):
+    fields = draft(office, actor, step, request, ink, sop=now.procedure.hash, digest=now.digest, letter=now.letter)
+    fields |= {"outcome": outcome, "reason": reason}
+    if refusals := _against(now, step, fields, documents):
         raise Refused(refusals)
-    hashes = {key: keep_document(office, key, path, step.evidence.get(key, "any")) for key, path in documents.items()}
+    fields["evidence"] = {key: keep_document(office, key, path, step.evidence.get(key, "any"))
+                          for key, path in documents.items()}
+    if (signatures := signed(office, fields, sign)) is None:
+        return None
     with office.register.writing():
         _not_on_the_servers_now(office, request)
-        again = stand(office, request)  # another clerk may have been quicker
-        if refusals := _against(again, step, actor, office.actor(actor).role, outcome, documents, reason):
+        if refusals := _against(stand(office, request), step, fields, documents):  # another clerk may have been quicker
             raise Refused(refusals)
-        data: dict[str, Any] = {"digest": again.digest, "letter": again.letter}
+        still(office, fields)
         if step.gives == "agenda":
             year = office.year()
             number = office.register.next_agenda(year)
-            data["agenda"] = {"year": year, "number": number, "text": office.config.agenda.text(number, year)}
-        return office.register.append("step", actor=actor, role=office.actor(actor).role, request=request, step=step.id,
-                                      outcome=outcome, evidence=hashes, reason=reason, data=data)
+            fields["data"]["agenda"] = {"year": year, "number": number, "text": office.config.agenda.text(number, year)}
+        entry = office.register.append("step", signatures=signatures, **fields)
+        trust.accept(office, entry)
+    return entry
 
 
 def _not_on_the_servers_now(office: Office, request: str) -> None:
@@ -143,10 +191,10 @@ def _not_on_the_servers_now(office: Office, request: str) -> None:
                "wait until it ends; after a crash `sop run` puts the servers back and ends it")
 
 
-def _against(now: Standing, step: Step, actor: str, role: str, outcome: str | None, documents: dict[str, Path],
-             reason: str | None) -> list[Refusal]:
+def _against(now: Standing, step: Step, fields: dict[str, Any], documents: Iterable[str]) -> list[Refusal]:
     """Everything that stands against taking a step now."""
     gate = step.gate or step.id
+    actor, role, outcome, reason = (fields[name] for name in ("actor", "role", "outcome", "reason"))
     found: list[Refusal] = []
 
     def against(what: str, mend: str) -> None:
@@ -163,6 +211,11 @@ def _against(now: Standing, step: Step, actor: str, role: str, outcome: str | No
     if role not in step.actors:
         who = " or ".join(step.actors)
         against(f"{actor} is {role}; {step} is taken by {who}", f"let {who} do it")
+    if other := now.taken_by(fields["data"]["person"], now.procedure.apart(step)):
+        against(f"{other.step} was taken by {other.actor} ({other}), and nobody takes both it and {step}",
+                "let another person do it")
+    if "ink" in fields["data"] and not documents:
+        against(f"{step} is signed on paper, and no scan of it is brought", "give it: --evidence NAME=FILE")
     if step.outcomes and outcome not in step.outcomes:
         against(f"{step} has no outcome {outcome}", f"give --outcome {'|'.join(step.outcomes)}")
     if outcome and not step.outcomes:

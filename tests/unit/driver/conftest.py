@@ -1,4 +1,4 @@
-"""The fixture of the driver's tests."""
+"""The fixtures of the driver's tests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,12 @@ import pytest
 from driver.desk import Desk
 
 
+@pytest.fixture(scope="session")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose first actors have signed."""
+    return Desk(tmp_path_factory.mktemp("begun")).office.home.path
+
+
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def desk(tmp_path: Path, begun: Path) -> Desk:
+    return Desk(tmp_path, begun)

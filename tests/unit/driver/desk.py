@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -15,10 +16,13 @@ from typing import Any
 
 import yaml
 
-from sop_driver import standing, steps
+from driver import people
+from sop_driver import actors, run, standing, steps
 from sop_driver.config import Config, FleetFacts, Home, load_config
+from sop_driver.directory import Actor
+from sop_driver.evidence import Evidence
 from sop_driver.fleet import Fault, FleetResult, Result
-from sop_driver.register import Evidence, Register
+from sop_driver.register import Register
 from sop_driver.standing import Office
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -140,8 +144,10 @@ def tar_of(files: dict[str, str]) -> bytes:
 class Desk:
     """Everything a test needs at hand: the office, its folder, a fleet, and short words for long procedures."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, begun: Path | None = None) -> None:
         self.folder = folder
+        self.begun = begun
+        self.sign = people.sign
         self.clock = Clock()
         self.config: Config = load_config(PROJECT / "sop_driver/data/sop.example.yml")
         self.fleet = FakeFleet()
@@ -161,8 +167,21 @@ class Desk:
 
     @cached_property
     def office(self) -> Office:
+        """With its first actors: the home in `begun`, where somebody has held the ceremony before."""
+        if self.begun:
+            shutil.copytree(self.begun, self.folder / "home")
+        office = self.opened(self.clock)
+        if not self.begun:
+            actors.bootstrap(office, self.ceremony(), self.sign)
+        return office
+
+    def opened(self, clock: Callable[[], datetime]) -> Office:
         home = Home(self.folder / "home").make()
-        return Office(self.config, PROJECT, home, Register(home.register, self.clock), Evidence(home.evidence))
+        return Office(self.config, PROJECT, home, Register(home.register, clock), Evidence(home.evidence))
+
+    def ceremony(self) -> Path:
+        first = {name: {**actor, "key": people.public(name)} for name, actor in people.FIRST.items()}
+        return self.document("actors.yml", json.dumps({"actors": first}))
 
     def document(self, name: str, text: str) -> Path:
         path = self.folder / name
@@ -191,16 +210,22 @@ class Desk:
 
     def submit(self, replace: str | None = None, **fields: Any) -> str:
         path = self.write(self.form(**fields))
-        return steps.submit(self.office, path, None if replace else self.letter, "dinkes", replace).id
+        actor = fields.get("requester", "dinkes")
+        now = steps.submit(self.office, path, None if replace else self.letter, actor, replace, self.sign)
+        assert now is not None
+        return now.id
 
     def take(self, request: str, step: str, outcome: str | None = None, actor: str | None = None, **more: Any) -> Any:
         now = standing.stand(self.office, request)
         found = now.procedure.step(step)
         assert found is not None
         who = actor or {"kasubbag": "kasubbag", "kadis": "kadis", "bidang": "kabid", "pd": "dinkes"}[found.actors[0]]
+        if actor is None and step == "build":
+            who = "subkoor"  # who builds installs, and must be another than who approved
         if outcome is None and found.outcomes:
             outcome = "yes" if "yes" in found.outcomes else {"create": "absent", "update": "exists"}[now.request.kind]
-        return steps.record(self.office, request, step, who, outcome, dict.fromkeys(found.evidence, self.paper), **more)
+        documents = more.pop("documents", dict.fromkeys(found.evidence, self.paper))
+        return steps.record(self.office, request, step, who, self.sign, outcome, documents, **more)
 
     def approve(self, request: str) -> str:
         """Take every step up to the installation that is not taken."""
@@ -212,6 +237,18 @@ class Desk:
 
     def approved(self, **fields: Any) -> str:
         return self.approve(self.submit(**fields))
+
+    def enroll(self, who: str, role: str, by: tuple[str, ...] = ("kasubbag", "kabid"), **fields: Any) -> Any:
+        """Enter an actor whose key is that of their id, or of `key`; or another holder of the id (`replaces`)."""
+        replaces = fields.pop("replaces", False)
+        actor = Actor(**{"name": who, "role": role, "key": people.public(who), **fields})
+        return actors.enroll(self.office, who, actor, list(by), self.sign, "SK 800/1/2026", replaces=replaces)
+
+    def retire(self, *names: str, by: tuple[str, ...] = ("kasubbag", "kabid")) -> Any:
+        return actors.retire(self.office, list(names), list(by), self.sign, "pensiun")
+
+    def run(self, *requests: str, actor: str | None = None) -> run.Outcome:
+        return run.run(self.office, self.fleet, self.facts, list(requests), self.sign, actor)
 
     def outcomes(self) -> list[str]:
         return [str(entry.outcome) for entry in self.office.register.entries(kind="run")]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from driver import people
 from driver.desk import PROJECT, Desk, FakeFleet, failing
 from sop_driver import cli
 from sop_driver.config import FleetFacts
@@ -32,6 +33,7 @@ def fleet(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> FakeFleet:
 def sop(desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sop:
     monkeypatch.setenv("SOP_CONFIG", str(PROJECT / "sop_driver/data/sop.example.yml"))
     monkeypatch.setenv("SOP_HOME", str(desk.office.home.path))
+    monkeypatch.setenv("SOP_KEYS", str(people.write_keys(desk.folder / "keys")))
 
     def call(*words: Any) -> tuple[int, str, str]:
         code = cli.main([str(word) for word in words])
@@ -56,7 +58,7 @@ def test_the_whole_procedure_by_commands(desk: Desk, sop: Sop, fleet: FakeFleet)
         (
             "build",
             "--as",
-            "kabid",
+            "subkoor",
             "--evidence",
             f"kak={paper}",
             "--evidence",
@@ -78,7 +80,7 @@ def test_the_whole_procedure_by_commands(desk: Desk, sop: Sop, fleet: FakeFleet)
         (("list",), "198.51.100.11"),
         (("history", request), "run run-000001 applied"),
         (("report", request), "# Layanan Pembuatan"),
-        (("register", "verify"), "the chain holds"),
+        (("register", "verify"), "every signature holds"),
         (("probe",), '"status":200'),
         (("drift",), "as the register says"),
     ):
@@ -161,7 +163,8 @@ def test_register_verify_exits_1_with_the_finding(desk: Desk, sop: Sop) -> None:
     db.executescript("DROP TRIGGER no_change; UPDATE entries SET entry = replace(entry, 'Siti', 'Budi')")
     db.close()
     code, out, _ = sop("register", "verify")
-    assert code == 1 and "entry 1: its text was changed" in out
+    assert code == 1 and "entry 2: the signature of dinkes: it is not over what the entry says" in out
+    assert "rely on nothing from entry 2 on; the last one to rely on is entry 1" in out
 
 
 def test_stranger_as_register_exits_2_untouched(tmp_path: Path, sop: Sop) -> None:
@@ -199,7 +202,7 @@ def test_terminal_never_sees_control_sequences(sop: Sop, desk: Desk) -> None:
     ("text", "part"),
     [
         ("", "Input should be"),
-        ("inventory: x\n", "actors"),
+        ("inventory: x\n", "agenda"),
         ("a: [", "not readable"),
         ("timezone: Mars/Olympus\n", "Mars"),
         ("agenda: {classification: a, unit: b, pattern: '{n}'}\n", "knows"),
@@ -218,7 +221,8 @@ def test_facts_of_the_lab_are_readable(desk: Desk) -> None:
 
 def test_help_names_every_command_and_exit_code() -> None:
     done = subprocess.run([sys.executable, "-m", "sop_driver", "--help"], cwd=PROJECT, capture_output=True, text=True)
-    assert done.returncode == 0 and all(name in done.stdout for name in cli.COMMANDS) and "130" in done.stdout
+    assert done.returncode == 0 and "130" in done.stdout
+    assert all(name.split()[0] in done.stdout for name in cli.COMMANDS)
 
 
 def test_facts_of_another_domain_are_refused(desk: Desk, tmp_path: Path) -> None:

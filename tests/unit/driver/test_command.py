@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from driver import people
 from driver.desk import PROJECT, Desk
 
 ANSWER = """#!/usr/bin/python
@@ -82,6 +83,7 @@ def start(desk: Desk, project: Path, *words: str) -> subprocess.Popen[str]:
         **os.environ,
         "SOP_PROJECT": str(project),
         "SOP_HOME": str(desk.office.home.path),
+        "SOP_KEYS": str(people.write_keys(desk.folder / "keys")),
         "PYTHONPATH": str(PROJECT),
         "SOP_CONFIG": str(project / "sop.yml"),
     }

@@ -7,14 +7,14 @@ import json
 import pytest
 
 from driver.desk import Desk, failing
-from sop_driver import desired, run
+from sop_driver import desired
 from sop_driver.errors import Failed
 
 NAME = "dinkes.tarakankota.go.id"
 
 
 def test_fold_is_the_same_whenever_it_is_asked(desk: Desk) -> None:
-    run.run(desk.office, desk.fleet, desk.facts, [desk.approved()])
+    desk.run(desk.approved())
     desk.submit(kind="update", title="Not yet approved")
     state = desired.fold(desk.office.register)
     assert state == desired.fold(desk.office.register) and state[NAME]["title"] == "Dinas Kesehatan"
@@ -22,7 +22,7 @@ def test_fold_is_the_same_whenever_it_is_asked(desk: Desk) -> None:
 
 
 def test_row_has_every_field_of_the_contract(desk: Desk) -> None:
-    run.run(desk.office, desk.fleet, desk.facts, [desk.approved(runtime="php", database="postgresql")])
+    desk.run(desk.approved(runtime="php", database="postgresql"))
     row = desired.fold(desk.office.register)[NAME]
     assert set(row) == {
         "name",
@@ -56,28 +56,28 @@ def test_uid_of_a_failed_run_is_not_used_again(desk: Desk) -> None:
     request = desk.approved()
     desk.fleet.faults["probe.yml"] = failing
     with pytest.raises(Failed):
-        run.run(desk.office, desk.fleet, desk.facts, [request])
+        desk.run(request)
     desk.fleet.faults.clear()
-    run.run(desk.office, desk.fleet, desk.facts, [request])
+    desk.run(request)
     assert desired.fold(desk.office.register)[NAME]["uid"] == desired.FIRST_UID + 1
 
 
 def test_large_websites_weigh_more(desk: Desk) -> None:
-    run.run(desk.office, desk.fleet, desk.facts, [desk.approved(name="big.tarakankota.go.id", size="large")])
+    desk.run(desk.approved(name="big.tarakankota.go.id", size="large"))
     requests = [desk.approved(name=f"a{n}.tarakankota.go.id") for n in range(3)]
-    run.run(desk.office, desk.fleet, desk.facts, requests)
+    desk.run(*requests)
     hosts = {name: row["web_host"] for name, row in desired.fold(desk.office.register).items()}
     assert hosts.pop("big.tarakankota.go.id") == "web1" and set(hosts.values()) == {"web2"}
 
 
 def test_an_update_may_bring_a_first_database(desk: Desk) -> None:
-    run.run(desk.office, desk.fleet, desk.facts, [desk.approved(runtime="php")])
-    run.run(desk.office, desk.fleet, desk.facts, [desk.approved(kind="update", runtime="php", database="mariadb")])
+    desk.run(desk.approved(runtime="php"))
+    desk.run(desk.approved(kind="update", runtime="php", database="mariadb"))
     assert desired.fold(desk.office.register)[NAME]["database"] == {"engine": "mariadb", "host": "db1"}
 
 
 def test_document_names_the_register_it_follows_from(desk: Desk) -> None:
-    run.run(desk.office, desk.fleet, desk.facts, [desk.approved()])
+    desk.run(desk.approved())
     found = json.loads(desk.office.home.desired.read_text())
     assert (
         found["format"] == 1

@@ -102,9 +102,10 @@ def test_approval_does_not_hold_for_another_digest(desk: Desk) -> None:
 
 def test_approval_refuses_the_requesters_own_decision(desk: Desk) -> None:
     taken = entries(desk, desk.approved())
-    taken["request_letter"] = Entry(**{**taken["request_letter"].__dict__, "actor": "kabid"})
+    letter = taken["request_letter"]
+    taken["request_letter"] = Entry(**{**letter.__dict__, "data": {**letter.data, "person": "kabid"}})
     found = closed(desk, list(taken.values()))
-    assert names(found) == ["approval"] and "of their own" in found[0].what
+    assert names(found) == ["request letter", "approval"] and "both taken by kabid" in found[1].what
 
 
 def row(**fields: Any) -> dict[str, Any]:

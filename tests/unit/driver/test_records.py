@@ -7,13 +7,13 @@ import json
 import yaml
 
 from driver.desk import Desk, failing
-from sop_driver import records, run
+from sop_driver import records
 
 NAME = "dinkes.tarakankota.go.id"
 
 
 def kept(desk: Desk) -> dict[str, dict[str, object]]:
-    outcome = run.run(desk.office, desk.fleet, desk.facts, [desk.approved(title="Dinas {{ 7 * 7 }}")])
+    outcome = desk.run(desk.approved(title="Dinas {{ 7 * 7 }}"))
     records.keep(desk.office, outcome)
     return {s: json.loads((desk.office.home.records / NAME / f"{s}.json").read_text()) for s in records.SUBJECTS}
 

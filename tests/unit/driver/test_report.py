@@ -7,14 +7,15 @@ from sop_driver import records, report, run, standing
 
 
 def go(desk: Desk, request: str) -> run.Outcome:
-    return run.run(desk.office, desk.fleet, desk.facts, [request])
+    return desk.run(request)
 
 
 def test_report_tells_steps_documents_and_what_was_built(desk: Desk) -> None:
     request = desk.approved(title="<b>|Dinas|</b> [x](y)")
     records.keep(desk.office, go(desk, request))
     text = "\n".join(report.report(desk.office, request))
-    assert "| 9 | Instalasi website pada server | done | kabid (bidang) |" in text
+    assert "| 9 | Instalasi website pada server | done | subkoor (bidang) |" in text
+    assert desk.office.register.checkpoint() in text and desk.office.people().checkpoint_key in text
     assert "Record: backup" in text and "abc" in text and "<b>" not in text and "[x](y)" not in text
     assert [e.kind for e in report.history(desk.office, request)][-5:] == ["run", "step", "record", "record", "record"]
 

@@ -275,7 +275,7 @@ def test_submit_refuses_archive_reached_by_a_link_out_of_the_folder(desk: Desk) 
     (desk.folder / "sub/link.tar.gz").symlink_to(desk.folder / "situs.tar.gz")
     path = desk.write(form).rename(desk.folder / "sub/request.yml")
     with pytest.raises(Usage, match="no file beside"):
-        steps.submit(desk.office, path, desk.letter, "dinkes", None)
+        steps.submit(desk.office, path, desk.letter, "dinkes", None, desk.sign)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_submit_refuses_archive_that_is_not_as_declared(desk: Desk, fields: dict
     with pytest.raises(Refused) as error:
         desk.submit(**fields)
     assert error.value.refusals[0].gate == "release archive"
-    assert list(desk.office.register.entries()) == []
+    assert list(desk.office.register.entries(kind="step")) == []
     assert not list(desk.office.evidence.folder.glob(".new.*"))
 
 
@@ -300,15 +300,15 @@ def test_submit_refuses_without_letter_or_with_one_that_is_no_pdf(desk: Desk) ->
     path = desk.write(desk.form())
     for letter in (None, desk.paper, desk.folder / "none.pdf", desk.folder):
         with pytest.raises(SopError):
-            steps.submit(desk.office, path, letter, "dinkes", None)
-    assert list(desk.office.register.entries()) == []
+            steps.submit(desk.office, path, letter, "dinkes", None, desk.sign)
+    assert list(desk.office.register.entries(kind="step")) == []
 
 
 def test_submit_refuses_actor_who_is_no_agency(desk: Desk) -> None:
     with pytest.raises(Refused, match="kadis is kadis"):
-        steps.submit(desk.office, desk.write(desk.form()), desk.letter, "kadis", None)
+        steps.submit(desk.office, desk.write(desk.form()), desk.letter, "kadis", None, desk.sign)
     with pytest.raises(Usage, match="nobody"):
-        steps.submit(desk.office, desk.write(desk.form()), desk.letter, "ghost", None)
+        steps.submit(desk.office, desk.write(desk.form()), desk.letter, "ghost", None, desk.sign)
 
 
 def test_example_is_a_good_request() -> None:

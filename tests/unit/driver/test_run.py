@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from driver.desk import Desk, failing, silent, unreachable
-from sop_driver import desired, records, run, standing
+from sop_driver import desired, records, run, standing, trust
 from sop_driver.errors import Failed, Interrupted, Refused, SopError
 from sop_driver.fleet import FleetResult, Result
 
@@ -18,7 +18,7 @@ NAME = "dinkes.tarakankota.go.id"
 
 
 def go(desk: Desk, *requests: str) -> run.Outcome:
-    return run.run(desk.office, desk.fleet, desk.facts, list(requests))
+    return desk.run(*requests)
 
 
 def ends(desk: Desk, *requests: str) -> SopError:
@@ -41,7 +41,7 @@ def test_run_creates_records_and_backs_up(desk: Desk) -> None:
     assert outcome.backup_fault is None and outcome.snapshots[NAME] == {"web1": {"id": "abc"}}
     files = {path.relative_to(desk.office.home.records).as_posix() for path in records.keep(desk.office, outcome)}
     assert files == {"configuration.yml", *(f"{NAME}/{s}.json" for s in ("configuration", "backup", "network"))}
-    assert desk.office.register.verify(desk.office.evidence) == []
+    assert trust.examine(desk.office).findings == []
 
 
 def test_run_update_backs_up_first_and_keeps_place(desk: Desk) -> None:
@@ -270,7 +270,7 @@ def test_run_takes_many_requests_at_once_and_spreads_them(desk: Desk) -> None:
 
 def test_run_refuses_installer_whom_the_sop_does_not_name(desk: Desk) -> None:
     with pytest.raises(Refused, match="kadis is kadis"):
-        run.run(desk.office, desk.fleet, desk.facts, [desk.approved()], "kadis")
+        run.run(desk.office, desk.fleet, desk.facts, [desk.approved()], desk.sign, "kadis")
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_an_unchanged_replacement_keeps_its_approvals(desk: Desk) -> None:
 def test_a_new_letter_has_to_be_agendaed_again(desk: Desk) -> None:
     request = desk.approved()
     letter = desk.document("surat2.pdf", "%PDF-1.4 lain")
-    steps.submit(desk.office, desk.write(desk.form()), letter, "dinkes", request)
+    steps.submit(desk.office, desk.write(desk.form()), letter, "dinkes", request, desk.sign)
     assert list(standing.stand(desk.office, request).done) == ["request_letter"]
     assert desk.take(request, "agenda").data["agenda"]["number"] == 2
 

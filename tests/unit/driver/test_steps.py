@@ -29,7 +29,7 @@ def test_record_refuses_step_out_of_order(desk: Desk) -> None:
     request = desk.submit()
     told = refused(desk, request, "disposition")
     assert "step 2 (agenda" in told and "gate: disposition" in told and "kasubbag" in told
-    assert len(list(desk.office.register.entries())) == 1
+    assert len(list(desk.office.register.entries(kind="step"))) == 1
 
 
 @pytest.mark.parametrize("step", ["agenda", "disposition", "review", "decision", "existence", "build"])
@@ -47,16 +47,14 @@ def test_record_refuses_wrong_actor_at_every_step(desk: Desk, step: str) -> None
 def test_record_refuses_missing_documents_all_named(desk: Desk) -> None:
     request = desk.submit()
     with pytest.raises(Refused, match="lembar_disposisi, scan"):
-        steps.record(desk.office, request, "agenda", "kasubbag")
+        steps.record(desk.office, request, "agenda", "kasubbag", desk.sign)
 
 
 def test_record_refuses_document_that_is_missing_or_empty(desk: Desk) -> None:
     request = desk.submit()
     for path in (desk.folder / "none", desk.document("empty", ""), desk.folder):
         with pytest.raises(Usage):
-            steps.record(
-                desk.office, request, "agenda", "kasubbag", None, {"scan": path, "lembar_disposisi": desk.paper}
-            )
+            desk.take(request, "agenda", documents={"scan": path, "lembar_disposisi": desk.paper})
     assert "agenda" not in standing.stand(desk.office, request).done
 
 
@@ -73,7 +71,7 @@ def test_record_refuses_decision_without_outcome_or_reason(desk: Desk, outcome: 
     for step in ("agenda", "disposition", "review"):
         desk.take(request, step)
     with pytest.raises(Refused):
-        steps.record(desk.office, request, "decision", "kabid", outcome, {}, reason)
+        steps.record(desk.office, request, "decision", "kabid", desk.sign, outcome, {}, reason)
 
 
 def test_record_refuses_existence_that_contradicts_the_kind(desk: Desk) -> None:
@@ -97,7 +95,7 @@ def test_unknown_request_step_and_actor_are_named(desk: Desk) -> None:
         (request, "agenda", "ghost"),
     ):
         with pytest.raises(Usage):
-            steps.record(desk.office, *arguments)
+            steps.record(desk.office, *arguments, desk.sign)
 
 
 @pytest.mark.parametrize("reason", ["a\0b", "\x1b[2J", "x" * 3000, "a\udcffb"])
@@ -110,5 +108,6 @@ def test_record_refuses_reason_that_is_no_plain_text(desk: Desk, reason: str) ->
 
 
 def test_submit_refuses_when_the_request_and_the_command_name_different_requesters(desk: Desk) -> None:
+    path = desk.write(desk.form(requester="disdik"))
     with pytest.raises(Usage, match="names disdik"):
-        desk.submit(requester="disdik")
+        steps.submit(desk.office, path, desk.letter, "dinkes", None, desk.sign)

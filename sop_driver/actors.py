@@ -1,0 +1,142 @@
+"""Who may act changes by entries with several signatures: the first actors, enrolling, retiring, replacing."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pydantic import Field
+
+from sop_driver import notary, trust
+from sop_driver import procedure as sop
+from sop_driver.config import Strict, load, load_yaml, sop_file
+from sop_driver.directory import Actor, statement
+from sop_driver.errors import Usage, refuse
+from sop_driver.proof import fingerprint
+from sop_driver.register import Entry
+from sop_driver.signatures import Sign
+from sop_driver.standing import Office
+from sop_driver.steps import keep_document
+
+GATE = "actors"
+
+
+class First(Strict):
+    """One of the first actors, as the ceremony's file names them."""
+
+    name: str = Field(min_length=1)
+    role: str
+    unit: str | None = None
+    key: str | None = None
+    person: str | None = None
+
+
+class Ceremony(Strict):
+    actors: dict[str, First]
+
+
+def public_key(given: str, where: Path) -> str:
+    """An OpenSSH public key without its comment, from a line or a file. Raises Usage."""
+    text = given
+    try:
+        if not given.startswith(("ssh-", "sk-ssh-")):
+            text = (where / given).read_text()
+        fingerprint(text)
+    except (OSError, ValueError, IndexError) as error:
+        raise Usage(f"{given} is no public key that is taken ({error})", "key",
+                    "give an ed25519 key: ssh-keygen -t ed25519 or -t ed25519-sk, its file.pub") from error
+    return " ".join(text.split()[:2])
+
+
+def bootstrap(office: Office, file: Path, sign: Sign) -> Entry | None:
+    """Enter the first actors: all who have a key sign. Makes the key of the checkpoints, which they sign with it."""
+    if office.register.head()[0]:
+        refuse(f"{office.register.path} has its first actors", GATE, "go on with `sop actors enroll`")
+    given = load(Ceremony, load_yaml(file), file).actors
+    first = {name: Actor(**actor.model_dump() | {"key": actor.key and public_key(actor.key, file.parent)})
+             for name, actor in given.items()}
+    source = sop_file(office.project, office.config)
+    procedure = sop.parse(source.read_bytes(), source)
+    rules = procedure.officials
+    officials = [name for name, actor in first.items() if actor.role in rules.signers and actor.key]
+    if len(officials) <= rules.count:
+        refuse(f"{len(officials)} of the first actors may sign for others ({', '.join(officials) or 'none'})", GATE,
+               f"name {rules.count + 1} of {', '.join(rules.signers)} with keys, so that each can be replaced")
+    if not office.register.key_file.exists():
+        name = f"{office.config.name_policy.domain}/sop/{secrets.token_hex(4)}"
+        notary.make(office.register.key_file, name)
+    key = office.register.notary
+    data = {"register": key.name, "checkpoint_key": key.verifier, "rules": rules.model_dump(mode="json"),
+            "sop": procedure.hash}
+    return _enter(office, "bootstrap", first, [], [], sign, data=data, evidence={"sop": office.evidence.add(source)})
+
+
+def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Sign, reason: str,
+           decree: Path | None = None, replaces: bool = False) -> Entry | None:
+    """Enter an actor, or another holder or key of an id (`replaces`). The new key and two others sign."""
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or not name.isascii():
+        raise Usage(f"{name!r} is no id", "sop actors", "write it with letters, digits, `-`, `_` and `.`")
+    source = sop_file(office.project, office.config)
+    roles = sop.parse(source.read_bytes(), source).roles
+    if actor.role not in roles:
+        raise Usage(f"the SOP has no role {actor.role!r}", str(source), f"use one of {', '.join(roles)}")
+    evidence = {"decree": keep_document(office, "decree", decree, "any")} if decree else {}
+    return _enter(office, "replace" if replaces else "enroll", {name: actor}, [], signers, sign, reason=reason,
+                  evidence=evidence)
+
+
+def retire(office: Office, names: list[str], signers: list[str], sign: Sign, reason: str) -> Entry | None:
+    """From this entry on their keys approve nothing; what they signed before stays proven."""
+    for name in names:
+        office.actor(name)
+    return _enter(office, "retire", {}, names, signers, sign, reason=reason)
+
+
+def _enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str], signers: list[str], sign: Sign,
+           data: dict[str, Any] | None = None, **fields: Any) -> Entry | None:
+    """Write an entry on actors once all have signed it; nothing where a signature is to be made elsewhere."""
+    people = office.people()
+    body: dict[str, Any] = {
+        "actor": None, "role": None, "request": None, "step": None, "outcome": outcome, "evidence": {}, "reason": None,
+        **fields, "data": {"actors": {name: asdict(actor) for name, actor in new.items()}, "retired": retired,
+                           "previous": people.last, **(data or {})}}
+    said = statement({"kind": "actors", **body}, body["data"].get("register", people.register))
+    names = dict.fromkeys((*(name for name, actor in new.items() if actor.key), *signers))
+    signatures = [(name, sign(name, said)) for name in names]
+    if any(signature is None for _, signature in signatures):
+        return None
+    with office.register.writing():
+        if office.people().last != people.last:
+            refuse("the actors changed while this was signed", GATE, "run the command again")
+        entry = office.register.append("actors", **body, signatures=[
+            {"by": name, "sig": signature} for name, signature in signatures])
+        trust.accept(office, entry)
+    return entry
+
+
+def end_of(day: str, office: Office) -> str:
+    """The last moment of a day of the agency, as entries write it. Raises Usage."""
+    try:
+        moment = datetime.combine(datetime.fromisoformat(day), time(23, 59, 59), ZoneInfo(office.config.timezone))
+    except ValueError as error:
+        raise Usage(f"{day!r} is no day", "--until", "write it as 2026-12-31") from error
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def lines(office: Office) -> list[str]:
+    """Everybody who acts or acted, with their keys and times."""
+    people = office.people()
+    told = [f"{name}  {_told(actor)}  since {people.since[name]}{f' until {actor.until}' if actor.until else ''}"
+            for name, actor in people.actors.items()]
+    return told + [f"{name}  {_told(actor)}  {since} to {until}, retired"
+                   for name, actor, since, until in people.closed]
+
+
+def _told(actor: Actor) -> str:
+    key = fingerprint(actor.key) if actor.key else "no key: signs on paper"
+    office = f" ({actor.stands_in})" if actor.stands_in else ""
+    return f"{actor.name}, {actor.role}{office}  {key}"

@@ -1,0 +1,194 @@
+"""The commands on actors and on the register itself: what each does, and what it tells."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sop_driver import actors, export, outsider, signatures, trust
+from sop_driver.directory import Actor
+from sop_driver.errors import Usage
+from sop_driver.proof import NAMESPACE
+from sop_driver.register import Entry
+from sop_driver.signatures import Sign
+from sop_driver.standing import Office
+
+
+class Told(NamedTuple):
+    """What a command says: lines for people, a value for --json, its exit code."""
+
+    lines: list[str]
+    value: Any
+    code: int = 0
+
+
+Argument = tuple[str, dict[str, Any]]
+Opened = Callable[[], Office]
+
+
+def pairs(given: list[str], flag: str) -> dict[str, Path]:
+    """NAME=FILE, each name once. Raises Usage."""
+    found: dict[str, Path] = {}
+    for item in given:
+        name, equals, path = item.partition("=")
+        if not equals or not name or name in found:
+            raise Usage(f"{flag} {item}", "sop", f"write {flag} NAME=FILE, each name once")
+        found[name] = Path(path)
+    return found
+
+
+def _pens(options: Namespace) -> Sign:
+    """Several people sign one entry: each by a key of theirs, or by what they signed elsewhere."""
+    keys, made = pairs(options.key, "--key"), pairs(options.signature, "--signature")
+
+    def sign(who: str, message: str) -> str | None:
+        return signatures.pen(keys.get(who), options.prepare, made.get(who))(who, message)
+
+    return sign
+
+
+def entered(entry: Entry | None, prepare: Path | None) -> Told:
+    if entry is None:
+        return prepared(prepare)
+    names = [*entry.data["actors"], *entry.data["retired"]]
+    return Told([f"recorded: entry {entry.sequence}, {entry.outcome}: {', '.join(names)}"], entry.__dict__)
+
+
+def prepared(path: Path | None) -> Told:
+    """What somebody has to do on the computer where their key is."""
+    command = f"ssh-keygen -Y sign -n {NAMESPACE} -f KEY {path}"
+    return Told([f"written: {path}; nothing is recorded yet", f"sign it: {command}",
+                 f"then repeat this command with --signature {path}.sig instead of --prepare"],
+                {"prepared": str(path), "sign": command})
+
+
+def bootstrap(options: Namespace, opened: Opened) -> Told:
+    return entered(actors.bootstrap(opened(), options.file, _pens(options)), options.prepare)
+
+
+def _wanted(options: Namespace, office: Office, role: str | None) -> Actor:
+    if not (wanted := options.role or role):
+        raise Usage("it is not said which role", "--role", "give --role, as the SOP's data names it")
+    return Actor(name=options.name, role=wanted, unit=options.unit, person=options.person, stands_in=options.stands_in,
+                 key=options.public and actors.public_key(str(options.public), Path()),
+                 until=options.until and actors.end_of(options.until, office))
+
+
+def enroll(options: Namespace, opened: Opened) -> Told:
+    office = opened()
+    entry = actors.enroll(office, options.id, _wanted(options, office, None), options.signed_by, _pens(options),
+                          options.reason, options.decree)
+    return entered(entry, options.prepare)
+
+
+def replace(options: Namespace, opened: Opened) -> Told:
+    office = opened()
+    role = office.actor(options.id).role
+    entry = actors.enroll(office, options.id, _wanted(options, office, role), options.signed_by, _pens(options),
+                          options.reason, options.decree, replaces=True)
+    return entered(entry, options.prepare)
+
+
+def retire(options: Namespace, opened: Opened) -> Told:
+    entry = actors.retire(opened(), options.ids, options.signed_by, _pens(options), options.reason)
+    return entered(entry, options.prepare)
+
+
+def list_actors(options: Namespace, opened: Opened) -> Told:
+    office = opened()
+    people = office.people()
+    return Told(actors.lines(office) or ["nobody yet: `sop actors bootstrap FILE`"],
+                {name: {**actor.__dict__, "since": people.since[name]} for name, actor in people.actors.items()})
+
+
+def verify(options: Namespace, opened: Opened) -> Told:
+    """The register and its documents. Its exit code is 1 where anything was found."""
+    office = opened()
+    found = trust.examine(office)
+    structure = bool(found.findings)
+    if not structure:
+        found.findings += list(outsider.documents(office.register.texts(), office.evidence.folder))
+    sequence, head = office.register.head()
+    lines = found.lines()
+    told = [f"{sequence} entries, every signature holds, root {found.tree.root().hex()}",
+            *(f"signed by {name}" for name in sorted(trust.witnessed(office)))]
+    return Told(lines or told, {"entries": sequence, "head": head, "root": found.tree.root().hex(),
+                                "findings": lines}, 1 if lines else 0)
+
+
+def export_register(options: Namespace, opened: Opened) -> Told:
+    files = export.export(opened(), options.folder, options.documents)
+    return Told([*map(str, files), f"check it anywhere: python3 {options.folder}/verify.py {options.folder}"],
+                {"files": [str(file) for file in files]})
+
+
+def receipt(options: Namespace, opened: Opened) -> Told:
+    office = opened()
+    value = trust.make_receipt(office, options.request)
+    return Told(json.dumps(value, indent=1, ensure_ascii=False).split("\n"), value)
+
+
+def checkpoint(options: Namespace, opened: Opened) -> Told:
+    office = opened()
+    if options.cosigned:
+        name = export.take_back(office, options.cosigned)
+        return Told([f"kept: the register agrees with what {name} signed"], {"witness": name})
+    if options.since is not None:
+        text = export.update(office, options.since)
+        return Told(text.rstrip("\n").split("\n"), {"update": text})
+    text = office.register.checkpoint()
+    return Told(text.rstrip("\n").split("\n"), {"checkpoint": text})
+
+
+def witness(options: Namespace, opened: Opened) -> Told:
+    note, key = export.witness(options.file, options.state, options.name, options.trust)
+    return Told(note.rstrip("\n").split("\n"), {"checkpoint": note, "key": key})
+
+
+REQ: Argument = ("request", {"metavar": "REQ"})
+SIGNED: list[Argument] = [
+    ("--key", {"type": Path, "help": "sign with this SSH key (default: the one of that name in the folder SOP_KEYS)"}),
+    ("--prepare", {"type": Path, "metavar": "FILE", "help": "only write what is to be signed elsewhere"}),
+    ("--signature", {"type": Path, "metavar": "FILE", "help": "take the signature made elsewhere over it"}),
+    ("--ink", {"metavar": "ID", "help": "signed on paper; ID has seen the scan and signs for that"}),
+]
+SIGNED_BY_ALL: list[Argument] = [
+    ("--key", {"action": "append", "default": [], "metavar": "ID=KEY", "help": "sign as ID with this key; repeatable"}),
+    SIGNED[1],
+    ("--signature", {"action": "append", "default": [], "metavar": "ID=FILE", "help": "made elsewhere; repeatable"}),
+]
+REASON: Argument = ("--reason", {"required": True, "help": "why, e.g. the number of the decree"})
+BY: Argument = ("--signed-by", {"nargs": "+", "required": True, "metavar": "ID", "help": "the two who sign for it"})
+ACTOR: list[Argument] = [
+    ("id", {"metavar": "ID"}), ("--name", {"required": True, "help": "of the office or person"}),
+    ("--role", {"help": "as the SOP's data names it"}), ("--unit", {}),
+    ("--public", {"metavar": "KEY.pub", "help": "their SSH key; left out: signs on paper"}),
+    ("--person", {"metavar": "ID", "help": "the id under which this person holds another office"}),
+    ("--stands-in", {"choices": ["Plt", "Plh"], "help": "acts for the office's holder"}),
+    ("--until", {"metavar": "YYYY-MM-DD", "help": "the last day, for who stands in"}),
+    ("--decree", {"type": Path, "help": "scan of the decree"}), REASON, BY, *SIGNED_BY_ALL,
+]
+GROUPS = {"actors": "who may take which step", "register": "whether the register can be relied on, and what proves it"}
+COMMANDS: dict[str, tuple[str, Callable[[Namespace, Opened], Told], list[Argument]]] = {
+    "actors list": ("who may act, and who once did", list_actors, []),
+    "actors bootstrap": ("the ceremony that begins a register: its first actors", bootstrap, [
+        ("file", {"type": Path, "metavar": "ACTORS.yml"}), *SIGNED_BY_ALL]),
+    "actors enroll": ("enter an actor; the new key and two officials sign", enroll, ACTOR),
+    "actors replace": ("another holder of an office, or another key (lost, stolen)", replace, ACTOR),
+    "actors retire": ("from now on these approve nothing; the past stays proven", retire, [
+        ("ids", {"metavar": "ID", "nargs": "+"}), REASON, BY, *SIGNED_BY_ALL]),
+    "register verify": ("every signature, the tree, the checkpoints, the documents", verify, []),
+    "register export": ("all of it for an outsider, with a verifier", export_register, [
+        ("folder", {"type": Path}), ("--documents", {"action": "store_true", "help": "the documents too"})]),
+    "register receipt": ("what proves one request to the agency that asked", receipt, [REQ]),
+    "register checkpoint": ("the last signed checkpoint, or an update for a witness", checkpoint, [
+        ("--since", {"type": int, "metavar": "SIZE", "help": "for a witness who saw so many entries (0: none)"}),
+        ("--cosigned", {"type": Path, "metavar": "FILE", "help": "keep what a witness signed"})]),
+    "register witness": ("on another machine: sign a checkpoint that only grew", witness, [
+        ("file", {"type": Path}), ("--state", {"type": Path, "required": True, "help": "folder of this witness"}),
+        ("--name", {"help": "the witness's name, the first time"}),
+        ("--trust", {"metavar": "KEY", "help": "the register's key, the first time"})]),
+}

@@ -1,0 +1,173 @@
+"""Read a register from its first entry to its last and say what in it cannot be relied on, and since when."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from sop_driver.directory import Body, Directory, Signature, statement
+from sop_driver.proof import Checkpoint, Tree, canonical, inclusion_root, leaf_hash, open_note, ssh_fault
+
+ORIGIN = "0" * 64  # what the first entry names as the one before it
+BATCH = 2000  # signatures that a process checks in one go
+Job = tuple[int, str, str, str, str]  # entry, who, public key, statement, signature
+
+
+@dataclass
+class Audit:
+    """What came of reading entries. A finding is (the first entry that it takes the trust from, what it is)."""
+
+    tree: Tree = field(default_factory=Tree)
+    people: Directory = field(default_factory=Directory)
+    findings: list[tuple[int, str]] = field(default_factory=list)
+    roots: dict[int, bytes] = field(default_factory=dict)
+    times: list[str] = field(default_factory=list)
+    last: str = ORIGIN
+    chains: dict[str, str] = field(default_factory=dict)
+
+    def read(self, text: str) -> Iterator[Job]:
+        """Take the next entry of a whole register; gives the signatures that have to be checked."""
+        number, digest, before = self.tree.size + 1, leaf_hash(text), self.last
+        self.tree.add(digest)
+        self.last = digest.hex()
+        latest = self.times[-1] if self.times else ""
+        self.times.append(latest)
+        try:
+            body = json.loads(text)
+            if canonical(body) != text:
+                self.found(number, "it is not in the one spelling that entries have")
+            if body["sequence"] != number:
+                self.found(number, f"it calls itself entry {body['sequence']}: entries are missing, added or moved")
+            if body["prev"] != before:
+                self.found(number, "it does not follow the entry before it: one of the two was changed or moved")
+            if body["time"] < latest:
+                self.found(number, f"its time {body['time']} lies before {latest}, that of the entry before it")
+            self.times[-1] = max(latest, body["time"])
+            yield from self.signatures(number, body, self.last)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self.found(number, f"it is no entry ({type(error).__name__}: {error})")
+
+    def found(self, number: int, what: str) -> None:
+        self.findings.append((number, what))
+
+    def signatures(self, number: int, body: Body, digest: str) -> Iterator[Job]:
+        """Hold an entry against the actors of its time; gives the signatures to check."""
+        if number == 1 and (body["kind"], body["outcome"]) != ("actors", "bootstrap"):
+            self.found(number, "the register does not begin with its first actors")
+        signed: list[Signature] = []
+        if body["kind"] == "actors":
+            faults, signed = self.people.read(body, digest)
+            self.findings += [(number, fault) for fault in faults]
+        elif body["kind"] == "step":
+            self._follows(number, body, digest)
+            try:
+                signed = [self.people.step_signature(body)]
+            except ValueError as error:
+                self.found(number, str(error))
+        said = statement(body, self.people.register) if signed else ""
+        yield from ((number, by, key, said, armored) for by, key, armored in signed)
+
+    def _follows(self, number: int, body: Body, digest: str) -> None:
+        """A step follows on the request's last one; a new request on the last that the same actor brought."""
+        mine, data = body["request"], body["data"]
+        new = data.get("replaces", mine) is None
+        before = f"of {body['actor']}" if new else mine
+        if data["previous"] != self.chains.get(before):
+            self.found(number, f"it was signed for another state of {mine} than it stands in")
+        self.chains[mine] = digest
+        if "replaces" in data:
+            self.chains[f"of {body['actor']}"] = digest
+
+    def one(self, number: int, body: Body, digest: str) -> list[Job]:
+        """As `signatures`, for an entry whose actor's other requests are not read."""
+        if body["kind"] == "step" and body["data"].get("replaces", "") is None:
+            self.chains[f"of {body['actor']}"] = body["data"]["previous"]
+        return list(self.signatures(number, body, digest))
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        self.findings += signature_faults(jobs)
+
+    def lines(self) -> list[str]:
+        """The findings for people, first of all since when."""
+        if not self.findings:
+            return []
+        self.findings.sort()
+        first = self.findings[0][0]
+        time = f" of {self.times[first - 2]}" if 1 < first <= len(self.times) + 1 else ""
+        last = f"; the last one to rely on is entry {first - 1}{time}" if time else ""
+        return [*(f"entry {number}: {what}" for number, what in self.findings),
+                f"rely on nothing from entry {first} on{last}"]
+
+
+def signature_faults(jobs: Sequence[Job]) -> list[tuple[int, str]]:
+    return [(number, f"the signature of {by}: {fault}") for number, by, key, said, armored in jobs
+            if (fault := ssh_fault(key, said, armored))]
+
+
+def read(texts: Iterable[str], sizes: Iterable[int] = ()) -> Audit:
+    """Read all entries, and keep the tree's root at the given sizes. Signatures are checked on all processors."""
+    audit, jobs, wanted = Audit(), list[Job](), {0, *sizes}
+    pending: list[Future[list[tuple[int, str]]]] = []
+    audit.roots[0] = audit.tree.root()
+    with ProcessPoolExecutor(os.cpu_count()) as pool:  # starts no process before the first batch
+        for text in texts:
+            jobs += audit.read(text)
+            if audit.tree.size in wanted:
+                audit.roots[audit.tree.size] = audit.tree.root()
+            if len(jobs) >= BATCH:
+                pending.append(pool.submit(signature_faults, jobs))
+                jobs = []
+        audit.check(jobs)
+        for done in pending:
+            audit.findings += done.result()
+    return audit
+
+
+def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, witnesses: Sequence[str] = ()) -> Audit:
+    """Read a whole register and hold it against signed checkpoints (name → note). `key` is the register's, pinned."""
+    name, opened, against = key.split("+")[0], dict[str, Checkpoint](), list[tuple[int, str]]()
+    for label, text in notes.items():
+        try:
+            opened[label] = open_note(text, [key, *witnesses])
+            if name not in opened[label].signers:
+                against.append((1, f"{label} is not signed by this register's key"))
+        except ValueError as error:
+            against.append((1, f"{label}: {error}"))
+    audit = read(texts(), (note.size for note in opened.values()))
+    if audit.people.checkpoint_key != key:
+        against.append((1, "the key of its checkpoints is another than the one that its first actors signed"))
+    agreed = max((n.size for n in opened.values() if audit.roots.get(n.size) == n.root), default=0)
+    for label, note in opened.items():
+        if note.origin != audit.people.register:
+            against.append((1, f"{label} is of another register, {note.origin}"))
+        elif note.size > audit.tree.size:
+            against.append((audit.tree.size + 1, f"{label} saw {note.size} entries, here are {audit.tree.size}: "
+                                                 "the last are missing"))
+        elif audit.roots[note.size] != note.root:
+            against.append((min(agreed, note.size - 1) + 1,
+                            f"{label} saw other entries up to {note.size} than are here: they were written anew"))
+    audit.findings += against
+    return audit
+
+
+def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = ()) -> Audit:
+    """Check entries by their places in the tree that a checkpoint signs. Raises ValueError, KeyError, TypeError."""
+    note = open_note(value["checkpoint"], [key, *witnesses])
+    audit = Audit()
+    if key.split("+")[0] not in note.signers:
+        audit.found(1, "its checkpoint is not signed by this register's key")
+    for item in value["entries"]:
+        body, digest = json.loads(item["text"]), leaf_hash(item["text"])
+        number, proof = body["sequence"], [base64.b64decode(part) for part in item["proof"]]
+        if inclusion_root(digest, number - 1, note.size, proof) != note.root:
+            audit.found(number, "it is not at its place in the tree that the checkpoint signs")
+        audit.check(audit.one(number, body, digest.hex()))
+    if note.origin != audit.people.register or key != audit.people.checkpoint_key:
+        audit.found(1, f"its first actors signed for the register {audit.people.register}, the checkpoint is "
+                       f"{note.origin}'s")
+    return audit

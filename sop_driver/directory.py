@@ -1,0 +1,132 @@
+"""Who may take which step and sign for it, as the register's entries on actors make it; and what is signed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sop_driver.proof import canonical
+
+ASSIGNED = ("agenda", "run")  # what the register itself adds to an entry's data when it accepts it
+Body = dict[str, Any]
+Signature = tuple[str, str, str]  # who, public key, signature
+
+
+def statement(body: Body, register: str) -> str:
+    """What a person signs: the entry without what the register adds (place, time, agenda number, a new request's id).
+
+    `previous` in its data is the entry that it follows on, so that it fits one place of one register only.
+    """
+    data = {key: value for key, value in body["data"].items() if key not in ASSIGNED}
+    said = {key: body[key] for key in ("kind", "actor", "role", "step", "outcome", "evidence", "reason")}
+    request = data["replaces"] if "replaces" in data else body["request"]
+    return canonical({"format": "sop-statement-1", "register": register, "request": request, "data": data, **said})
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who may take which step, from one entry on. `person` is the same for one human being in two offices."""
+
+    name: str
+    role: str
+    unit: str | None = None
+    key: str | None = None
+    person: str | None = None
+    stands_in: str | None = None
+    until: str | None = None
+
+
+@dataclass
+class Directory:
+    """The actors as the entries read so far make them."""
+
+    register: str = ""
+    checkpoint_key: str = ""
+    rules: dict[str, Any] = field(default_factory=dict)
+    last: str | None = None
+    actors: dict[str, Actor] = field(default_factory=dict)
+    since: dict[str, str] = field(default_factory=dict)
+    closed: list[tuple[str, Actor, str, str]] = field(default_factory=list)  # id, actor, since, until
+
+    def fault(self, name: str, time: str) -> str | None:
+        """Why somebody is no actor at a time; None where they are."""
+        if (actor := self.actors.get(name)) is None:
+            gone = next((end for past, _, _, end in reversed(self.closed) if past == name), None)
+            return f"{name} was retired at {gone}" if gone else f"nobody has the id {name!r} in this register"
+        return f"{name} stood in until {actor.until} only" if actor.until and time > actor.until else None
+
+    def person(self, name: str) -> str:
+        actor = self.actors.get(name)
+        return (actor.person if actor else None) or name
+
+    def read(self, body: Body, digest: str) -> tuple[list[str], list[Signature]]:
+        """Take an entry on actors. Gives what is against it, and the signatures to check."""
+        data = body["data"]
+        new = {name: Actor(**fields) for name, fields in data["actors"].items()}
+        found = self._misplaced(body, new)
+        if self.last is None:
+            self.register, self.checkpoint_key, self.rules = data["register"], data["checkpoint_key"], data["rules"]
+        faults, signatures = self._signed(body, new)
+        found += faults
+        for name in (*data["retired"], *(new if body["outcome"] == "replace" else ())):
+            if (gone := self.actors.pop(name, None)) is None:
+                found.append(f"{name} is no actor now")
+            else:
+                self.closed.append((name, gone, self.since.pop(name), body["time"]))
+        self.actors |= new
+        self.since |= dict.fromkeys(new, body["time"])
+        self.last = digest
+        return found, signatures
+
+    def _misplaced(self, body: Body, new: dict[str, Actor]) -> list[str]:
+        first, replaces = body["outcome"] == "bootstrap", body["outcome"] == "replace"
+        ever = {*self.actors, *(name for name, _, _, _ in self.closed)}
+        keys = {actor.key for actor in (*self.actors.values(), *(gone for _, gone, _, _ in self.closed))}
+        found = [f"the key of {name} is or was somebody's already" for name, a in new.items() if a.key in keys - {None}]
+        found += [f"the id {name} is or was somebody's already" for name in new if name in ever and not replaces]
+        if first != (self.last is None):
+            found.append("the first actors are entered once, before all others")
+        if body["data"]["previous"] != self.last:
+            found.append("it was signed for another state of the actors")
+        return found
+
+    def _signed(self, body: Body, new: dict[str, Actor]) -> tuple[list[str], list[Signature]]:
+        """Each new key proves itself, and so many officials sign who are not concerned (at the beginning, all are)."""
+        found, signatures, officials = [], list[Signature](), set()
+        concerned = {new[name].person or name for name in new}
+        concerned |= {self.person(name) for name in (*new, *body["data"]["retired"])}
+        if body["outcome"] == "bootstrap":
+            concerned = set()
+        for item in body["signatures"]:
+            by = item["by"]
+            actor = new.get(by) or self.actors.get(by)
+            if actor is None or not actor.key or (by not in new and self.fault(by, body["time"])):
+                found.append(f"{by} signed, who has no key to sign with")
+                continue
+            signatures.append((by, actor.key, item["sig"]))
+            if actor.role in self.rules["signers"] and (actor.person or by) not in concerned:
+                officials.add(actor.person or by)
+        signed = {by for by, _, _ in signatures}
+        found += [f"{name} did not sign with the new key" for name in new if new[name].key and name not in signed]
+        if len(officials) < self.rules["count"]:
+            found.append(f"{self.rules['count']} of {', '.join(self.rules['signers'])} whom it does not concern must "
+                         f"sign; {' and '.join(sorted(officials)) or 'nobody'} did")
+        return found, signatures
+
+    def step_signature(self, body: Body) -> Signature:
+        """The signature that a step's entry must carry. Raises ValueError with what is wrong."""
+        actor, by = body["actor"], body["data"].get("ink", body["actor"])
+        for name in dict.fromkeys((actor, by)):
+            if fault := self.fault(name, body["time"]):
+                raise ValueError(fault)
+        if (self.actors[actor].role, self.person(actor)) != (body["role"], body["data"]["person"]):
+            raise ValueError(f"{actor} is {self.actors[actor].role} ({self.person(actor)}), not {body['role']} "
+                             f"({body['data']['person']})")
+        if by != actor and self.actors[by].role != self.rules["ink"]:
+            raise ValueError(f"{by} is {self.actors[by].role}; paper is seen by {self.rules['ink']}")
+        found = {item["by"]: item["sig"] for item in body["signatures"]}
+        if set(found) != {by}:
+            raise ValueError(f"it is signed by {', '.join(sorted(found)) or 'nobody'}, not by {by}")
+        if (key := self.actors[by].key) is None:
+            raise ValueError(f"{by} has no key in this register")
+        return by, key, found[by]

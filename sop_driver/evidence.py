@@ -1,0 +1,63 @@
+"""Documents and releases that entries name by their sha256, each kept once."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from sop_driver.errors import Failed, refuse
+
+
+class Evidence:
+    """Documents by their sha256, each written once and read-only."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, digest: str) -> Path:
+        return self.folder / digest
+
+    @contextlib.contextmanager
+    def staged(self, source: Path) -> Iterator[tuple[Path, str]]:
+        """A private copy of a file and its sha256, kept as evidence where the block ends well, else gone."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self.folder, prefix=".new.")
+        copy = Path(name)
+        digest = hashlib.sha256()
+        try:
+            with source.open("rb") as read, os.fdopen(handle, "wb") as write:
+                while data := read.read(1024 * 1024):
+                    digest.update(data)
+                    write.write(data)
+                write.flush()
+                os.fsync(write.fileno())
+            copy.chmod(0o400)
+            yield copy, digest.hexdigest()
+            copy.replace(self.path(digest.hexdigest()))
+        except OSError as error:
+            raise Failed(f"it could not be kept as evidence: {error.strerror}", str(source),
+                         "check that the file can be read and that the disk has room") from error
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def add(self, source: Path) -> str:
+        with self.staged(source) as (_, digest):
+            return digest
+
+    def fault(self, digest: str) -> str | None:
+        """Why a document cannot be relied on; None when it is there as it was."""
+        try:
+            with self.path(digest).open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            return f"{self.path(digest)} cannot be read ({error.strerror})"
+        return None if found == digest else f"{self.path(digest)} was changed"
+
+    def read(self, digest: str) -> bytes:
+        if fault := self.fault(digest):
+            refuse(fault, "evidence", "bring the file back from the backup of the driver's home")
+        return self.path(digest).read_bytes()

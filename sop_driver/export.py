@@ -1,0 +1,129 @@
+"""What leaves the register: exports with their own verifier, receipts, checkpoints for witnesses and back."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shutil
+from pathlib import Path
+
+from sop_driver import audit, directory, merkle, notary, outsider, proof, signatures, trust
+from sop_driver.config import write_atomic
+from sop_driver.errors import Usage, refuse
+from sop_driver.proof import COSIGNED, open_note
+from sop_driver.standing import Office
+
+ENDING = '''
+
+if __name__ == "__main__":
+    import argparse
+    import sys
+
+    parser = argparse.ArgumentParser(description="Check an export or a receipt of a register, offline.")
+    parser.add_argument("path", type=Path, help="the export's folder, or a receipt")
+    parser.add_argument("--key", help="the register's key, as printed on reports")
+    parser.add_argument("--witness", action="append", default=[], help="the key of a witness; repeatable")
+    options = parser.parse_args()
+    code, lines = check(options.path, options.key, options.witness)
+    print("\\n".join(lines))
+    sys.exit(code)
+'''
+
+
+def verifier() -> str:
+    """The verifier in one file: these modules one after the other, without their imports of each other."""
+    parts: list[str] = []
+    for module in (proof, directory, audit, outsider):
+        text = Path(module.__file__ or "").read_text(encoding="utf-8")
+        text = re.sub(r"^from sop_driver\.\w+ import (\([^)]*\)|.*)\n", "", text, flags=re.MULTILINE)
+        parts.append(text if not parts else text.replace("from __future__ import annotations\n", ""))
+    return "\n".join(parts) + ENDING
+
+
+def export(office: Office, folder: Path, documents: bool) -> list[Path]:
+    """Write the whole register for an outsider. Raises Usage where the folder is there already."""
+    if folder.exists():
+        raise Usage("this folder is there already", str(folder), "name a new one")
+    register = office.register
+    folder.mkdir(parents=True, mode=0o700)
+    with (folder / "register.jsonl").open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{text}\n" for text in register.texts())
+    written = {"checkpoint": register.checkpoint(), "key": f"{register.notary.verifier}\n", "verify.py": verifier(),
+               "allowed_signers": signatures.allowed_signers(office.people())}
+    written |= {f"witnessed/{path.name}": path.read_text() for path in witnessed(office)}
+    for name, text in written.items():
+        write_atomic(folder / name, text.encode())
+    if documents:
+        shutil.copytree(office.evidence.folder, folder / "evidence", ignore=shutil.ignore_patterns(".new.*"))
+    return sorted(folder.iterdir())
+
+
+def witnessed(office: Office) -> list[Path]:
+    return sorted((office.home.path / "witnessed").glob("*"))
+
+
+def update(office: Office, since: int) -> str:
+    """The last checkpoint for a witness that saw `since` entries, with the proof that the register only grew.
+
+    The form is the request of C2SP's tlog-witness: `old SIZE`, the proof, an empty line, the note.
+    """
+    register = office.register
+    note = register.checkpoint()
+    size = open_note(note, []).size if note else 0
+    if not 0 <= since <= size or not size:
+        raise Usage(f"the register has {size} entries, the witness is said to have seen {since}", "--since",
+                    "name a number within the register; 0 the first time")
+    path = merkle.consistency(since, size, register.node) if since else []
+    return "\n".join([f"old {since}", *(base64.b64encode(part).decode() for part in path), "", note])
+
+
+def witness(file: Path, state: Path, name: str | None, trusted: str | None) -> tuple[str, str]:
+    """On another machine: sign a checkpoint that follows on the last one seen there. Gives it and the witness's key.
+
+    Raises Refused where the register did not only grow. `state` keeps the witness's key, the register's, the last note.
+    """
+    key_file, seen, pinned = state / "witness.key", state / "checkpoint", state / "trusted"
+    if not key_file.exists():
+        if not name or not trusted:
+            raise Usage("a new witness needs its name and the register's key", str(state), "give --name and --trust")
+        notary.make(key_file, name, COSIGNED)
+        write_atomic(pinned, f"{trusted}\n".encode())
+    mine, key = notary.load(key_file), pinned.read_text().strip()
+    try:
+        head, _, text = file.read_text().partition("\n\n")
+        old, *path = head.split("\n")
+        new = open_note(text, [key])
+        before = open_note(seen.read_text(), [key]) if seen.exists() else None
+        steps = [base64.b64decode(line, validate=True) for line in path]
+    except (OSError, ValueError) as error:
+        raise Usage(f"no checkpoint for a witness: {error}", str(file), "make it by `sop register checkpoint --since"
+                    " SIZE`") from error
+    size = before.size if before else 0
+    gate = "the witness"
+    if not new.signers:
+        refuse(f"the checkpoint is not signed by {key.split('+')[0]}", gate, "ask for the register's own checkpoint")
+    if old != f"old {size}":
+        refuse(f"this witness last saw {size} entries, the file begins at {old.removeprefix('old ')}", gate,
+               f"`sop register checkpoint --since {size}`")
+    if before and not merkle.grown(size, before.root, new.size, new.root, steps):
+        refuse(f"the register of {new.size} entries does not hold the {size} that were seen here before: it was "
+               "rewritten or rolled back", gate, "keep both checkpoints; they prove it")
+    cosigned = text + mine.sign(new.body, notary.seconds())
+    write_atomic(seen, cosigned.encode())
+    return cosigned, mine.verifier
+
+
+def take_back(office: Office, file: Path) -> str:
+    """Keep a checkpoint that a witness signed; verifying holds the register against it. Gives the witness's name."""
+    try:
+        text = file.read_text()
+        note = open_note(text, [office.register.notary.verifier, *office.config.witnesses])
+    except (OSError, ValueError) as error:
+        raise Usage(f"no cosigned checkpoint: {error}", str(file), "take what `sop register witness` wrote") from error
+    names = [name for name in note.signers if name != office.register.notary.name]
+    if office.register.notary.name not in note.signers or not names:
+        raise Usage("it is not signed by this register and a witness that sop.yml names", str(file),
+                    "write the witness's key under `witnesses:` in sop.yml")
+    write_atomic(office.home.path / "witnessed" / re.sub(r"[^A-Za-z0-9._-]", "_", names[0]), text.encode())
+    trust.require(office)
+    return names[0]

@@ -1,0 +1,66 @@
+"""What somebody outside does with an export of the register, or with a request's receipt: check it, offline."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sop_driver.audit import Audit, receipt, whole
+
+GIVEN = "the key is the one that came along; compare it with the one on a printed report: "
+
+
+def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> tuple[int, list[str]]:
+    """Gives an exit code (0 good, 1 something was found, 2 unreadable) and lines for people."""
+    try:
+        if path.is_dir():
+            pinned = key or (path / "key").read_text().strip()
+            found, told = _export(path, pinned, witnesses)
+        else:
+            value = json.loads(path.read_text())
+            pinned = key or value["key"]
+            found = receipt(value, pinned, witnesses)
+            told = f"{len(value['entries'])} entries of {value['request']} and the actors, each in its place"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return 2, [f"this cannot be read as an export or a receipt: {type(error).__name__}: {error}"]
+    note = [] if key else [GIVEN + pinned]
+    if lines := found.lines():
+        return 1, [*lines, *note]
+    return 0, [f"{told}; every signature holds", *note]
+
+
+def _export(folder: Path, key: str, witnesses: Sequence[str]) -> tuple[Audit, str]:
+    notes = {path.name: path.read_text() for path in (folder / "checkpoint", *sorted(folder.glob("witnessed/*")))}
+    found = whole(lambda: texts(folder / "register.jsonl"), notes, key, witnesses)
+    if (folder / "evidence").is_dir():
+        found.findings += list(documents(texts(folder / "register.jsonl"), folder / "evidence"))
+    return found, f"{found.tree.size} entries of {found.people.register}, root {found.tree.root().hex()}"
+
+
+def texts(path: Path) -> Iterator[str]:
+    """An export's entries, one a line."""
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for line in file:
+            yield line.removesuffix("\n")
+
+
+def documents(entries: Iterator[str], folder: Path) -> Iterator[tuple[int, str]]:
+    """What is wrong with the documents that entries name."""
+    seen: dict[str, str] = {}
+    for number, text in enumerate(entries, 1):
+        for name, digest in json.loads(text)["evidence"].items():
+            if digest not in seen:
+                seen[digest] = _document_fault(folder / digest, digest)
+                if seen[digest]:
+                    yield number, f"evidence {name}: {seen[digest]}"
+
+
+def _document_fault(path: Path, digest: str) -> str:
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror})"
+    return "" if found == digest else f"{path} was changed"

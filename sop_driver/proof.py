@@ -1,0 +1,236 @@
+"""What proves an entry: one spelling, its place in the tree, signed checkpoints, and people's SSH signatures."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+NAMESPACE = "sop-register-v1"  # of SSH signatures: one made for mail or git means nothing here
+SIGNED, COSIGNED = 1, 4  # C2SP's algorithm bytes: Ed25519 note, Ed25519 cosignature
+ED25519, SK_ED25519 = b"ssh-ed25519", b"sk-ssh-ed25519@openssh.com"
+ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+NUMBERS = re.compile(r"[:,\[]-?(?:\d+[.e]|\d{16})")  # which Python may write in another way
+ARMOR = ("-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----")
+
+
+def canonical(value: Any) -> str:
+    """JSON with one spelling only (RFC 8785). What is hashed or signed is written like this. Raises ValueError."""
+    text = ENCODER.encode(value)
+    return text if text.isascii() and not NUMBERS.search(f":{text}") else _spelled(value)
+
+
+def _spelled(value: Any) -> str:
+    """Where Python's own writer may differ from the RFC: in numbers, and in the order of letters that ASCII lacks."""
+    if isinstance(value, dict):
+        keys = sorted(value, key=lambda key: key.encode("utf-16-be"))
+        return "{" + ",".join(f"{_spelled(key)}:{_spelled(value[key])}" for key in keys) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_spelled, value)) + "]"
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, int) and abs(value) > 2**53 - 1 and _number(float(value)) != str(value):
+        raise ValueError(f"{value} is a larger number than all JSON readers know")
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _number(value: float) -> str:
+    """As ECMAScript writes it; both it and repr() take the fewest digits that tell the number."""
+    sign, numerals, exponent = Decimal(repr(value)).as_tuple()
+    if not isinstance(exponent, int):  # NaN and the infinities
+        raise ValueError(f"{value} is no number of JSON")
+    digits = "".join(map(str, numerals)).lstrip("0")
+    point = len(digits) + exponent
+    digits = digits.rstrip("0")
+    if not digits:
+        return "0"
+    if 0 < point <= 21:
+        text = digits.ljust(point, "0") if len(digits) <= point else f"{digits[:point]}.{digits[point:]}"
+    elif -6 < point <= 0:
+        text = "0." + "0" * -point + digits
+    else:
+        text = f"{digits[0]}.{digits[1:]}".rstrip(".") + f"e{point - 1:+d}"
+    return "-" * sign + text
+
+
+def leaf_hash(text: str) -> bytes:
+    return hashlib.sha256(b"\0" + text.encode()).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+class Tree:
+    """The tree of RFC 6962 over leaves as they come; it keeps its complete subtrees' roots only."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.peaks: list[bytes] = []
+
+    def add(self, leaf: bytes) -> None:
+        self.size += 1
+        rest = self.size
+        while rest % 2 == 0:
+            leaf = node_hash(self.peaks.pop(), leaf)
+            rest //= 2
+        self.peaks.append(leaf)
+
+    def root(self) -> bytes:
+        return joined(self.peaks)
+
+
+def joined(peaks: list[bytes]) -> bytes:
+    """The root over complete subtrees, the largest first."""
+    if not peaks:
+        return hashlib.sha256(b"").digest()
+    return functools.reduce(lambda right, left: node_hash(left, right), reversed(peaks))
+
+
+def inclusion_root(leaf: bytes, index: int, size: int, proof: Iterable[bytes]) -> bytes:
+    """The root that a proof leads to (RFC 9162, 2.1.3.2). Raises ValueError for one that fits no such tree."""
+    last = size - 1
+    for beside in proof:
+        if last == 0:
+            raise ValueError("the proof is too long")
+        if index % 2 or index == last:
+            leaf = node_hash(beside, leaf)
+            while index and not index % 2:
+                index, last = index // 2, last // 2
+        else:
+            leaf = node_hash(leaf, beside)
+        index, last = index // 2, last // 2
+    if last:
+        raise ValueError("the proof is too short")
+    return leaf
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a signed note says: this register had so many entries with this root."""
+
+    origin: str
+    size: int
+    root: bytes
+    signers: tuple[str, ...] = ()
+
+    @property
+    def body(self) -> str:
+        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
+
+
+def key_id(name: str, algorithm: int, public: bytes) -> bytes:
+    return hashlib.sha256(f"{name}\n".encode() + bytes([algorithm]) + public).digest()[:4]
+
+
+def verifier_key(name: str, algorithm: int, public: bytes) -> str:
+    """A public key as C2SP notes write it: NAME+ID+KEY."""
+    key = base64.b64encode(bytes([algorithm]) + public).decode()
+    return f"{name}+{key_id(name, algorithm, public).hex()}+{key}"
+
+
+def signed_text(body: str, algorithm: int, stamp: bytes) -> bytes:
+    """What a note's signature is made over; a cosignature's has its time before it."""
+    if algorithm == COSIGNED:
+        body = f"cosignature/v1\ntime {int.from_bytes(stamp, 'big')}\n{body}"
+    return body.encode()
+
+
+def open_note(note: str, keys: Iterable[str]) -> Checkpoint:
+    """Read a checkpoint (C2SP signed note). Its signers are those of `keys` whose signatures hold.
+
+    Raises ValueError where it is no checkpoint, or where a signature by one of `keys` is on it and does not hold.
+    """
+    body, _, tail = note.partition("\n\n")
+    lines = body.split("\n")
+    if len(lines) != 3 or not lines[1].isdecimal():
+        raise ValueError("it is no checkpoint")
+    size, root = int(lines[1]), base64.b64decode(lines[2], validate=True)
+    known = {}
+    for key in keys:
+        name, identity, public = key.split("+", 2)
+        known[name, bytes.fromhex(identity)] = base64.b64decode(public, validate=True)
+    signers = []
+    for line in tail.splitlines():
+        dash, name, blob = line.split(" ")
+        raw = base64.b64decode(blob, validate=True)
+        if dash != "\u2014" or (key_bytes := known.get((name, raw[:4]))) is None:
+            continue
+        stamp = raw[4:12] if key_bytes[0] == COSIGNED else b""
+        try:
+            text = signed_text(f"{body}\n", key_bytes[0], stamp)
+            Ed25519PublicKey.from_public_bytes(key_bytes[1:]).verify(raw[4 + len(stamp):], text)
+        except InvalidSignature as error:
+            raise ValueError(f"its signature by {name} does not hold") from error
+        signers.append(name)
+    return Checkpoint(lines[0], size, root, tuple(signers))
+
+
+def _strings(blob: bytes) -> Iterator[bytes]:
+    """SSH's strings: four octets of length, then the octets."""
+    while blob:
+        (length,) = struct.unpack_from(">I", blob)
+        if len(blob) < 4 + length:
+            raise ValueError("it is cut off")
+        yield blob[4:4 + length]
+        blob = blob[4 + length:]
+
+
+@functools.lru_cache(maxsize=4096)
+def _public(line: str) -> tuple[bytes, Ed25519PublicKey, bytes]:
+    """A line of OpenSSH (`ssh-ed25519 AAAA…`) as its blob, its key, and a hardware key's application."""
+    blob = base64.b64decode(line.split()[1], validate=True)
+    kind, public, *application = _strings(blob)
+    if kind not in (ED25519, SK_ED25519) or len(application) != (kind == SK_ED25519):
+        raise ValueError("only ed25519 keys are taken")
+    return blob, Ed25519PublicKey.from_public_bytes(public), b"".join(application)
+
+
+def fingerprint(line: str) -> str:
+    """As ssh-keygen -l prints it. Raises ValueError for what is no key that we take."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(_public(line)[0]).digest()).decode().rstrip("=")
+
+
+def ssh_fault(line: str, message: str, armored: str) -> str | None:
+    """Why an SSH signature (SSHSIG) is not this key's over this message; None where it is."""
+    try:
+        enrolled, public, application = _public(line)
+        first, *lines, last = armored.strip().splitlines()
+        blob = base64.b64decode("".join(lines), validate=True)
+        if (first, last) != ARMOR or blob[:10] != b"SSHSIG\0\0\0\1":
+            raise ValueError("it is no SSH signature")
+        key, namespace, reserved, algorithm, signature = _strings(blob[10:])
+        if key != enrolled:
+            return "it is made by another key than the one enrolled"
+        if namespace != NAMESPACE.encode():
+            return f"it is made for {namespace.decode(errors='replace')}, not for {NAMESPACE}"
+        if algorithm not in (b"sha256", b"sha512"):
+            return "its hash is neither SHA-256 nor SHA-512"
+        digest = hashlib.new(algorithm.decode(), message.encode()).digest()
+        signed = b"SSHSIG" + b"".join(struct.pack(">I", len(part)) + part
+                                      for part in (namespace, reserved, algorithm, digest))
+        if application:
+            length = 8 + len(SK_ED25519) + 64
+            signature, flags = signature[:length], signature[length:]
+            if len(flags) != 5 or not flags[0] & 1:
+                return "nobody touched the hardware key"
+            signed = hashlib.sha256(application).digest() + flags + hashlib.sha256(signed).digest()
+        kind, raw = _strings(signature)
+        if kind != (SK_ED25519 if application else ED25519):
+            raise ValueError("it is not of the key's kind")
+        public.verify(raw, signed)
+    except InvalidSignature:
+        return "it is not over what the entry says"
+    except (ValueError, IndexError, struct.error) as error:
+        return f"it cannot be read ({error})"
+    return None

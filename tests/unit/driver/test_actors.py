@@ -1,0 +1,238 @@
+"""Who may act is entered by several signatures, ends with a retirement, and the past stays proven."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driver import people
+from driver.desk import Desk
+from driver.test_cli import Sop, sop
+from sop_driver import actors, signatures, standing, steps, trust
+from sop_driver.errors import Refused, Usage
+from sop_driver.proof import NAMESPACE
+
+__all__ = ["sop"]
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Desk:
+    """An office whose register knows nobody yet."""
+    (tmp_path / "bare").mkdir()
+    desk = Desk(tmp_path / "bare")
+    desk.office = desk.opened(desk.clock)
+    return desk
+
+
+def first(desk: Desk, *but: str, **others: Any) -> Path:
+    actors = {n: {**a, "key": people.public(n)} for n, a in people.FIRST.items() if n not in but}
+    return desk.document("first.yml", json.dumps({"actors": {**actors, **others}}))
+
+
+def test_bootstrap_enters_all_who_sign_and_the_key_of_the_checkpoints(bare: Desk) -> None:
+    entry = actors.bootstrap(bare.office, first(bare), people.sign)
+    assert entry and entry.sequence == 1 and {item["by"] for item in entry.signatures} == set(people.FIRST)
+    assert bare.office.register.key_file.stat().st_mode & 0o777 == 0o600
+    assert entry.data["checkpoint_key"] == bare.office.register.notary.verifier
+    assert trust.examine(bare.office).findings == []
+
+
+def test_nothing_is_recorded_before_the_first_actors(bare: Desk) -> None:
+    with pytest.raises(Usage, match="nobody has the id"):
+        steps.submit(bare.office, bare.write(bare.form()), bare.letter, "dinkes", None, people.sign)
+    with pytest.raises(Refused, match="knows nobody yet"):
+        bare.office.register.append("record")
+
+
+def test_bootstrap_refuses_one_whose_key_did_not_sign(bare: Desk) -> None:
+    def sign(who: str, message: str) -> str:
+        return people.sign("kabid" if who == "kadis" else who, message)
+
+    with pytest.raises(Refused, match="the signature of kadis"):
+        actors.bootstrap(bare.office, first(bare), sign)
+    assert bare.office.register.head()[0] == 0
+
+
+def test_bootstrap_refuses_too_few_officials_to_replace_one(bare: Desk) -> None:
+    with pytest.raises(Refused, match="2 of the first actors may sign for others"):
+        actors.bootstrap(bare.office, first(bare, "kadis", "subkoor"), people.sign)
+
+
+def test_bootstrap_happens_once(desk: Desk) -> None:
+    with pytest.raises(Refused, match="has its first actors"):
+        actors.bootstrap(desk.office, first(desk), people.sign)
+
+
+@pytest.mark.parametrize("key", ["ssh-rsa AAAAB3NzaC1yc2E=", "none.pub", "ssh-ed25519 hello"])
+def test_bootstrap_refuses_a_key_that_is_not_taken(bare: Desk, key: str) -> None:
+    with pytest.raises(Usage, match="no public key that is taken"):
+        actors.bootstrap(bare.office, first(bare, x={"name": "X", "role": "pd", "key": key}), people.sign)
+
+
+def test_bootstrap_by_commands_on_several_computers(bare: Desk, sop: Sop, tmp_path: Path) -> None:
+    told, home = tmp_path / "ceremony", ("--home", bare.office.home.path)
+    words = ["actors", "bootstrap", first(bare), *home]
+    code, out, err = sop(*words, "--prepare", told)
+    assert code == 0 and "nothing is recorded" in out, err
+    made = []
+    for name in people.FIRST:
+        (tmp_path / f"{name}.sig").write_text(people.sign(name, told.read_text()))
+        made += ["--signature", f"{name}={tmp_path}/{name}.sig"]
+    code, out, err = sop(*words, *made)
+    assert code == 0 and "entry 1, bootstrap" in out, err
+    assert "SHA256:" in sop("actors", "list", *home)[1]
+    assert set(json.loads(sop("actors", "list", "--json", *home)[1])) == set(people.FIRST)
+
+
+def test_actor_without_a_key_signs_on_paper_only(desk: Desk) -> None:
+    desk.enroll("dishub", "pd", key=None)
+    path = desk.write(desk.form())
+    with pytest.raises(Refused, match="has no key"):
+        steps.submit(desk.office, path, desk.letter, "dishub", None, people.sign)
+    now = steps.submit(desk.office, path, desk.letter, "dishub", None, people.sign, "kasubbag")
+    assert now and now.done["request_letter"].actor == "dishub"
+
+
+def test_enrolled_actor_acts_from_then_on(desk: Desk) -> None:
+    with pytest.raises(Usage):
+        desk.submit(requester="bappeda")
+    desk.enroll("bappeda", "pd")
+    assert desk.submit(requester="bappeda") == "R-2026-0001"
+    assert trust.examine(desk.office).findings == []
+
+
+@pytest.mark.parametrize(
+    ("by", "part"),
+    [
+        ((), "2 of kadis, kasubbag, bidang whom it does not concern must sign; nobody did"),
+        (("kabid",), "kabid did"),
+        (("kabid", "dinkes"), "kabid did"),
+        (("kabid", "kabid"), "kabid did"),
+    ],
+)
+def test_enrolling_takes_two_officials(desk: Desk, by: tuple[str, ...], part: str) -> None:
+    with pytest.raises(Refused, match=part):
+        desk.enroll("bappeda", "pd", by=by)
+    assert "bappeda" not in desk.office.people().actors
+
+
+def test_enrolling_refuses_a_forged_second_signature(desk: Desk) -> None:
+    desk.sign = lambda who, message: people.sign("kabid" if who == "kadis" else who, message)
+    with pytest.raises(Refused, match="the signature of kadis"):
+        desk.enroll("bappeda", "pd", by=("kabid", "kadis"))
+
+
+def test_enrolling_refuses_a_key_or_an_id_that_is_somebodys(desk: Desk) -> None:
+    with pytest.raises(Refused, match="key of bappeda is or was somebody's"):
+        desk.enroll("bappeda", "pd", key=people.public("dinkes"))
+    with pytest.raises(Refused, match="id dinkes is or was somebody's"):
+        desk.enroll("dinkes", "pd", key=people.public("x"))
+    desk.retire("dinsos")
+    with pytest.raises(Refused, match="id dinsos is or was somebody's"):
+        desk.enroll("dinsos", "pd", key=people.public("x"))
+    with pytest.raises(Usage, match="no role"):
+        desk.enroll("x", "walikota")
+    with pytest.raises(Usage, match="is no id"):
+        desk.enroll("a b", "pd")
+
+
+def test_retired_actor_approves_nothing_and_the_past_holds(desk: Desk) -> None:
+    request, other = desk.submit(), desk.submit()
+    for step in ("agenda", "disposition"):
+        desk.take(request, step)
+    desk.take(other, "agenda")
+    desk.retire("kadis")
+    with pytest.raises(Refused, match="kadis was retired"):
+        desk.take(other, "disposition")
+    desk.approve(request)
+    desk.run(request)
+    assert trust.examine(desk.office).findings == []
+
+
+def test_nobody_signs_for_what_concerns_them(desk: Desk) -> None:
+    with pytest.raises(Refused, match="kabid did"):
+        desk.retire("kadis", by=("kadis", "kabid"))
+    with pytest.raises(Refused, match="kasubbag did"):
+        desk.enroll("plh", "kadis", person="kabid", by=("kabid", "kasubbag"))
+
+
+def test_new_kadis_takes_over_the_office_and_the_old_key_is_closed(desk: Desk) -> None:
+    request = desk.submit()
+    desk.take(request, "agenda")
+    old = desk.sign
+    desk.sign = lambda who, message: people.sign("dr. Baru" if who == "kadis" else who, message)
+    desk.enroll("kadis", "kadis", name="dr. Baru", key=people.public("dr. Baru"), replaces=True)
+    new, desk.sign = desk.sign, old
+    with pytest.raises(Refused, match="the signature of kadis"):
+        desk.take(request, "disposition")
+    desk.sign = new
+    desk.take(request, "disposition")
+    assert trust.examine(desk.office).findings == []
+    assert desk.office.people().actors["kadis"].name == "dr. Baru"
+    with pytest.raises(Refused, match="is no actor now"):
+        desk.enroll("ghost", "pd", replaces=True)
+
+
+def test_who_stands_in_acts_until_the_day_named(desk: Desk) -> None:
+    until = actors.end_of("2026-11-05", desk.office)
+    assert until == "2026-11-05T15:59:59Z"
+    desk.enroll("plh-kadis", "kadis", stands_in="Plh", until=until)
+    requests = [desk.submit(), desk.submit()]
+    for request in requests:
+        desk.take(request, "agenda")
+    desk.take(requests[0], "disposition", actor="plh-kadis")
+    desk.clock.time += timedelta(days=4)
+    with pytest.raises(Refused, match="stood in until"):
+        desk.take(requests[1], "disposition", actor="plh-kadis")
+    assert standing.stand(desk.office, requests[0]).done["disposition"].actor == "plh-kadis"
+    assert trust.examine(desk.office).findings == []
+    assert any("(Plh)" in line and "until 2026-11-05" in line for line in actors.lines(desk.office))
+
+
+def test_allowed_signers_says_the_same_to_openssh(desk: Desk, tmp_path: Path) -> None:
+    """What an auditor has without this software: the file, ssh-keygen, and the entry's time."""
+    desk.submit()
+    before = desk.clock.time
+    desk.retire("dinsos")
+    desk.clock.time += timedelta(hours=1)
+    (tmp_path / "signers").write_text(signatures.allowed_signers(desk.office.people()))
+    (tmp_path / "sig").write_text(people.sign("dinsos", "surat"))
+
+    def good(moment: Any, name: str = "dinsos") -> bool:
+        command = ["ssh-keygen", "-Y", "verify", "-f", tmp_path / "signers", "-I", name, "-n", NAMESPACE, "-s"]
+        time = f"-Overify-time={moment:%Y%m%d%H%M%SZ}"
+        return subprocess.run([*command, tmp_path / "sig", time], input=b"surat", capture_output=True).returncode == 0
+
+    assert good(before) and not good(desk.clock.time) and not good(before - timedelta(days=1))
+    assert not good(before, "dinkes")
+
+
+def test_actors_are_changed_by_commands(desk: Desk, sop: Sop) -> None:
+    people.write_keys(desk.folder / "keys", "bappeda", "baru")
+    keys = desk.folder / "keys"
+    signed = ["--reason", "SK 1", "--signed-by", "kadis", "kasubbag"]
+    code, out, err = sop("actors", "enroll", "bappeda", "--name", "Bappeda", "--role", "pd", "--unit", "Bappeda",
+                         "--public", keys / "bappeda.pub", "--until", "2030-01-31", "--decree", desk.paper, *signed)
+    assert code == 0 and "enroll: bappeda" in out, err
+    code, _, err = sop("actors", "replace", "kabid", "--name", "Kabid baru", "--public", keys / "baru.pub",
+                       "--key", f"kabid={keys}/baru", *signed)
+    assert code == 0, err
+    assert sop("actors", "retire", "bappeda", "dinsos", *signed)[0] == 0
+    told = sop("actors", "list")[1]
+    assert told.count(", retired") == 3 and "Kabid baru, bidang" in told
+    code, _, err = sop("actors", "retire", "dinsos", *signed)
+    assert code == 3 and "dinsos was retired" in err
+    for words, part in (
+        (("enroll", "x", "--name", "X", *signed), "which role"),
+        (("enroll", "x", "--name", "X", "--role", "pd", "--until", "soon", *signed), "is no day"),
+        (("enroll", "x", "--name", "X", "--role", "pd", "--key", "kadis", *signed), "NAME=FILE"),
+        (("retire", "ghost", *signed), "nobody has the id"),
+    ):
+        code, _, err = sop("actors", *words)
+        assert code == 2 and part in err, (words, err)
+    assert sop("register", "verify")[0] == 0

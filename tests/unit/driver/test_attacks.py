@@ -1,0 +1,369 @@
+"""Attacks on the register by who may write its file: each is found, said since when, stops gates, and never reading."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driver import insider, people
+from driver.desk import Desk
+from driver.insider import Body
+from driver.test_cli import Sop, sop
+from sop_driver import desired, export, report, standing, steps, trust
+from sop_driver.errors import Refused
+from sop_driver.proof import COSIGNED
+from sop_driver.register import Register
+
+__all__ = ["sop"]
+
+
+def cleared(desk: Desk) -> str:
+    """A request with every gate cleared: entries 2 to 9."""
+    return desk.approved()
+
+
+def found(desk: Desk, *, since: int, part: str, request: str = "R-2026-0001") -> None:
+    """The attack shows with its place, gates are closed, and everything can still be read."""
+    lines = trust.examine(desk.office).lines()
+    assert any(part in line for line in lines), lines
+    assert lines[-1].startswith(f"rely on nothing from entry {since} on"), lines
+    with pytest.raises(Refused, match=f"rely on nothing from entry {since}"):
+        desk.run(request)
+    assert desk.fleet.played == []
+    assert report.status(desk.office, standing.stand(desk.office, request)) and report.report(desk.office, request)
+    assert desired.fold(desk.office.register) == {}
+
+
+def takes_nothing_more(desk: Desk) -> None:
+    with pytest.raises(Refused, match="cannot be relied on"):
+        desk.submit()
+
+
+@pytest.mark.parametrize("number", range(1, 10))
+def test_flipped_bit_is_found_in_every_entry(desk: Desk, number: int) -> None:
+    cleared(desk)
+    change = "UPDATE entries SET entry = replace(entry, '2026-11-02T', '2026-11-03T') WHERE sequence = N"
+    insider.change(desk, change.replace("N", str(number)))
+    found(desk, since=number, part=f"entry {number}")
+
+
+def test_changed_signed_words_are_found_by_the_signature_too(desk: Desk) -> None:
+    cleared(desk)
+    insider.change(desk, "UPDATE entries SET entry = replace(entry, 'Sekretariat', 'Pribadi') WHERE sequence = 2")
+    found(desk, since=2, part="the signature of dinkes: it is not over what the entry says")
+
+
+def test_removed_entry_is_found(desk: Desk) -> None:
+    cleared(desk)
+    insider.change(desk, "DELETE FROM entries WHERE sequence = 4")
+    found(desk, since=4, part="entries are missing, added or moved")
+
+
+def test_step_on_a_request_that_lacks_an_entry_is_refused(desk: Desk) -> None:
+    """Without reading the whole register: what the request itself rests on does not hang together."""
+    request = turned_down(desk)
+    desk.take(request, "disposition")
+    insider.change(desk, "DELETE FROM entries WHERE sequence = 6")
+    with pytest.raises(Refused, match="signed for another state"):
+        desk.take(request, "review")
+
+
+def test_swapped_entries_are_found(desk: Desk) -> None:
+    cleared(desk)
+    insider.change(desk, "UPDATE entries SET sequence = -4 WHERE sequence = 4; UPDATE entries SET sequence = 4 WHERE "
+                         "sequence = 5; UPDATE entries SET sequence = 5 WHERE sequence = -4")
+    found(desk, since=4, part="calls itself entry 5")
+
+
+def test_inserted_entry_is_found(desk: Desk) -> None:
+    cleared(desk)
+    insider.rewrite(desk, lambda all_: [*all_[:5], {**all_[4], "outcome": "x"}, *all_[5:]])
+    found(desk, since=6, part="they were written anew")
+    takes_nothing_more(desk)
+
+
+def test_cut_tail_is_found(desk: Desk) -> None:
+    cleared(desk)
+    insider.change(desk, "DELETE FROM entries WHERE sequence > 7; DELETE FROM checkpoints WHERE size > 7")
+    found(desk, since=8, part="saw 9 entries, here are 7: the last are missing")
+    takes_nothing_more(desk)
+
+
+def test_yesterdays_copy_of_the_file_is_found(desk: Desk) -> None:
+    """The file alone is put back: whole, signed, and too short for the checkpoint beside it."""
+    request = desk.submit()
+    desk.office.register.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(desk.office.home.register, desk.folder / "yesterday.db")
+    desk.approve(request)
+    desk.office.register.close()
+    for path in desk.office.home.path.glob("register.db*"):
+        path.unlink()
+    shutil.copy(desk.folder / "yesterday.db", desk.office.home.register)
+    desk.office.register = Register(desk.office.home.register, desk.clock)
+    lines = trust.examine(desk.office).lines()
+    assert "the last checkpoint outside of it saw 9 entries, here are 2" in lines[0]
+    assert lines[-1].startswith("rely on nothing from entry 3 on")
+    takes_nothing_more(desk)
+
+
+def test_checkpoint_beside_the_file_may_not_vanish(desk: Desk) -> None:
+    cleared(desk)
+    desk.office.register.checkpoint_file.unlink()
+    takes_nothing_more(desk)
+
+
+def without(number: int) -> Any:
+    return lambda all_: all_[: number - 1] + all_[number:]
+
+
+def with_outcome(number: int, outcome: str) -> Any:
+    def changed(bodies: list[Body]) -> list[Body]:
+        return [body | {"outcome": outcome} if body["sequence"] == number else body for body in bodies]
+
+    return changed
+
+
+def turned_down(desk: Desk) -> str:
+    """Entry 6 is the decision `no`."""
+    request = desk.submit()
+    for step in ("agenda", "disposition", "review"):
+        desk.take(request, step)
+    desk.take(request, "decision", outcome="no", reason="data belum lengkap")
+    return request
+
+
+def test_register_written_anew_without_the_key_is_found(desk: Desk) -> None:
+    turned_down(desk)
+    insider.rewrite(desk, without(6))
+    lines = trust.examine(desk.office).lines()
+    assert "saw 6 entries, here are 5" in lines[0] and "from entry 6 on" in lines[-1]
+    takes_nothing_more(desk)
+
+
+def test_decision_turned_around_with_the_key_in_hand_is_found(desk: Desk) -> None:
+    """Root on the driver's machine can sign checkpoints, but not as the Kabid."""
+    turned_down(desk)
+    insider.rewrite(desk, with_outcome(6, "yes"), key=True)
+    found(desk, since=6, part="the signature of kabid: it is not over what the entry says")
+
+
+def test_decision_taken_out_with_the_key_in_hand_is_found_by_the_next_signature(desk: Desk) -> None:
+    request = turned_down(desk)
+    desk.take(request, "disposition")
+    insider.rewrite(desk, without(6), key=True)
+    found(desk, since=6, part="it was signed for another state of R-2026-0001")
+
+
+@pytest.fixture
+def watched(desk: Desk) -> Desk:
+    """An office whose register the Inspektorat has signed, with five entries in it."""
+    desk.submit()
+    desk.take("R-2026-0001", "agenda")
+    desk.take("R-2026-0001", "disposition")
+    desk.take("R-2026-0001", "review")
+    witness(desk, 0)
+    return desk
+
+
+def witness(desk: Desk, since: int) -> str:
+    """The witness's round: update there, signature back."""
+    (desk.folder / "update").write_text(export.update(desk.office, since))
+    note, key = export.witness(desk.folder / "update", desk.folder / "there", "inspektorat",
+                               desk.office.register.notary.verifier)
+    desk.office.config = desk.config.model_copy(update={"witnesses": (key,)})
+    (desk.folder / "cosigned").write_text(note)
+    return export.take_back(desk.office, desk.folder / "cosigned")
+
+
+def test_tail_cut_with_the_key_in_hand_is_found_by_the_witness(watched: Desk) -> None:
+    """Nothing on the driver's machine can show this; what somebody else holds does."""
+    insider.rewrite(watched, lambda all_: all_[:-2], key=True)
+    (watched.office.home.path / "witnessed/inspektorat").unlink()
+    assert trust.examine(watched.office).findings == []
+    with pytest.raises(Refused, match="witness last saw 5 entries"):
+        witness(watched, 0)
+    with pytest.raises(Refused, match="rely on nothing from entry 4 on"):
+        export.take_back(watched.office, watched.folder / "cosigned")
+
+
+def test_yesterdays_copy_of_everything_is_found_by_the_witness(watched: Desk) -> None:
+    kept = insider.take_copy(watched.office.home.path)
+    watched.approve("R-2026-0001")
+    witness(watched, 5)
+    watched.office.register.close()
+    for path in insider.take_copy(watched.office.home.path):
+        path.unlink()
+    for path, data in kept.items():
+        path.write_bytes(data)
+        path.chmod(0o600)
+    watched.office.register = Register(watched.office.home.register, watched.clock)
+    assert trust.examine(watched.office).findings == []
+    with pytest.raises(Refused, match="witness last saw 9 entries, the file begins at 5"):
+        witness(watched, 5)
+    with pytest.raises(Refused, match="saw 9 entries, here are 5"):
+        export.take_back(watched.office, watched.folder / "cosigned")
+
+
+def test_history_written_anew_and_grown_is_refused_by_the_witness(watched: Desk) -> None:
+    """An insider with the register's key and a retired actor's: the proof of growth cannot be made."""
+    insider.rewrite(watched, lambda all_: [*all_[:4], *all_[3:]], key=True)
+    with pytest.raises(Refused, match="does not hold the 5 that were seen here before"):
+        witness(watched, 5)
+
+
+def test_retired_kadis_cannot_backdate(desk: Desk) -> None:
+    """Neither by the key, nor by setting the clock back to when it was good."""
+    request = desk.submit()
+    desk.take(request, "agenda")
+    good = desk.clock.time
+    desk.clock.time += timedelta(days=30)
+    desk.retire("kadis")
+    with pytest.raises(Refused, match="kadis was retired"):
+        desk.take(request, "disposition")
+    desk.clock.time = good
+    with pytest.raises(Refused, match="kadis was retired"):
+        desk.take(request, "disposition")
+    with pytest.raises(Refused, match="this machine's clock says 2026-11-02"):
+        desk.submit()
+
+
+def test_retired_kadis_and_an_insider_with_the_key_are_found(desk: Desk) -> None:
+    """The forged disposition is dated and put before the retirement; the entries after it betray it."""
+    request = desk.submit()
+    desk.take(request, "agenda")
+    disposition = desk.take(request, "disposition").__dict__
+    desk.take(request, "review")
+    desk.retire("kadis")
+    insider.rewrite(desk, lambda all_: [*all_[:4], {**disposition, "reason": "x"}, *all_[4:]], key=True)
+    found(desk, since=5, part="signed for another state", request=request)
+
+
+def test_clock_set_back_is_refused_but_not_by_seconds(desk: Desk) -> None:
+    request = desk.submit()
+    last = desk.clock.time
+    desk.clock.time = last - timedelta(seconds=30)  # as a time server does
+    assert desk.take(request, "agenda").when == last
+    desk.clock.time = last - timedelta(minutes=5)
+    with pytest.raises(Refused, match="clock"):
+        desk.take(request, "disposition")
+
+
+def test_swapped_evidence_closes_the_gate_and_is_found(desk: Desk, sop: Sop) -> None:
+    request = cleared(desk)
+    entry = standing.stand(desk.office, request).done["disposition"]
+    path = desk.office.evidence.path(entry.evidence["surat_terdisposisi"])
+    path.chmod(0o600)
+    path.write_bytes(b"%PDF other")
+    with pytest.raises(Refused, match="was changed"):
+        desk.run(request)
+    code, out, _ = sop("register", "verify")
+    assert code == 1 and "was changed" in out and f"from entry {entry.sequence - 1} on" in out
+    assert sop("history", request)[0] == 0
+
+
+def test_request_changed_after_the_approval_is_not_approved(desk: Desk) -> None:
+    request = cleared(desk)
+    desk.submit(replace=request, title="Lain")
+    with pytest.raises(Refused) as error:
+        desk.run(request)
+    assert "approval" in [refusal.gate for refusal in error.value.refusals]
+
+
+def test_sop_changed_under_a_request_is_refused(desk: Desk) -> None:
+    """The SOP that a request began with is evidence like any other; a new file is for new requests."""
+    request = cleared(desk)
+    path = desk.office.evidence.path(standing.stand(desk.office, request).procedure.hash)
+    path.chmod(0o600)
+    path.write_text(path.read_text().replace("gate: approval", "gate: review"))
+    desk.office.procedures.clear()
+    with pytest.raises(Refused, match="was changed"):
+        desk.run(request)
+
+
+def test_tables_made_differently_are_found(desk: Desk) -> None:
+    """A column that hides a request's entries would fool every query."""
+    cleared(desk)
+    db = sqlite3.connect(desk.office.home.register)
+    db.executescript("DROP INDEX entries_request")
+    db.close()
+    lines = trust.examine(desk.office).lines()
+    assert "not as they were made" in lines[0] and lines[-1].startswith("rely on nothing from entry 10 on")
+    takes_nothing_more(desk)
+
+
+def test_entry_added_past_the_register_is_found_by_the_next_writer(desk: Desk) -> None:
+    cleared(desk)
+    last = json.loads(insider.texts(desk)[-1])
+    text = json.dumps(last | {"sequence": 10}, separators=(",", ":"), sort_keys=True)
+    db = sqlite3.connect(desk.office.home.register)
+    db.execute("INSERT INTO entries (sequence, entry, hash) VALUES (10, ?, 'x')", (text,))
+    db.commit()
+    takes_nothing_more(desk)
+
+
+@pytest.mark.parametrize("text", ["hello", "[]", "{}", '{"kind":"a","kind":"run"}', '{"kind":"step"}', "null", "1e999"])
+def test_entry_that_is_none_is_named_and_stops_nothing_else(desk: Desk, text: str) -> None:
+    cleared(desk)
+    found_ = list(desk.office.register.texts())
+    found_[4] = text
+    audited = trust.audit.read(found_)
+    assert any(number == 5 and "no entry" in what for number, what in audited.findings)
+    assert audited.tree.size == 9
+
+
+def test_signed_by_nobody_is_found(desk: Desk) -> None:
+    cleared(desk)
+    insider.rewrite(desk, lambda all_: [*all_[:8], {**all_[8], "signatures": []}], key=True)
+    found(desk, since=9, part="signed by nobody, not by subkoor")
+
+
+def test_actor_slipped_in_with_the_key_in_hand_is_found(desk: Desk) -> None:
+    entry = desk.enroll("mantu", "bidang")
+    forged = entry.data["actors"]["mantu"] | {"key": people.public("x")}
+    data = {**entry.data, "actors": {"mantu": forged}}
+    insider.rewrite(desk, lambda all_: [all_[0], {**all_[1], "data": data}], key=True)
+    lines = trust.examine(desk.office).lines()
+    assert any("entry 2: the signature of kabid" in line for line in lines)
+    with pytest.raises(Refused, match="signature of"):
+        desk.submit()
+
+
+def test_other_key_for_the_checkpoints_is_found(desk: Desk) -> None:
+    cleared(desk)
+    desk.office.register.key_file.unlink()
+    export.notary.make(desk.office.register.key_file, desk.office.people().register)
+    desk.office.register.__dict__.pop("notary", None)
+    takes_nothing_more(desk)
+    assert "another than the one that its first actors signed" in str(trust.examine(desk.office).lines())
+
+
+def test_witness_signs_nothing_that_is_not_the_registers(watched: Desk, tmp_path: Path) -> None:
+    other = export.notary.make(tmp_path / "other.key", watched.office.people().register)
+    body = f"{other.name}\n9\n{'A' * 43}=\n"
+    (tmp_path / "update").write_text(f"old 5\n\n{body}\n{other.sign(body)}")
+    with pytest.raises(Refused, match="not signed by"):
+        export.witness(tmp_path / "update", watched.folder / "there", None, None)
+    assert export.notary.load(watched.folder / "there/witness.key").algorithm == COSIGNED
+
+
+def test_crash_before_the_checkpoint_beside_the_file_is_written_hurts_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = desk.submit()
+
+    def died(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sop_driver.register.write_atomic", died)
+        with pytest.raises(KeyboardInterrupt):
+            desk.take(request, "agenda")
+    assert "agenda" in standing.stand(desk.office, request).done and trust.examine(desk.office).findings == []
+    desk.take(request, "disposition")
+    assert steps.stand(desk.office, request).next

@@ -1,0 +1,164 @@
+"""What leaves the register is checked by others, offline, with one file; a receipt shows one request only."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from driver import insider
+from driver.desk import Desk
+from driver.test_cli import Sop, sop
+from sop_driver import audit, export, outsider, standing, trust
+from sop_driver.errors import Refused, Usage
+
+__all__ = ["sop"]
+
+
+def verify(*words: object) -> tuple[int, str]:
+    """The exported verifier as an outsider runs it: nothing of this project on the path."""
+    done = subprocess.run([sys.executable, "-I", *map(str, words)], capture_output=True, text=True, cwd="/")
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_export_is_verified_by_its_own_file(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    desk.approved()
+    folder = tmp_path / "export"
+    code, out, err = sop("register", "export", folder, "--documents")
+    assert code == 0 and "verify.py" in out, err
+    key = desk.office.people().checkpoint_key
+    code, told = verify(folder / "verify.py", folder, "--key", key)
+    assert code == 0 and told.startswith("9 entries of ") and "every signature holds" in told, told
+    assert "sop_driver" not in (folder / "verify.py").read_text()
+    code, told = verify(folder / "verify.py", folder)
+    assert code == 0 and "compare it with the one on a printed report" in told
+    assert sop("register", "export", folder)[0] == 2
+
+
+def test_export_that_was_changed_is_found(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    request = desk.approved()
+    folder = tmp_path / "export"
+    sop("register", "export", folder, "--documents")
+    lines = (folder / "register.jsonl").read_text()
+    scan = standing.stand(desk.office, request).done["agenda"].evidence["scan"]
+    (folder / "evidence" / scan).chmod(0o600)
+    for path, text, part in (
+        (folder / "evidence" / scan, "other", "was changed"),
+        (folder / "register.jsonl", lines.replace("Siti", "Budi"), "not over what the entry says"),
+        (folder / "register.jsonl", lines[: lines.rindex("\n", 0, -1) + 1], "here are 8: the last are missing"),
+        (folder / "checkpoint", (folder / "checkpoint").read_text().replace("\n9\n", "\n8\n"), "does not hold"),
+    ):
+        kept = path.read_bytes()
+        path.write_text(text)
+        code, told = verify(folder / "verify.py", folder)
+        assert code == 1 and part in told and "rely on nothing from entry" in told, told
+        path.write_bytes(kept)
+    assert verify(folder / "verify.py", folder)[0] == 0
+
+
+def test_export_is_refused_under_another_key(desk: Desk, tmp_path: Path) -> None:
+    """An insider who began a whole register anew cannot show the key that people have on paper."""
+    export.export(desk.office, tmp_path / "export", documents=False)
+    other = export.notary.make(tmp_path / "k", desk.office.people().register)
+    code, told = outsider.check(tmp_path / "export", other.verifier)
+    assert code == 1 and "not signed by this register's key" in "\n".join(told)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "hello", '{"key": "a+b+c", "checkpoint": "", "entries": []}'])
+def test_what_is_no_export_or_receipt_is_said_so(tmp_path: Path, text: str) -> None:
+    (tmp_path / "r.json").write_text(text)
+    code, told = outsider.check(tmp_path / "r.json")
+    assert code == 2 and "cannot be read" in told[0]
+    assert outsider.check(tmp_path)[0] == 2
+
+
+def test_receipt_proves_one_request_and_shows_no_other(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    desk.submit(requester="disdik", name="rahasia.tarakankota.go.id")
+    request = desk.approved()
+    code, out, _ = sop("register", "receipt", request)
+    (tmp_path / "receipt.json").write_text(out)
+    (tmp_path / "verify.py").write_text(export.verifier())
+    assert code == 0 and "rahasia" not in out
+    code, told = verify(tmp_path / "verify.py", tmp_path / "receipt.json", "--key", desk.office.people().checkpoint_key)
+    assert code == 0 and "9 entries of R-2026-0002 and the actors" in told, told
+
+
+def test_receipt_that_was_changed_is_found(desk: Desk) -> None:
+    request, key = desk.approved(), desk.office.people().checkpoint_key
+    value = trust.make_receipt(desk.office, request)
+    assert audit.receipt(value, key).findings == []
+    for old, new in (("Siti", "Budi"), ('"sequence":3', '"sequence":4')):
+        changed = json.loads(json.dumps(value).replace(json.dumps(old)[1:-1], json.dumps(new)[1:-1]))
+        assert audit.receipt(changed, key).findings
+    value["entries"].pop(4)
+    assert any("another state" in what for _, what in audit.receipt(value, key).findings)
+
+
+def test_witness_signs_growth_round_after_round(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    """By commands, as the two sides type them."""
+    request = desk.submit()
+    there, key = tmp_path / "there", desk.office.people().checkpoint_key
+    config = tmp_path / "sop.yml"
+    example = Path(export.__file__).parent / "data/sop.example.yml"
+    first = ("--name", "inspektorat", "--trust", key)
+    for since, words in ((0, first), (2, ()), (3, ())):
+        code, out, _ = sop("register", "checkpoint", "--since", since)
+        (tmp_path / "update").write_text(out)
+        assert code == 0
+        code, out, err = sop("register", "witness", tmp_path / "update", "--state", there, *words)
+        assert code == 0, err
+        (tmp_path / "cosigned").write_text(out)
+        mine = export.notary.load(there / "witness.key").verifier
+        config.write_text(f"{example.read_text()}\nwitnesses: [{mine}]\n")
+        code, out, err = sop("register", "checkpoint", "--cosigned", tmp_path / "cosigned", "--config", config)
+        assert code == 0 and "inspektorat" in out, err
+        code, out, _ = sop("register", "verify", "--config", config)
+        assert code == 0 and "signed by the witness's checkpoint inspektorat" in out
+        if since < 3:
+            desk.take(request, "agenda" if since == 0 else "disposition")
+    assert sop("register", "export", tmp_path / "export")[0] == 0
+    code, told = verify(tmp_path / "export/verify.py", tmp_path / "export", "--key", key, "--witness", mine)
+    assert code == 0, told
+
+
+def test_witness_and_checkpoint_refuse_what_they_cannot_use(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    desk.submit()
+    key = desk.office.people().checkpoint_key
+    for words, part in (
+        (("checkpoint", "--since", 9), "the register has 2 entries"),
+        (("checkpoint", "--cosigned", tmp_path / "none"), "no cosigned checkpoint"),
+        (("witness", tmp_path / "none", "--state", tmp_path / "w"), "a new witness needs its name"),
+        (("witness", tmp_path / "none", "--state", tmp_path / "w", "--name", "w", "--trust", key), "for a witness"),
+    ):
+        code, _, err = sop("register", *words)
+        assert code == 2 and part in err, err
+    (tmp_path / "own").write_text(desk.office.register.checkpoint())
+    code, _, err = sop("register", "checkpoint", "--cosigned", tmp_path / "own")
+    assert code == 2 and "a witness that sop.yml names" in err
+    assert desk.office.register.checkpoint().rstrip() in sop("register", "checkpoint")[1]
+
+
+def test_rewritten_register_is_not_taken_back_from_a_witness(desk: Desk, tmp_path: Path) -> None:
+    desk.submit()
+    (tmp_path / "update").write_text(export.update(desk.office, 0))
+    note, mine = export.witness(tmp_path / "update", tmp_path / "w", "w", desk.office.people().checkpoint_key)
+    (tmp_path / "cosigned").write_text(note)
+    desk.office.config = desk.config.model_copy(update={"witnesses": (mine,)})
+    insider.rewrite(desk, lambda all_: all_[:1], key=True)
+    with pytest.raises(Refused, match="the last are missing"):
+        export.take_back(desk.office, tmp_path / "cosigned")
+    with pytest.raises(Usage, match="said to have seen 2"):
+        export.update(desk.office, 2)
+
+
+def test_many_signatures_are_checked_on_all_processors(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault in the first batch is found as in the last."""
+    monkeypatch.setattr(audit, "BATCH", 2)
+    desk.approved()
+    texts = list(desk.office.register.texts())
+    assert audit.read(texts).findings == []
+    texts[2] = texts[2].replace("dokumen", "x").replace('"reason":null', '"reason":"x"')
+    assert any(number == 3 and "signature of kasubbag" in what for number, what in audit.read(texts).findings)

@@ -1,0 +1,248 @@
+"""One spelling, one tree, signed notes and SSH signatures, each against values that others published or made."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driver import people
+from sop_driver import merkle, notary, proof
+from sop_driver.errors import Usage
+from sop_driver.proof import Checkpoint, Tree, canonical, inclusion_root, leaf_hash, node_hash, open_note
+
+# The leaves and roots of the Certificate Transparency project's reference tests.
+LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
+ROOTS = [
+    "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+    "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+    "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+    "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+    "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+    "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+    "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
+    "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+]
+PETER = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
+PETERS_TEXT = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
+PETERS_BLOB = "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
+
+
+def mth(leaves: list[bytes]) -> bytes:
+    """RFC 6962, 2.1, word for word."""
+    if not leaves:
+        return hashlib.sha256().digest()
+    if len(leaves) == 1:
+        return leaves[0]
+    k = 1
+    while k * 2 < len(leaves):
+        k *= 2
+    return node_hash(mth(leaves[:k]), mth(leaves[k:]))
+
+
+def forest(leaves: list[bytes]) -> merkle.Node:
+    return lambda level, position: mth(leaves[position << level : (position + 1) << level])
+
+
+def numbered(size: int) -> list[bytes]:
+    return [leaf_hash(str(n)) for n in range(size)]
+
+
+@pytest.mark.parametrize("size", range(1, 9))
+def test_root_is_the_one_that_others_compute(size: int) -> None:
+    tree = Tree()
+    leaves = [leaf_hash(bytes.fromhex(text).decode()) for text in LEAVES[:size]]
+    for leaf in leaves:
+        tree.add(leaf)
+    assert tree.root().hex() == merkle.root(size, forest(leaves)).hex() == mth(leaves).hex() == ROOTS[size - 1]
+    assert Tree().root().hex() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_proofs_are_those_of_the_rfcs_example() -> None:
+    """RFC 6962, 2.1.3, with its names for the nodes."""
+    leaves = numbered(7)
+    a, b, c, d, e, f, j = leaves
+    g, h, i = node_hash(a, b), node_hash(c, d), node_hash(e, f)
+    k, left = node_hash(g, h), node_hash(i, j)
+    node = forest(leaves)
+    assert merkle.inclusion(0, 7, node) == [b, h, left] and merkle.inclusion(3, 7, node) == [c, g, left]
+    assert merkle.inclusion(4, 7, node) == [f, j, k] and merkle.inclusion(6, 7, node) == [i, k]
+    assert merkle.consistency(3, 7, node) == [c, d, g, left]
+    assert merkle.consistency(4, 7, node) == [left] and merkle.consistency(6, 7, node) == [i, j, k]
+
+
+@given(st.integers(1, 200).flatmap(lambda size: st.tuples(st.just(size), st.integers(0, size - 1))))
+def test_inclusion_leads_to_the_root_from_its_own_place_only(case: tuple[int, int]) -> None:
+    size, index = case
+    leaves = numbered(size)
+    path = merkle.inclusion(index, size, forest(leaves))
+    assert inclusion_root(leaves[index], index, size, path) == mth(leaves)
+    for leaf, place, width, steps in (
+        (leaf_hash("other"), index, size, path),
+        (leaves[index], index ^ 1, size, path),
+        (leaves[index], index, size, [*path, leaves[0]]),
+        (leaves[index], index, size, path[:-1]),
+    ):
+        if size > 1:
+            try:
+                assert inclusion_root(leaf, place, width, steps) != mth(leaves)
+            except ValueError as error:
+                assert "too" in str(error)
+
+
+@given(st.integers(1, 200).flatmap(lambda size: st.tuples(st.just(size), st.integers(0, size))))
+def test_consistency_holds_for_growth_only(case: tuple[int, int]) -> None:
+    size, old = case
+    leaves = numbered(size)
+    node = forest(leaves)
+    path = merkle.consistency(old, size, node) if old else []
+    before, after = mth(leaves[:old]), mth(leaves)
+    assert merkle.grown(old, before, size, after, path)
+    if old:
+        assert not merkle.grown(old, leaf_hash("other"), size, after, path)
+    if 0 < old < size:
+        assert not merkle.grown(old, before, size, leaf_hash("other"), path)
+        assert not merkle.grown(old, before, size, after, path[:-1])
+        assert not merkle.grown(old, before, size, after, [*path, before])
+
+
+def test_canonical_is_rfc_8785s() -> None:
+    """The examples of its sections 3.2.2 and 3.2.3."""
+    value = {
+        "numbers": [333333333.33333329, 1e30, 4.50, 2e-3, 0.000000000000000000000000001],
+        "string": "\u20ac$\u000f\u000aA'\u0042\u0022\u005c\\\"/",
+        "literals": [None, True, False],
+    }
+    assert canonical(value) == (
+        '{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],'
+        '"string":"\u20ac$\\u000f\\nA\'B\\"\\\\\\\\\\"/"}'
+    )
+    keys = ["\u20ac", "\r", "\ufb33", "1", "\U0001f600", "\u0080", "\u00f6"]
+    assert list(json.loads(canonical(dict.fromkeys(keys)))) == [
+        "\r", "1", "\u0080", "\u00f6", "\u20ac", "\U0001f600", "\ufb33",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(0.0, "0"), (-0.0, "0"), (1.0, "1"), (-1.5, "-1.5"), (5e-324, "5e-324"), (1e21, "1e+21"), (1e20, "1" + "0" * 20),
+     (1e-6, "0.000001"), (1e-7, "1e-7"), (9007199254740992.0, "9007199254740992"), (1.7976931348623157e308,
+     "1.7976931348623157e+308"), (295147905179352830000.0, "295147905179352830000"), (0.001, "0.001")],
+)
+def test_canonical_writes_numbers_as_ecmascript_does(number: float, text: str) -> None:
+    assert canonical(number) == text
+
+
+@given(st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner)))
+def test_canonical_is_the_same_by_its_short_way_and_reads_back(value: Any) -> None:
+    text = canonical(value)
+    assert text == proof._spelled(value) and canonical(json.loads(text)) == text
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 2**53 + 1])
+def test_canonical_refuses_numbers_that_readers_disagree_on(value: float) -> None:
+    with pytest.raises(ValueError):
+        canonical(value)
+
+
+def test_note_is_gos() -> None:
+    """The example of Go's package golang.org/x/mod/sumdb/note."""
+    name, identity, key = PETER.split("+", 2)
+    public = base64.b64decode(key)
+    assert proof.key_id(name, public[0], public[1:]).hex() == identity
+    assert proof.verifier_key(name, public[0], public[1:]) == PETER
+    blob = base64.b64decode(PETERS_BLOB)
+    assert blob[:4].hex() == identity
+    Ed25519PublicKey.from_public_bytes(public[1:]).verify(blob[4:], proof.signed_text(PETERS_TEXT, 1, b""))
+
+
+def test_note_tells_its_signers_and_refuses_a_false_one(tmp_path: Path) -> None:
+    log = notary.make(tmp_path / "log.key", "example.go.id/sop")
+    other = notary.make(tmp_path / "witness.key", "inspektorat", proof.COSIGNED)
+    assert notary.load(tmp_path / "log.key").verifier == log.verifier
+    point = Checkpoint("example.go.id/sop", 7, b"\1" * 32)
+    note = f"{point.body}\n{log.sign(point.body)}{other.sign(point.body, 1_800_000_000)}"
+    assert open_note(note, [log.verifier]).signers == ("example.go.id/sop",)
+    assert open_note(note, [log.verifier, other.verifier]).signers == ("example.go.id/sop", "inspektorat")
+    assert open_note(note, []).signers == () and open_note(note, []).size == 7
+    with pytest.raises(ValueError, match="does not hold"):
+        open_note(note.replace("\n7\n", "\n8\n"), [log.verifier])
+    with pytest.raises(ValueError, match="no checkpoint"):
+        open_note("hello", [log.verifier])
+
+
+def test_key_of_checkpoints_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "log.key"
+    notary.make(path, "a")
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o640)
+    with pytest.raises(Usage, match="others may read"):
+        notary.load(path)
+    path.write_text("nonsense")
+    path.chmod(0o600)
+    with pytest.raises(Usage, match="cannot be read"):
+        notary.load(path)
+    with pytest.raises(Usage, match="cannot name a key"):
+        notary.make(path, "a b")
+
+
+@pytest.mark.parametrize("touched", [None, True])
+def test_ssh_signature_is_taken_by_us_and_by_openssh(tmp_path: Path, touched: bool | None) -> None:
+    """A key in a file, and one in hardware."""
+    armored = people.sign("kadis", "ya", touched=touched)
+    key = people.public("kadis") if touched is None else people.hardware("kadis")
+    assert proof.ssh_fault(key, "ya", armored) is None
+    (tmp_path / "signature").write_text(armored)
+    (tmp_path / "signers").write_text(f"kadis {key}\n")
+    command = ["ssh-keygen", "-Y", "verify", "-f", tmp_path / "signers", "-I", "kadis", "-n", proof.NAMESPACE, "-s"]
+    done = subprocess.run([*command, tmp_path / "signature"], input="ya", text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_ssh_signature_made_by_openssh_is_taken_by_us(tmp_path: Path) -> None:
+    key = people.write_keys(tmp_path, "kadis") / "kadis"
+    command = ["ssh-keygen", "-Y", "sign", "-q", "-n", proof.NAMESPACE, "-f", key]
+    done = subprocess.run(command, input="ya", text=True, capture_output=True, check=True)
+    assert proof.ssh_fault(people.public("kadis"), "ya", done.stdout) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "armored", "part"),
+    [
+        ("tidak", people.sign("kadis", "ya"), "not over what the entry says"),
+        ("ya", people.sign("kabid", "ya"), "another key"),
+        ("ya", people.sign("kadis", "ya", "git"), "made for git"),
+        ("ya", people.sign("kadis", "ya", touched=True), "another key"),
+        ("ya", "", "cannot be read"),
+        ("ya", "hello", "cannot be read"),
+        ("ya", people.sign("kadis", "ya")[:-60], "cannot be read"),
+        ("ya", people.sign("kadis", "ya").replace("A", "B"), "cannot be read"),
+    ],
+)
+def test_ssh_signature_that_is_none_is_refused(message: str, armored: str, part: str) -> None:
+    assert part in str(proof.ssh_fault(people.public("kadis"), message, armored))
+
+
+def test_hardware_signature_without_a_touch_is_refused() -> None:
+    armored = people.sign("kadis", "ya", touched=False)
+    assert "touched" in str(proof.ssh_fault(people.hardware("kadis"), "ya", armored))
+
+
+@given(st.integers(0, 2000))
+def test_no_flipped_bit_leaves_an_ssh_signature_good(place: int) -> None:
+    lines = people.sign("kadis", "ya").splitlines()
+    raw = bytearray(base64.b64decode("".join(lines[1:-1])))
+    raw[place // 8 % len(raw)] ^= 1 << place % 8
+    armored = "\n".join([lines[0], base64.b64encode(raw).decode(), lines[-1]])
+    assert proof.ssh_fault(people.public("kadis"), "ya", armored)

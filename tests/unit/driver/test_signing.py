@@ -1,0 +1,236 @@
+"""A step stands only with the signature of the person whom the SOP names, over this step and no other."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driver import people
+from driver.desk import Desk
+from driver.test_cli import Sop, sop
+from sop_driver import gates, report, standing, steps
+from sop_driver.errors import Refused, Usage
+from sop_driver.gates import Case
+from sop_driver.proof import NAMESPACE
+from sop_driver.register import Entry
+
+__all__ = ["sop"]
+
+
+def as_(*names: str) -> Any:
+    """Somebody signs, whoever should: each call by the next of these names."""
+    turn = iter(names)
+    return lambda who, message: people.sign(next(turn), message)
+
+
+def refused(desk: Desk, request: str, step: str, **more: Any) -> str:
+    before = desk.office.register.head()
+    with pytest.raises(Refused) as error:
+        desk.take(request, step, **more)
+    assert desk.office.register.head() == before
+    return str(error.value)
+
+
+def test_step_signed_by_another_is_refused_and_leaves_nothing(desk: Desk) -> None:
+    request = desk.submit()
+    desk.take(request, "agenda")
+    desk.sign = as_("kabid")
+    assert "the signature of kadis" in refused(desk, request, "disposition")
+
+
+def test_submission_signed_by_another_is_refused(desk: Desk) -> None:
+    desk.sign = as_("kasubbag")
+    with pytest.raises(Refused, match="signature of dinkes"):
+        desk.submit()
+    assert list(desk.office.register.entries(kind="step")) == []
+
+
+@pytest.mark.parametrize("namespace", ["git", "file", ""])
+def test_signature_for_another_use_of_the_key_is_refused(desk: Desk, namespace: str) -> None:
+    request = desk.submit()
+    desk.sign = lambda who, message: people.sign(who, message, namespace)
+    assert "the signature of kasubbag" in refused(desk, request, "agenda")
+
+
+def test_approval_of_another_request_cannot_be_replayed(desk: Desk) -> None:
+    requests = [desk.submit(), desk.submit()]
+    for request in requests:
+        for step in ("agenda", "disposition", "review"):
+            desk.take(request, step)
+    entry = desk.take(requests[0], "decision")
+    desk.sign = lambda who, message: entry.signatures[0]["sig"]
+    assert "the signature of kabid" in refused(desk, requests[1], "decision")
+
+
+def test_old_decision_cannot_be_replayed_after_the_request_came_back(desk: Desk) -> None:
+    """The same words about the same request, but said before the Kadis sent it back."""
+    request = desk.submit()
+    for step in ("agenda", "disposition", "review"):
+        desk.take(request, step)
+    entry = desk.take(request, "decision")
+    desk.take(request, "decision", outcome="no", reason="belum")
+    for step in ("disposition", "review"):
+        desk.take(request, step)
+    desk.sign = lambda who, message: entry.signatures[0]["sig"]
+    assert "the signature of kabid" in refused(desk, request, "decision")
+
+
+def test_two_approvers_racing_leave_one_decision(desk: Desk) -> None:
+    """Both sign over the same state; who comes second has to look again."""
+    request = desk.submit()
+    for step in ("agenda", "disposition", "review"):
+        desk.take(request, step)
+
+    def slow(who: str, message: str) -> str:
+        desk.sign = people.sign
+        desk.take(request, "decision", actor="subkoor")
+        return people.sign(who, message)
+
+    desk.sign = slow
+    with pytest.raises(Refused, match="another entry was written"):
+        desk.take(request, "decision", outcome="no", reason="tidak")
+    now = standing.stand(desk.office, request)
+    assert now.done["decision"].actor == "subkoor" and now.returned is None
+
+
+def test_step_prepared_here_is_signed_elsewhere(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    """The Kadis signs on another computer what was written here."""
+    request = desk.submit()
+    desk.take(request, "agenda")
+    words = ["record", request, "disposition", "--as", "kadis", "--evidence", f"surat_terdisposisi={desk.paper}"]
+    told = tmp_path / "disposition"
+    code, out, _ = sop(*words, "--prepare", told)
+    assert code == 0 and "ssh-keygen -Y sign" in out and "disposition" not in standing.stand(desk.office, request).done
+    key = people.write_keys(tmp_path / "elsewhere", "kadis") / "kadis"
+    subprocess.run(["ssh-keygen", "-Y", "sign", "-q", "-n", NAMESPACE, "-f", key, told], check=True)
+    code, _, err = sop(*words, "--signature", f"{told}.sig")
+    assert code == 0, err
+    assert "disposition" in standing.stand(desk.office, request).done
+    code, _, err = sop(*words, "--signature", f"{told}.sig")
+    assert code == 3 and "the signature of kadis" in err
+
+
+def test_submission_prepared_here_is_signed_elsewhere(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    words = ["submit", desk.write(desk.form()), "--letter", desk.letter, "--as", "dinkes"]
+    told = tmp_path / "permohonan"
+    assert sop(*words, "--prepare", told)[0] == 0
+    (tmp_path / "sig").write_text(people.sign("dinkes", told.read_text()))
+    assert sop(*words, "--signature", tmp_path / "sig")[0] == 0
+    code, _, err = sop(*words, "--signature", tmp_path / "sig")
+    assert code == 3 and "the signature of dinkes" in err, "the same letter twice needs a signature each"
+
+
+def test_prepared_statement_goes_stale_when_the_request_moves_on(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    request = desk.submit()
+    for step in ("agenda", "disposition", "review"):
+        desk.take(request, step)
+    words = ["record", request, "decision", "--as", "kabid", "--outcome", "yes"]
+    assert sop(*words, "--prepare", tmp_path / "yes")[0] == 0
+    (tmp_path / "sig").write_text(people.sign("kabid", (tmp_path / "yes").read_text()))
+    desk.take(request, "review")
+    assert sop(*words, "--signature", tmp_path / "sig")[0] == 3
+
+
+def test_key_is_given_once_and_must_sign(desk: Desk, sop: Sop, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = desk.submit()
+    documents = ["--evidence", f"scan={desk.paper}", "--evidence", f"lembar_disposisi={desk.paper}"]
+    words = ["record", request, "agenda", "--as", "kasubbag", *documents]
+    code, _, err = sop(*words, "--key", desk.folder / "keys/kasubbag", "--prepare", "x")
+    assert code == 2 and "more than one" in err
+    code, _, err = sop(*words, "--key", desk.paper)
+    assert code == 2 and "did not sign" in err
+    code, _, err = sop(*words, "--signature", desk.folder / "none")
+    assert code == 2 and "cannot be read" in err
+    monkeypatch.delenv("SOP_KEYS")
+    code, _, err = sop(*words)
+    assert code == 2 and "kasubbag's signature is missing" in err
+    assert sop(*words, "--key", desk.folder / "keys/kasubbag")[0] == 0
+
+
+def test_paper_is_seen_by_the_kasubbag_and_shown_as_weaker(desk: Desk) -> None:
+    request = desk.submit()
+    desk.take(request, "agenda")
+    entry = desk.take(request, "disposition", ink="kasubbag")
+    assert entry.actor == "kadis" and [item["by"] for item in entry.signatures] == ["kasubbag"]
+    assert entry.evidence and standing.stand(desk.office, request).done["disposition"] == entry
+    assert "kadis (kadis, on paper seen by kasubbag)" in "\n".join(report.report(desk.office, request))
+    assert "on paper seen by kasubbag" in report.entry_line(desk.office, entry)
+
+
+def test_paper_is_refused_where_the_sop_wants_a_key(desk: Desk) -> None:
+    request = desk.submit()
+    for step in ("agenda", "disposition", "review"):
+        desk.take(request, step)
+    assert "signed by ssh only" in refused(desk, request, "decision", ink="kasubbag")
+
+
+def test_paper_is_refused_when_seen_by_another_role_or_without_a_scan(desk: Desk) -> None:
+    request = desk.submit()
+    desk.take(request, "agenda")
+    assert "paper is seen by kasubbag" in refused(desk, request, "disposition", ink="kabid")
+    desk.approve(request)
+    desk.run(request)
+    desk.take(request, "report")
+    assert "no scan" in refused(desk, request, "completion", ink="kasubbag")
+
+
+def test_gate_refuses_a_level_that_the_sop_does_not_take(desk: Desk) -> None:
+    now = standing.stand(desk.office, desk.approved())
+    weak = now.done["decision"]
+    now.done["decision"] = Entry(**{**weak.__dict__, "data": {**weak.data, "ink": "kasubbag"}})
+    found = gates.check([Case(now, desk.office.evidence, {})])
+    assert [r.gate for r in found] == ["approval"] and "signed by ink" in found[0].what
+
+
+def test_approver_does_not_install_and_is_told_before_anything_happens(desk: Desk) -> None:
+    request = desk.approved()
+    with pytest.raises(Refused, match="kabid took decision"):
+        desk.run(request, actor="kabid")
+    assert desk.fleet.played == [] and desk.outcomes() == []
+
+
+def test_requester_does_not_approve_in_another_office(desk: Desk) -> None:
+    """One human being with two ids is one person."""
+    desk.enroll("baru", "pd", person="kabid", by=("kadis", "kasubbag"))
+    request = desk.submit(requester="baru")
+    for step in ("agenda", "disposition", "review"):
+        desk.take(request, step)
+    assert "request_letter was taken by baru" in refused(desk, request, "decision")
+
+
+def test_run_signed_by_another_touches_no_server(desk: Desk) -> None:
+    request = desk.approved()
+    desk.sign = as_("kabid", "kabid")
+    with pytest.raises(Refused, match="signature of subkoor"):
+        desk.run(request)
+    assert desk.fleet.played == [] and desk.outcomes() == []
+
+
+def test_run_whose_installer_is_retired_meanwhile_is_put_back(desk: Desk) -> None:
+    request = desk.approved()
+
+    def retire(playbook: str, check: bool) -> None:
+        if playbook == "probe.yml":
+            desk.retire("subkoor")
+
+    desk.fleet.on_play = retire
+    with pytest.raises(Refused, match="subkoor was retired"):
+        desk.run(request)
+    assert desk.outcomes() == ["started", "rolled_back"] and desk.fleet.existing == {}
+
+
+def test_signature_is_asked_of_nobody_for_what_is_refused_anyway(desk: Desk) -> None:
+    """A security key need not be touched in vain."""
+    request = desk.submit()
+
+    def touched(who: str, message: str) -> str:
+        raise AssertionError(who)
+
+    desk.sign = touched
+    with pytest.raises(Refused):
+        desk.take(request, "review")
+    with pytest.raises(Usage):
+        steps.submit(desk.office, desk.write(desk.form()), desk.letter, "ghost", None, touched)
