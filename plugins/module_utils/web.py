@@ -6,7 +6,8 @@ import hashlib
 import pathlib
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ansible.module_utils.transaction import Change, Refused
@@ -35,6 +36,8 @@ class Server(NamedTuple):
     sizes: dict[str, dict[str, Any]]
     database_hosts: dict[str, str]  # inventory name -> address
     secret: str  # from which the sockets' unguessable names come
+    acme: bool = False  # whether a certificate authority is asked for websites' certificates
+    certificates: Mapping[str, list[str]] = MappingProxyType({})  # the agency's own: name -> names that it serves
 
 
 def _wrong(website: dict[str, Any]) -> Iterator[Any]:
@@ -112,14 +115,24 @@ def root(website: dict[str, Any]) -> str:
     return posixpath.join(paths(website)["release"], website["document_root"]).rstrip("/")
 
 
+def certificate(website: dict[str, Any], server: Server) -> str:
+    """Whose certificate the website shows: the name of one of the agency's own, `acme`, or `none`."""
+    names = [website["name"], *website["aliases"]]
+    for own, served in sorted(server.certificates.items()):
+        if all(name in served or f"*.{name.partition('.')[2]}" in served for name in names):
+            return own
+    return "acme" if server.acme else "none"
+
+
 def vhost(website: dict[str, Any]) -> str:
     """The website's own Apache file: data only, the policy is in the macros."""
     names = " ".join([website["name"], *sorted(website["aliases"])])
+    shown = website["_certificate"]
     if website["state"] == "suspended":
-        return f'Use WebsiteSuspended {website["name"]} "{names}"\n'
+        return f'Use WebsiteSuspended {website["name"]} "{names}" {shown}\n'
     macro = "WebsitePhp" if website["runtime"] == "php" else "WebsiteStatic"
     last = f" {website['_socket']}" if website["runtime"] == "php" else ""
-    lines = [f'Use {macro} {website["name"]} "{names}" {root(website)}{last}']
+    lines = [f'Use {macro} {website["name"]} "{names}" {shown} {root(website)}{last}']
     lines += [f"Use WebsiteWritable {paths(website)['release']}/{path}" for path in sorted(website["writable"])]
     if website["setup_script"]:
         lines.append(f"Use WebsiteInternal {posixpath.join(paths(website)['release'], website['setup_script'])}")

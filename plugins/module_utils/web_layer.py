@@ -7,7 +7,7 @@ import os
 import pathlib
 import shutil
 
-from ansible.module_utils import web, web_setup
+from ansible.module_utils import web, web_setup, web_tls
 from ansible.module_utils import web_server as host_side
 from ansible.module_utils.transaction import Refused, write_atomic
 from ansible.module_utils.web_plan import Plan
@@ -15,6 +15,8 @@ from ansible.module_utils.web_plan import Plan
 
 class Layer(Plan):
     """The web layer of one server: its plan, and the way there or back."""
+
+    held = ()  # names for which no certificate is asked before the name servers know them
 
     def settle(self):
         """Remove what a killed run had begun and no generation knows."""
@@ -112,6 +114,7 @@ class Layer(Plan):
     def put_back(self, before, generation):
         """Serve the generation `before` again, as if nothing had been tried."""
         try:
+            web_tls.release(self.held)
             if str(host_side.CURRENT.readlink()) != before:
                 host_side.swap(before)
                 # before the users go: until then PHP-FPM starts processes of theirs
@@ -140,6 +143,7 @@ class Layer(Plan):
             self.set_up()
             generation = self.stage()
             host_side.validate(generation, self.server.php)
+            self.held = web_tls.hold([w for n, w in self.wanted.items() if n in touched])
             host_side.swap(str(generation))
             host_side.reload(self.server.php, generation.name)
             for website in self.wanted.values():

@@ -30,7 +30,11 @@ class Plan:
             names.add(website["name"])
             if website["state"] in web.LIVE:
                 token = sha256(f"{server.secret}:{website['uid']}".encode()).hexdigest()[:32]
-                self.wanted[website["name"]] = {**website, "_socket": f"{web.SOCKETS}/{token}.sock"}
+                self.wanted[website["name"]] = {
+                    **website,
+                    "_socket": f"{web.SOCKETS}/{token}.sock",
+                    "_certificate": web.certificate(website, server),
+                }
             elif website["state"] == "purged":
                 self.purged[website["name"]] = website
         self.archived = {w["name"] for w in params["websites"] if w.get("state") == "archived"}

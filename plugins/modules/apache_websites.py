@@ -28,6 +28,14 @@ options:
     description: The database servers' addresses by their inventory name.
     type: dict
     default: {}
+  acme:
+    description: Whether a certificate authority is asked for a certificate for every website that none of ours serves.
+    type: bool
+    default: false
+  certificates:
+    description: The agency's own certificates by their name, each with the names that it serves.
+    type: dict
+    default: {}
   archives:
     description: Folder on this server where releases' archives are put by the action plugin, named by their sha256.
     type: path
@@ -79,6 +87,8 @@ def main():
             "host": {"type": "str", "required": True},
             "sizes": {"type": "dict", "required": True},
             "database_hosts": {"type": "dict", "default": {}},
+            "acme": {"type": "bool", "default": False},
+            "certificates": {"type": "dict", "default": {}},
             "archives": {"type": "path", "default": str(HERE / "archives")},
             "releases_kept": {"type": "int", "default": 3},
         },
@@ -90,7 +100,15 @@ def main():
             raise Refused(f"{host} is not set up as a web host", "run playbooks/servers.yml first")
         with server_lock("web"):
             secret = web_server.host_secret(keep=not module.check_mode)
-            server = web.Server(host, web_server.installed_php(), params["sizes"], params["database_hosts"], secret)
+            server = web.Server(
+                host,
+                web_server.installed_php(),
+                params["sizes"],
+                params["database_hosts"],
+                secret,
+                params["acme"],
+                params["certificates"],
+            )
             layer = Layer(params, server)
             layer.check_purges()
             changes, conflicts = layer.plan(), layer.conflicts(everywhere=module.check_mode)

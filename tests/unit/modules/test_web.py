@@ -34,7 +34,7 @@ def texts(given: dict[str, Any]) -> list[str]:
     web.check(given, HOST)
     if given["state"] not in web.LIVE:
         return []
-    live = {**given, "_socket": "/run/php/websites/0a1b.sock"}
+    live = {**given, "_socket": "/run/php/websites/0a1b.sock", "_certificate": "acme"}
     vhost, pool = web.vhost(live), web.pool(live, HOST, PASSWORD) if web.wants_pool(live) else ""
     assert VHOST.match(vhost) and (not pool or POOL.match(pool))
     return [vhost, pool]
@@ -152,24 +152,38 @@ def test_pool_refuses_a_limit_that_is_syntax(key: str) -> None:
 
 def test_vhost_of_a_static_website_is_one_line() -> None:
     release = f"/srv/websites/dinkes.tarakankota.go.id/releases/{website()['release']['sha256'][:32]}"
-    given = website(aliases=["b.go.id", "a.go.id"])
+    given = website(aliases=["b.go.id", "a.go.id"], _certificate="acme")
     assert web.vhost(given) == (
-        f'Use WebsiteStatic dinkes.tarakankota.go.id "dinkes.tarakankota.go.id a.go.id b.go.id" {release}\n')
+        f'Use WebsiteStatic dinkes.tarakankota.go.id "dinkes.tarakankota.go.id a.go.id b.go.id" acme {release}\n')
 
 
 def test_vhost_of_a_php_website_names_its_socket_and_what_is_no_page() -> None:
-    given = {**php(), "_socket": "/run/php/websites/0a1b.sock"}
+    given = {**php(), "_socket": "/run/php/websites/0a1b.sock", "_certificate": "none"}
     release = f"/srv/websites/disdik.tarakankota.go.id/releases/{sha(PHP)[:32]}-e0311a4e"
     assert web.vhost(given) == (
-        'Use WebsitePhp disdik.tarakankota.go.id "disdik.tarakankota.go.id www2.disdik.tarakankota.go.id" '
+        'Use WebsitePhp disdik.tarakankota.go.id "disdik.tarakankota.go.id www2.disdik.tarakankota.go.id" none '
         f"{release}/public /run/php/websites/0a1b.sock\n"
         f"Use WebsiteWritable {release}/public/berkas\n"
         f"Use WebsiteInternal {release}/setup.php\n")
 
 
 def test_vhost_of_a_suspended_website_serves_no_file() -> None:
-    assert web.vhost(php(state="suspended", aliases=[])) == (
-        'Use WebsiteSuspended disdik.tarakankota.go.id "disdik.tarakankota.go.id"\n')
+    assert web.vhost(php(state="suspended", aliases=[], _certificate="kota")) == (
+        'Use WebsiteSuspended disdik.tarakankota.go.id "disdik.tarakankota.go.id" kota\n')
+
+
+@pytest.mark.parametrize(("acme", "aliases", "shown"), [
+    (False, [], "kota"),
+    (True, ["kota.go.id"], "kota"),
+    (True, ["kota.go.id", "a.b.kota.go.id"], "acme"),  # a wildcard is one label wide
+    (True, ["dinkes.go.id"], "acme"),
+    (False, ["dinkes.go.id"], "none"),
+])
+def test_website_shows_the_agencys_certificate_where_it_serves_all_names(
+    acme: bool, aliases: list[str], shown: str
+) -> None:
+    host = HOST._replace(acme=acme, certificates={"kota": ["*.kota.go.id", "kota.go.id"], "lain": ["lain.go.id"]})
+    assert web.certificate(website("dinkes.kota.go.id", aliases=aliases), host) == shown
 
 
 def test_pool_is_as_approved() -> None:
@@ -221,7 +235,7 @@ def test_paths_stay_in_the_websites_home(writable: list[str], sha256: str) -> No
 
 def test_differences_show_no_password_and_no_socket() -> None:
     """Changes go to the register and to logs; a socket's name is what keeps other websites from calling it."""
-    live = {**php(), "_socket": "/run/php/websites/0a1b.sock"}
+    live = {**php(), "_socket": "/run/php/websites/0a1b.sock", "_certificate": "acme"}
     files = {"vhost": (None, web.vhost(live)), "pool": (None, web.pool(live, HOST, PASSWORD))}
     changes = web.differences(None, live, files)
     assert [change.subject for change in changes] == ["user", "release", "vhost", "pool"]

@@ -1,0 +1,30 @@
+"""Hold websites back from asking for a certificate until visitors, and so the authority, find them by name."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+from ansible.module_utils.transaction import STATE
+
+HELD = STATE / "https/held"  # a file a website; the policy's macros look for it
+STORE = STATE / "md/domains"  # where mod_md keeps certificates
+
+
+def hold(websites: Iterable[dict[str, Any]]) -> list[str]:
+    """Hold back those that have no certificate yet; gives their names.
+
+    The authority would look for them in DNS, which is converged last, and count each failure against their limit.
+    """
+    names = [w["name"] for w in websites if w["_certificate"] == "acme"]
+    held = [name for name in names if not any((STORE / name).glob("pubcert*.pem"))]
+    for name in held:
+        (HELD / name).touch(mode=0o644)
+    return held
+
+
+def release(names: Iterable[str]) -> None:
+    """Let them go."""
+    for name in names:
+        pathlib.Path(HELD / name).unlink(missing_ok=True)
