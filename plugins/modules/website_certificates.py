@@ -34,11 +34,9 @@ as_built:
   description: For each website with a certificate of its own or on its way, how it stands.
   returned: always
   type: dict
-  sample: {dinkes.example.go.id: {certificate: {status: valid, issuer: CN=R11, not_after: "2026-12-01T00:00:00+00:00", error: null}}}
-pending:
-  description: Websites that are on HTTP for now, each with the reason.
-  returned: always
-  type: dict
+  sample:
+    dinkes.example.go.id:
+      certificate: {status: valid, issuer: CN=R11, not_after: "2026-12-01T00:00:00+00:00", error: null}
 changes:
   description: Always empty; certificates come and go by themselves and are no part of the desired state.
   returned: always
@@ -46,9 +44,12 @@ changes:
 """
 
 import json
+import pathlib
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.transaction import Refused, fail, run
+
+PROGRAM = pathlib.Path("/usr/local/sbin/website-certificates")
 
 
 def main():
@@ -59,7 +60,9 @@ def main():
     wait = module.params["wait"]
     options = ["--look"] if module.check_mode else ["--release", "--wait", str(wait)]
     try:
-        seen = json.loads(run(["/usr/local/sbin/website-certificates", *options], timeout=wait + 300))
+        if not PROGRAM.exists():
+            raise Refused(f"{PROGRAM} is not installed", "run playbooks/servers.yml first")
+        seen = json.loads(run([str(PROGRAM), *options], timeout=wait + 300))
     except Refused as error:
         fail(module, "web", module.params["host"], error)
     websites = seen["websites"]
@@ -67,7 +70,6 @@ def main():
         changed=seen["reloads"] > 0,
         changes=[],
         as_built={name: {"certificate": standing} for name, standing in websites.items()},
-        pending={n: s["error"] or "on its way" for n, s in websites.items() if s["status"] == "pending"},
     )
 
 

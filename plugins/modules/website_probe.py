@@ -8,6 +8,7 @@ module: website_probe
 short_description: See each website as a visitor does
 description:
   - Asks every name server by each of its addresses for the websites' names, then opens the page over every address.
+  - Follows a website to HTTPS, and trusts what this system trusts.
   - Changes nothing. Needs C(dig).
 options:
   websites:
@@ -28,6 +29,15 @@ options:
     description: Seconds that one look at a page may take, with all redirects.
     type: int
     default: 30
+  certificates:
+    description:
+      - How web hosts say that websites' certificates stand, as M(website_certificates) returns it in C(as_built).
+      - A website with a certificate must lead to HTTPS. One whose certificate is pending may still be on HTTP.
+    type: dict
+    default: {}
+  ca:
+    description: A file of certificates (PEM) to trust as well.
+    type: path
 author: The project's maintainers (@dkisp-tarakan)
 """
 
@@ -40,7 +50,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 probes:
-  description: For each website what DNS answered at each name server, and what the page answered.
+  description: For each website what DNS answered at each name server, what the page answered, and its certificate.
   returned: always
   type: dict
 failures:
@@ -56,6 +66,7 @@ import http.client
 import ipaddress
 import re
 import socket
+import ssl
 import tempfile
 import threading
 import time
@@ -65,7 +76,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.transaction import Refused, run
 from ansible.module_utils.web import NAME
 
-PORT = 80
+PORT, TLS_PORT = 80, 443
 LARGEST = 4 * 1024 * 1024  # octets of a page that are read to find the text
 FAMILIES = {"A": "ipv4", "AAAA": "ipv6"}
 
@@ -95,17 +106,34 @@ def cut(sock):
         sock.shutdown(socket.SHUT_RDWR)
 
 
-def fetch(address, name, path, deadline):
-    """One answer: (status, Location or None, text). Raises TimeoutError at the deadline, however slowly octets drip."""
-    connection = http.client.HTTPConnection(address, PORT, timeout=max(deadline - time.monotonic(), 0.001))
+def certificate(sock):
+    """What a visitor may know of the certificate that was shown and trusted; None without TLS."""
+    if not isinstance(sock, ssl.SSLSocket):
+        return None
+    found = sock.getpeercert()
+    issuer = {key: value for pair in found["issuer"] for key, value in pair}
+    left = (ssl.cert_time_to_seconds(found["notAfter"]) - time.time()) / 86400
+    return {"ok": True, "issuer": issuer.get("commonName"), "days_left": int(left), "error": None}
+
+
+def fetch(address, name, path, deadline, context):
+    """One answer: (status, Location or None, text, certificate). TLS with a context, else plain.
+
+    Raises TimeoutError at the deadline, however slowly octets drip.
+    """
+    port = TLS_PORT if context else PORT
+    connection = http.client.HTTPConnection(address, port, timeout=max(deadline - time.monotonic(), 0.001))
     watchdog = None
     try:
         connection.connect()
+        if context:
+            connection.sock = context.wrap_socket(connection.sock, server_hostname=name)
+        shown = certificate(connection.sock)
         watchdog = threading.Timer(max(deadline - time.monotonic(), 0), cut, [connection.sock])
         watchdog.start()
         connection.request("GET", path, headers={"Host": name, "User-Agent": "website-probe", "Connection": "close"})
         answer = connection.getresponse()
-        return answer.status, answer.headers.get("Location"), answer.read(LARGEST).decode("utf-8", "replace")
+        return answer.status, answer.headers.get("Location"), answer.read(LARGEST).decode("utf-8", "replace"), shown
     finally:
         connection.close()
         if watchdog:
@@ -114,34 +142,39 @@ def fetch(address, name, path, deadline):
             raise TimeoutError("the page did not come in time")
 
 
-def page(address, name, path, timeout):
-    """The page at an address, redirects within the same website followed: (status, text)."""
-    deadline = time.monotonic() + timeout
+def page(address, name, path, timeout, context):
+    """The page at an address, redirects within the same website followed: (status, text, certificate).
+
+    Begins with HTTP; without a context it does not go on to HTTPS.
+    """
+    deadline, scheme = time.monotonic() + timeout, "http"
+    known = {("http", name, 80): None, **({("https", name, 443): context} if context else {})}
     for _ in range(6):
-        status, location, text = fetch(address, name, path, deadline)
+        status, location, text, shown = fetch(address, name, path, deadline, context if scheme == "https" else None)
         if status not in (301, 302, 303, 307, 308) or not location:
-            return status, text
+            return status, text, shown
         try:
-            where = urlsplit(urljoin(f"http://{name}{path}", location))
-            same = (where.scheme, where.hostname, where.port or 80) == ("http", name, 80)
+            where = urlsplit(urljoin(f"{scheme}://{name}{path}", location))
+            place = (where.scheme, where.hostname, where.port or {"http": 80, "https": 443}.get(where.scheme))
         except ValueError:
-            same = False
-        if not same:
-            return status, text
+            place = None
+        if place not in known:
+            return status, text, shown
+        scheme = where.scheme
         wanted = (where.path or "/") + (f"?{where.query}" if where.query else "")
         path = quote(wanted.encode("latin-1", "replace"), safe="/%:@!$&'()*+,;=~-._?")
-    return 508, ""
+    return 508, "", None
 
 
-def look(website, address, timeout):
+def look(website, address, timeout, context=None):
     """One look at a website's page over one address, as the records keep it."""
     begun = time.monotonic()
     wanted = 503 if website["state"] == "suspended" else 200
+    found = {"address": address, "status": None, "contains": False, "ms": None, "ok": False, "https": None}
     try:
-        status, text = page(address, website["name"], website["probe"]["path"], timeout)
+        status, text, shown = page(address, website["name"], website["probe"]["path"], timeout, context)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        said = str(error) or type(error).__name__
-        return {"address": address, "status": None, "contains": False, "ms": None, "ok": False, "error": said}
+        return {**found, "error": str(error) or type(error).__name__}
     contains = website["state"] == "suspended" or website["probe"]["contains"] in html.unescape(text)
     return {
         "address": address,
@@ -150,6 +183,7 @@ def look(website, address, timeout):
         "ok": status == wanted and contains,
         "ms": round((time.monotonic() - begun) * 1000),
         "error": None,
+        "https": shown,
     }
 
 
@@ -186,23 +220,52 @@ def names_seen(websites, nameservers):
     return seen, failures
 
 
-def probe(websites, nameservers, timeout):
-    """Look at all websites; gives (probes, failures)."""
+def fault(website, result, standing):
+    """What a visitor misses in one look, in a line; None where nothing."""
+    at = f"{website['name']}{website['probe']['path']} at {result['address']}"
+    if not result["ok"]:
+        missed = result["error"] or f"status {result['status']}" + (
+            "" if result["contains"] else f", and the page lacks {website['probe']['contains']!r}"
+        )
+        return f"http://{at}: {missed}"
+    if standing and standing["status"] != "pending" and not result["https"]:
+        return f"https://{at}: visitors are not led to HTTPS, and the web host's certificate is {standing['status']}"
+    return None
+
+
+def probe(websites, nameservers, timeout, context=None, certificates=None):
+    """Look at all websites; gives (probes, failures). With a context websites are followed to HTTPS."""
     seen, failures = names_seen(websites, nameservers)
     looks = [(w, w["address"][family]) for w in websites for family in FAMILIES.values() if w["address"].get(family)]
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        results = list(pool.map(lambda pair: look(*pair, timeout), looks))
-    probes = {name: {"dns": dns, "http": None} for name, dns in seen.items()}
-    for (website, address), result in zip(looks, results, strict=True):
-        kept = probes[website["name"]]["http"]
-        if kept is None or (kept["ok"] and not result["ok"]):
-            probes[website["name"]]["http"] = result
-        if not result["ok"]:
-            missed = result["error"] or f"status {result['status']}" + (
-                "" if result["contains"] else f", and the page lacks {website['probe']['contains']!r}"
-            )
-            failures.append(f"http://{website['name']}{website['probe']['path']} at {address}: {missed}")
+        results = list(pool.map(lambda pair: look(*pair, timeout, context), looks))
+    probes = {name: {"dns": dns, "http": None, "https": None} for name, dns in seen.items()}
+    for (website, _), result in zip(looks, results, strict=True):
+        name = website["name"]
+        standing = (certificates or {}).get(name)
+        line = fault(website, result, standing)
+        if line:
+            failures.append(line)
+        shown = result.pop("https")
+        if standing and not shown:
+            shown = {"ok": False, "issuer": None, "days_left": None, "error": line or standing["error"]}
+        kept = probes[name]
+        if kept["http"] is None or (kept["http"]["ok"] and not result["ok"]):
+            kept["http"] = result
+        if kept["https"] is None or (kept["https"]["ok"] and shown and not shown["ok"]):
+            kept["https"] = shown
     return probes, failures
+
+
+def trust(ca):
+    """Whom a visitor trusts: this system's authorities, and those in a file."""
+    context = ssl.create_default_context()
+    if ca:
+        try:
+            context.load_verify_locations(cafile=ca)
+        except OSError as error:
+            raise Refused(f"{ca} holds no certificates to trust: {error}", "name a file of PEM certificates") from error
+    return context
 
 
 def main():
@@ -213,15 +276,23 @@ def main():
             "only": {"type": "list", "elements": "str", "default": []},
             "nameservers": {"type": "dict", "required": True},
             "timeout": {"type": "int", "default": 30},
+            "certificates": {"type": "dict", "default": {}},
+            "ca": {"type": "path"},
         },
     )
-    only = set(module.params["only"])
+    params = module.params
+    only = set(params["only"])
     websites = [
-        w
-        for w in module.params["websites"]
-        if w["state"] in ("present", "suspended") and (not only or w["name"] in only)
+        w for w in params["websites"] if w["state"] in ("present", "suspended") and (not only or w["name"] in only)
     ]
-    probes, failures = probe(websites, module.params["nameservers"], module.params["timeout"]) if websites else ({}, [])
+    probes, failures = {}, []
+    if websites:
+        try:
+            certificates = {name: facts["certificate"] for name, facts in params["certificates"].items()}
+            context = trust(params["ca"])
+            probes, failures = probe(websites, params["nameservers"], params["timeout"], context, certificates)
+        except Refused as error:
+            module.fail_json(msg=f"refused: {error.what}\nlayer: visitor\nmend: {error.mend}", probes={}, failures=[])
     if failures:
         module.fail_json(
             msg="refused: a visitor does not see what the desired state says: "

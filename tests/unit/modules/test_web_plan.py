@@ -25,7 +25,7 @@ class Ended(Exception):
 def module(host: WebHost, monkeypatch: pytest.MonkeyPatch, *websites: Any, check: bool = False) -> dict[str, Any]:
     """One run of the whole module; its result, with `failed` where it refuses."""
     params = {"websites": list(websites), "host": "web1", "sizes": SIZES, "database_hosts": {"db1": "10.89.77.21"},
-              "archives": str(host.root / "archives"), "releases_kept": 3}
+              "archives": str(host.root / "archives"), "releases_kept": 3, "acme": False, "certificates": {}}
 
     class Module:
         def __init__(self, **_: Any) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from ansible.module_utils import web_tls, web_server
+from ansible.module_utils import web_server, web_tls
 from ansible.module_utils.transaction import Refused
 from web_cases import HOST, WebHost, host, website
 
