@@ -8,7 +8,7 @@ define('DB_CHARSET', 'utf8mb4');
 define('DB_COLLATE', '');
 $table_prefix = 'wp_';
 
-$home = 'http://' . getenv('WEBSITE_NAME');
+$home = (($_SERVER['HTTPS'] ?? '') === 'on' ? 'https://' : 'http://') . getenv('WEBSITE_NAME');
 define('WP_HOME', $home);
 define('WP_SITEURL', $home);
 define('WP_CONTENT_DIR', __DIR__ . '/wp-content');

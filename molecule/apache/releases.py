@@ -17,6 +17,7 @@ if (isset($_GET['read'])) { echo @file_get_contents($_GET['read']) === false ? '
 $code = '<?php echo "ran";';
 if (isset($_GET['write'])) { echo @file_put_contents($_GET['write'], $code) ? 'written' : 'denied'; exit; }
 if (isset($_GET['connect'])) { echo @stream_socket_client($_GET['connect'], $n, $e, 2) ? 'connected' : 'denied'; exit; }
+if (isset($_GET['server'])) { echo $_SERVER[$_GET['server']] ?? 'not set'; exit; }
 if (isset($_GET['run'])) { echo function_exists('exec') ? 'runs' : 'denied'; exit; }
 echo 'Situs PHP ', get_current_user(), ' ', posix_getuid(), ' ', file_get_contents(__DIR__ . '/berkas/setup.txt');
 """,
@@ -71,6 +72,9 @@ def main() -> None:
             "page-fails": [one, two, three, website("baru.example.go.id", 20004, host, sha["broken-page"], **bad)],
             "by-hand": [one, two, three, website("tangan.example.go.id", 20005, host, sha["static"])],
             "hostile": [one, two, three, website('x"\nLoadModule', 20006, host, sha["static"])],
+            "https": [one, two, three, website("gagal.example.go.id", 20007, host, sha["static"]),
+                      website("lancar.example.go.id", 20008, host, sha["static"]),
+                      website("satu.kota.example.go.id", 20009, host, sha["static"])],
             "purged": [one, two, three | {"state": "purged"}],
             "archived": [one, two | {"state": "archived"}],
         }

@@ -59,7 +59,7 @@ def on(host: str, command: str, *, check: bool = True, timeout: int = 60) -> str
 
 def get(url: str, *options: str) -> tuple[int, str]:
     """A page as the visitor sees it: (status, body); status 0 where nothing answered."""
-    shown = on("visitor1", f"curl -s -m 20 -w '\\n%{{http_code}}' {' '.join(options)} '{url}'", check=False)
+    shown = on("visitor1", f"curl -sL -m 20 -w '\\n%{{http_code}}' {' '.join(options)} '{url}'", check=False)
     body, _, status = shown.rpartition("\n")
     return int(status or 0), body
 

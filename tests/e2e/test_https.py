@@ -1,0 +1,40 @@
+"""The fleet's websites over HTTPS, as the lab's visitor sees them: with trust in the lab's authority, without -k."""
+
+import json
+
+import pytest
+from lab import FLEET, LAB, on
+
+DOMAIN = FLEET["domain"]
+
+
+@pytest.mark.parametrize(("name", "text"), [("dinkes", "Edisi 2"), ("disdik", "Dinas Pendidikan Kota Tarakan")])
+@pytest.mark.parametrize("family", ["-4", "-6"])
+def test_visitor_opens_the_website_without_a_warning(name: str, text: str, family: str) -> None:
+    """The certificate came within the run that made the website."""
+    assert text in on("visitor1", f"curl -fsS {family} https://{name}.{DOMAIN}/")
+
+
+def test_visitor_is_led_from_http() -> None:
+    """Old links and typed names."""
+    said = on("visitor1", f"curl -sS -o /dev/null -w '%{{http_code}} %{{redirect_url}}' http://dinkes.{DOMAIN}/x?y=z")
+    assert said == f"301 https://dinkes.{DOMAIN}/x?y=z"
+
+
+def test_page_of_wordpress_links_to_https_only() -> None:
+    """An application behind TLS must know it, or its styles are blocked as mixed content."""
+    assert f"http://disdik.{DOMAIN}" not in on("visitor1", f"curl -fsS https://disdik.{DOMAIN}/")
+
+
+def test_unknown_name_shows_no_agencys_certificate() -> None:
+    """A name that points here by mistake."""
+    for host in FLEET["web"].values():
+        said = on("visitor1", f"curl -ksv -o /dev/null https://{host['ipv4']}/ 2>&1")
+        assert "unknown.invalid" in said and "404" in said
+
+
+def test_records_tell_the_certificate() -> None:
+    """Configuration data: status, issuer and end."""
+    kept = json.loads((LAB / f"sop/records/dinkes.{DOMAIN}/configuration.json").read_text())
+    certificate = kept["as_built"]["web1"]["certificate"]
+    assert certificate["status"] == "valid" and "Pebble" in certificate["issuer"] and certificate["error"] is None

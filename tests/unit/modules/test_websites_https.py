@@ -1,0 +1,227 @@
+"""What takes certificates into use, on a store of mod_md's in a folder and certificates made for it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websites_https as program
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+NAME, ALIAS = "dinkes.tarakankota.go.id", "kesehatan.tarakankota.go.id"
+KEY = ec.generate_private_key(ec.SECP256R1())
+NOW = datetime.datetime.now(datetime.UTC)
+
+
+def made(*names: str, days: float = 60) -> x509.Certificate:
+    """A certificate for names that is good for some days from now."""
+    who = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Lab")])
+    until = NOW + datetime.timedelta(days=days)
+    builder = x509.CertificateBuilder(who, who, KEY.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(until - datetime.timedelta(days=90)).not_valid_after(until)
+    alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+    return builder.add_extension(alternative, False).sign(KEY, hashes.SHA256())
+
+
+class Server:
+    """A web host's folders, and an Apache that activates staged certificates at each reload."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root, self.reloads, self.websites = root, 0, []
+        for folder in ("live/apache", "md/domains", "md/staging", "https/held", "https/served", "own"):
+            (root / folder).mkdir(parents=True)
+        for name, folder in (("LIVE", "live"), ("STORE", "md"), ("HTTPS", "https"), ("OWN", "own"), ("LOCK", "lock")):
+            monkeypatch.setattr(program, name, root / folder)
+        monkeypatch.setattr(program, "reload_apache", self.reload)
+        monkeypatch.setattr(program, "shown", self.shown)
+        self.serve()
+
+    def serve(self, *websites: dict[str, Any], kept: tuple[str, ...] = ()) -> None:
+        """Make these live; what is kept is ours, but not served."""
+        self.websites = list(websites)
+        entries = [*websites, *({"name": name, "aliases": [], "_certificate": "acme"} for name in kept)]
+        (self.root / "live/websites.json").write_text(json.dumps(entries))
+        for old in (self.root / "live/apache").iterdir():
+            old.unlink()
+        for website in websites:
+            (self.root / "live/apache" / f"{website['name']}.conf").touch()
+
+    def issue(self, name: str, *names: str, days: float = 60) -> None:
+        """The authority's answer, which waits for a reload."""
+        folder = self.root / "md/staging" / name
+        folder.mkdir(exist_ok=True)
+        text = made(*(names or (name,)), days=days).public_bytes(Encoding.PEM)
+        (folder / "pubcert.secp256r1.pem").write_bytes(text)
+        self.note(name, finished=True)
+
+    def note(self, name: str, **job: Any) -> None:
+        (self.root / "md/staging" / name).mkdir(exist_ok=True)
+        (self.root / "md/staging" / name / "job.json").write_text(json.dumps({"name": name, **job}))
+
+    def reload(self) -> None:
+        self.reloads += 1
+        for website in self.websites:
+            staged, live = (self.root / "md" / kind / website["name"] for kind in ("staging", "domains"))
+            if program.job(website).get("finished"):
+                live.mkdir(exist_ok=True)
+                for path in staged.iterdir():
+                    path.replace(live / path.name)
+                staged.rmdir()
+
+    def shown(self, name: str) -> bytes | None:
+        for website in self.websites:
+            found = program.certificate(website)
+            if found and name in [website["name"], *website["aliases"]]:
+                return found.public_bytes(Encoding.DER)
+        return None
+
+    def served(self) -> list[str]:
+        return sorted(path.name for path in (self.root / "https/served").iterdir())
+
+    def run(self, capsys: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:
+        assert program.main(list(options)) == 0
+        return dict(json.loads(capsys.readouterr().out)["websites"])
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Server:
+    return Server(tmp_path, monkeypatch)
+
+
+Capture = pytest.CaptureFixture[str]
+ONE = {"name": NAME, "aliases": [ALIAS], "_certificate": "acme"}
+
+
+def test_certificate_that_came_is_taken_into_use(server: Server, capsys: Capture) -> None:
+    server.serve(ONE)
+    server.issue(NAME, NAME, ALIAS)
+    standing = server.run(capsys)[NAME]
+    assert (standing["status"], standing["issuer"], standing["error"]) == ("valid", "CN=Lab", None)
+    assert server.reloads == 1 and server.served() == sorted([NAME, ALIAS])
+
+
+def test_second_start_changes_nothing(server: Server, capsys: Capture) -> None:
+    server.serve(ONE)
+    server.issue(NAME, NAME, ALIAS)
+    first = server.run(capsys)
+    assert server.run(capsys) == first and server.reloads == 1
+
+
+def test_look_changes_nothing(server: Server, capsys: Capture) -> None:
+    server.serve(ONE)
+    server.issue(NAME)
+    (server.root / "https/held" / NAME).touch()
+    assert server.run(capsys, "--look", "--release")[NAME]["status"] == "pending"
+    assert server.reloads == 0 and server.served() == [] and (server.root / "https/held" / NAME).exists()
+
+
+def test_only_names_that_the_certificate_serves_lead_to_https(server: Server, capsys: Capture) -> None:
+    server.serve(ONE)
+    server.issue(NAME, NAME)
+    assert server.run(capsys)[NAME]["error"] == f"it does not serve {ALIAS} yet"
+    assert server.served() == [NAME]
+
+
+def test_expired_certificate_leads_nobody_to_https(server: Server, capsys: Capture) -> None:
+    server.serve(ONE)
+    (server.root / "https/served" / NAME).touch()
+    server.issue(NAME, NAME, ALIAS, days=-1)
+    assert server.run(capsys)[NAME]["status"] == "expired"
+    assert server.served() == []
+
+
+def test_failure_leaves_the_website_on_http_and_says_why(server: Server, capsys: Capture) -> None:
+    other = {"name": "lain.tarakankota.go.id", "aliases": [], "_certificate": "acme"}
+    server.serve(ONE, other)
+    server.issue(other["name"])
+    server.note(NAME, errors=2, last={"problem": "urn:x:dns", "detail": "no\nsuch \x1b[31mname"})
+    standings = server.run(capsys, "--wait", "5")
+    assert standings[NAME] == {"status": "pending", "issuer": None, "not_after": None,
+                               "error": "urn:x:dns no such [31mname"}
+    assert standings[other["name"]]["status"] == "valid" and server.served() == [other["name"]]
+
+
+def test_run_releases_what_was_held_back_and_waits_for_it(
+    server: Server, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.serve(ONE)
+    (server.root / "https/held" / NAME).touch()
+    monkeypatch.setattr(program.time, "sleep", lambda _: server.issue(NAME, NAME, ALIAS))
+    assert server.run(capsys, "--release", "--wait", "5")[NAME]["status"] == "valid"
+    assert server.reloads == 2 and server.served() == sorted([NAME, ALIAS])
+
+
+def test_timer_leaves_a_fresh_hold_alone_and_ends_an_old_one(
+    server: Server, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.serve(ONE)
+    held = server.root / "https/held" / NAME
+    held.touch()
+    server.run(capsys)
+    assert held.exists() and server.reloads == 0
+    monkeypatch.setattr(program, "HELD_TOO_LONG", -1)
+    server.run(capsys)
+    assert not held.exists() and server.reloads == 1
+
+
+@pytest.mark.parametrize(("fresh", "errors", "waits"), [(True, 1, True), (True, 2, False), (False, 0, False)])
+def test_run_waits_for_its_own_websites_only(server: Server, fresh: bool, errors: int, waits: bool) -> None:
+    server.serve(ONE)
+    server.note(NAME, errors=errors)
+    assert bool(program.pending([ONE], {NAME} if fresh else set(), only_fresh=True)) == waits
+
+
+def test_retry_forgets_the_pause_after_failures(server: Server, capsys: Capture) -> None:
+    server.serve(ONE)
+    server.note(NAME, errors=3)
+    server.run(capsys, "--retry")
+    assert server.reloads == 1 and program.job(ONE) == {}
+
+
+def test_agencys_own_certificate_is_used_at_once(server: Server, capsys: Capture) -> None:
+    text = made("*.tarakankota.go.id").public_bytes(Encoding.PEM).decode()
+    (server.root / "own/kota.pem").write_text(f"-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----\n{text}")
+    server.serve({**ONE, "_certificate": "kota"}, {"name": "a.go.id", "aliases": [], "_certificate": "none"})
+    standings = server.run(capsys)
+    assert list(standings) == [NAME] and standings[NAME]["status"] == "valid"
+    assert server.served() == sorted([NAME, ALIAS]) and server.reloads == 0
+
+
+def test_archived_website_keeps_its_certificate_and_a_purged_one_does_not(server: Server, capsys: Capture) -> None:
+    server.serve(ONE)
+    server.issue(NAME, NAME, ALIAS)
+    server.run(capsys)
+    server.serve(kept=(NAME,))
+    assert server.run(capsys) == {} and server.served() == []
+    assert (server.root / "md/domains" / NAME).is_dir()
+    server.serve()
+    server.run(capsys)
+    assert not (server.root / "md/domains" / NAME).exists()
+
+
+def test_store_of_others_is_left_alone(server: Server, capsys: Capture) -> None:
+    (server.root / "md/domains/by-hand.go.id").mkdir()
+    server.serve(ONE)
+    server.run(capsys)
+    assert (server.root / "md/domains/by-hand.go.id").is_dir()
+
+
+def test_apache_that_cannot_reload_is_told_in_three_parts(
+    server: Server, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise subprocess.CalledProcessError(1, "systemctl", stderr=b"Job failed")
+
+    monkeypatch.setattr(program, "reload_apache", broken)
+    server.serve(ONE)
+    server.issue(NAME)
+    assert program.main([]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in said] == ["refused", "program", "mend"] and "Job failed" in said[0]
