@@ -70,9 +70,22 @@ def bootstrap(office: Office, file: Path, sign: Sign) -> Entry | None:
         name = f"{office.config.name_policy.domain}/sop/{secrets.token_hex(4)}"
         notary.make(office.register.key_file, name)
     key = office.register.notary
-    data = {"register": key.name, "checkpoint_key": key.verifier, "rules": rules.model_dump(mode="json"),
-            "sop": procedure.hash}
+    data = {"register": key.name, "checkpoint_key": key.verifier, **_sop(procedure)}
     return _enter(office, "bootstrap", first, [], [], sign, data=data, evidence={"sop": office.evidence.add(source)})
+
+
+def _sop(procedure: sop.Procedure) -> dict[str, Any]:
+    return {"sop": procedure.hash, "rules": procedure.officials.model_dump(mode="json")}
+
+
+def adopt(office: Office, signers: list[str], sign: Sign, reason: str) -> Entry | None:
+    """Let new requests begin under the SOP's data file as it is now; those under way keep theirs."""
+    source = sop_file(office.project, office.config)
+    procedure = sop.parse(source.read_bytes(), source)
+    if office.people().sop == procedure.hash:
+        refuse(f"{source} is adopted already", GATE, "go on: new requests begin under it")
+    return _enter(office, "adopt", {}, [], signers, sign, data=_sop(procedure), reason=reason,
+                  evidence={"sop": office.evidence.add(source)})
 
 
 def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Sign, reason: str,

@@ -53,8 +53,8 @@ def _pens(options: Namespace) -> Sign:
 def entered(entry: Entry | None, prepare: Path | None) -> Told:
     if entry is None:
         return prepared(prepare)
-    names = [*entry.data["actors"], *entry.data["retired"]]
-    return Told([f"recorded: entry {entry.sequence}, {entry.outcome}: {', '.join(names)}"], entry.__dict__)
+    names = ", ".join([*entry.data["actors"], *entry.data["retired"]]) or f"the SOP {entry.data['sop']}"
+    return Told([f"recorded: entry {entry.sequence}, {entry.outcome}: {names}"], entry.__dict__)
 
 
 def prepared(path: Path | None) -> Told:
@@ -90,6 +90,10 @@ def replace(options: Namespace, opened: Opened) -> Told:
     entry = actors.enroll(office, options.id, _wanted(options, office, role), options.signed_by, _pens(options),
                           options.reason, options.decree, replaces=True)
     return entered(entry, options.prepare)
+
+
+def adopt(options: Namespace, opened: Opened) -> Told:
+    return entered(actors.adopt(opened(), options.signed_by, _pens(options), options.reason), options.prepare)
 
 
 def retire(options: Namespace, opened: Opened) -> Told:
@@ -171,7 +175,8 @@ ACTOR: list[Argument] = [
     ("--until", {"metavar": "YYYY-MM-DD", "help": "the last day, for who stands in"}),
     ("--decree", {"type": Path, "help": "scan of the decree"}), REASON, BY, *SIGNED_BY_ALL,
 ]
-GROUPS = {"actors": "who may take which step", "register": "whether the register can be relied on, and what proves it"}
+GROUPS = {"actors": "who may take which step, and by which SOP",
+          "register": "whether the register can be relied on, and what proves it"}
 COMMANDS: dict[str, tuple[str, Callable[[Namespace, Opened], Told], list[Argument]]] = {
     "actors list": ("who may act, and who once did", list_actors, []),
     "actors bootstrap": ("the ceremony that begins a register: its first actors", bootstrap, [
@@ -180,6 +185,8 @@ COMMANDS: dict[str, tuple[str, Callable[[Namespace, Opened], Told], list[Argumen
     "actors replace": ("another holder of an office, or another key (lost, stolen)", replace, ACTOR),
     "actors retire": ("from now on these approve nothing; the past stays proven", retire, [
         ("ids", {"metavar": "ID", "nargs": "+"}), REASON, BY, *SIGNED_BY_ALL]),
+    "actors adopt": ("let new requests begin under the SOP's data file as it is now", adopt,
+                     [REASON, BY, *SIGNED_BY_ALL]),
     "register verify": ("every signature, the tree, the checkpoints, the documents", verify, []),
     "register export": ("all of it for an outsider, with a verifier", export_register, [
         ("folder", {"type": Path}), ("--documents", {"action": "store_true", "help": "the documents too"})]),

@@ -29,6 +29,8 @@ class Audit:
     times: list[str] = field(default_factory=list)
     last: str = ORIGIN
     chains: dict[str, str] = field(default_factory=dict)
+    started: dict[str, list[str]] = field(default_factory=dict)
+    unsigned: dict[tuple[str, str], int] = field(default_factory=dict)  # (run, request) → the entry that says applied
 
     def read(self, text: str) -> Iterator[Job]:
         """Take the next entry of a whole register; gives the signatures that have to be checked."""
@@ -65,10 +67,13 @@ class Audit:
             self.findings += [(number, fault) for fault in faults]
         elif body["kind"] == "step":
             self._follows(number, body, digest)
+            self.unsigned.pop((body["data"].get("run", ""), body["request"]), None)
             try:
                 signed = [self.people.step_signature(body)]
             except ValueError as error:
                 self.found(number, str(error))
+        elif body["kind"] == "run":
+            self._ran(number, body)
         said = statement(body, self.people.register) if signed else ""
         yield from ((number, by, key, said, armored) for by, key, armored in signed)
 
@@ -79,9 +84,19 @@ class Audit:
         before = f"of {body['actor']}" if new else mine
         if data["previous"] != self.chains.get(before):
             self.found(number, f"it was signed for another state of {mine} than it stands in")
+        if new and data["sop"] != self.people.sop:
+            self.found(number, f"{mine} begins under an SOP that the officials did not adopt")
         self.chains[mine] = digest
         if "replaces" in data:
             self.chains[f"of {body['actor']}"] = digest
+
+    def _ran(self, number: int, body: Body) -> None:
+        """What a run brings onto the servers counts for the desired state, so its installations must be signed."""
+        run = body["data"]["run"]
+        if body["outcome"] == "started":
+            self.started[run] = body["data"]["requests"]
+        elif body["outcome"] == "applied":
+            self.unsigned |= {(run, request): number for request in self.started.pop(run)}
 
     def one(self, number: int, body: Body, digest: str) -> list[Job]:
         """As `signatures`, for an entry whose actor's other requests are not read."""
@@ -125,6 +140,8 @@ def read(texts: Iterable[str], sizes: Iterable[int] = ()) -> Audit:
         audit.check(jobs)
         for done in pending:
             audit.findings += done.result()
+    for (run, request), number in audit.unsigned.items():
+        audit.found(number, f"{run} was applied, and nobody signed the installation of {request}")
     return audit
 
 

@@ -105,13 +105,17 @@ def say(options: argparse.Namespace, lines: Sequence[str], value: Any) -> None:
         print(_visible("\n".join(lines)))
 
 
-def office(options: argparse.Namespace) -> Office:
+def opened(options: argparse.Namespace) -> Office:
     project = config.project_root()
     settings = config.load_config(config.find_config(getattr(options, "config", None), project))
     home = config.find_home(getattr(options, "home", None), project).make()
-    work = Office(settings, project, home, Register(home.register), Evidence(home.evidence))
-    if not home.desired.exists():  # the playbooks read it when run by hand
-        desired.write(home.desired, work.register, desired.fold(work.register))
+    return Office(settings, project, home, Register(home.register), Evidence(home.evidence))
+
+
+def office(options: argparse.Namespace) -> Office:
+    work = opened(options)
+    if not work.home.desired.exists():  # the playbooks read it when run by hand
+        desired.write(work.home.desired, work.register, desired.fold(work.register))
     return work
 
 
@@ -257,7 +261,7 @@ def tell(options: argparse.Namespace, told: Told) -> int:
 
 
 def administer(command: Callable[[argparse.Namespace, Callable[[], Office]], Told]) -> Run:
-    return lambda options: tell(options, command(options, lambda: office(options)))
+    return lambda options: tell(options, command(options, lambda: opened(options)))
 
 
 REQ: Argument = ("request", {"metavar": "REQ"})

@@ -7,7 +7,7 @@ import os
 import tempfile
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import yaml
@@ -57,7 +57,7 @@ class Config(Strict):
     agenda: Agenda
     name_policy: NamePolicy
     sop: str | None = None
-    witnesses: tuple[str, ...] = ()
+    witnesses: tuple[Annotated[str, Field(pattern=r"^[^+\s]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]+=*$")], ...] = ()
     timezone: str = "Asia/Makassar"
 
     @field_validator("timezone")

@@ -42,6 +42,7 @@ class Directory:
 
     register: str = ""
     checkpoint_key: str = ""
+    sop: str = ""  # the sha256 of the SOP that new requests begin under
     rules: dict[str, Any] = field(default_factory=dict)
     last: str | None = None
     actors: dict[str, Actor] = field(default_factory=dict)
@@ -68,6 +69,7 @@ class Directory:
             self.register, self.checkpoint_key, self.rules = data["register"], data["checkpoint_key"], data["rules"]
         faults, signatures = self._signed(body, new)
         found += faults
+        self.sop, self.rules = data.get("sop", self.sop), data.get("rules", self.rules)
         for name in (*data["retired"], *(new if body["outcome"] == "replace" else ())):
             if (gone := self.actors.pop(name, None)) is None:
                 found.append(f"{name} is no actor now")

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from sop_driver import merkle, notary
 from sop_driver.audit import ORIGIN
 from sop_driver.config import write_atomic
-from sop_driver.errors import Usage, refuse
+from sop_driver.errors import Failed, Usage, refuse
 from sop_driver.proof import Checkpoint, canonical, leaf_hash, node_hash, open_note
 
 APPLICATION_ID = 0x534F5002  # "SOP", 2: tells our file from any other SQLite file
@@ -109,7 +109,11 @@ class Register:
     def entries(self, kind: str | None = None, request: str | None = None) -> Iterator[Entry]:
         """Entries in their order, of one kind or one request if given."""
         for text in self.texts(kind, request):
-            yield Entry(**json.loads(text))
+            try:
+                yield Entry(**json.loads(text))
+            except (ValueError, TypeError) as error:
+                raise Failed(f"an entry cannot be read: {error}", str(self.path),
+                             "`sop register verify` names it; bring the register back from its backup") from error
 
     def texts(self, kind: str | None = None, request: str | None = None) -> Iterator[str]:
         """Entries as they are written and hashed."""

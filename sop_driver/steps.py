@@ -37,6 +37,9 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
     step = procedure.opening
     (document, kind), = step.evidence.items()
     who = _submitter(office, request, actor, step)
+    if not before and procedure.hash != office.people().sop:
+        refuse(f"{source} is not the SOP that the officials adopted", "the SOP",
+               "bring the adopted file back, or have this one adopted by two of them: `sop actors adopt`")
     if letter is not None:
         letter_hash = keep_document(office, document, letter, kind)
     elif before:

@@ -93,6 +93,13 @@ def _agreed(register: Register) -> str:
     return agreed
 
 
+def refusals(office: Office) -> list[Refusal]:
+    """Everything that speaks against relying on the register."""
+    mend = "reading goes on; bring the register back from its backup"
+    return [Refusal(line, "the register", mend) for line in examine(office).lines()]
+
+
 def require(office: Office) -> None:
-    """Raises Refused with everything that speaks against relying on the register."""
-    _refuse(examine(office).lines(), "the register", "reading goes on; bring the register back from its backup")
+    """Raises Refused where the register cannot be relied on."""
+    if found := refusals(office):
+        raise Refused(found)

@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from driver import people
-from driver.desk import Desk
+from driver.desk import PROJECT, Desk
 from driver.test_cli import Sop, sop
 from sop_driver import actors, signatures, standing, steps, trust
 from sop_driver.errors import Refused, Usage
 from sop_driver.proof import NAMESPACE
 
 __all__ = ["sop"]
+SOP_FILE, EXAMPLE = "sop_driver/data/sop-website-2024.yml", "sop_driver/data/sop.example.yml"
 
 
 @pytest.fixture
@@ -210,6 +211,23 @@ def test_allowed_signers_says_the_same_to_openssh(desk: Desk, tmp_path: Path) ->
 
     assert good(before) and not good(desk.clock.time) and not good(before - timedelta(days=1))
     assert not good(before, "dinkes")
+
+
+def test_sop_is_adopted_by_two_officials(desk: Desk, sop: Sop) -> None:
+    """A laxer file would otherwise need one administrator."""
+    laxer = desk.document("laxer.yml", (PROJECT / SOP_FILE).read_text().replace("gate: approval", "gate: review"))
+    config = desk.document("sop.yml", (PROJECT / EXAMPLE).read_text() + f"sop: {laxer}\n")
+    words = ["submit", desk.write(desk.form()), "--letter", desk.letter, "--as", "dinkes", "--config", config]
+    code, _, err = sop(*words)
+    assert code == 3 and "gate: the SOP" in err
+    adopt = ["actors", "adopt", "--reason", "SK 2", "--config", config, "--signed-by", "kadis"]
+    code, _, err = sop(*adopt)
+    assert code == 3 and "kadis did" in err
+    code, out, err = sop(*adopt, "kasubbag")
+    assert code == 0 and "adopt: the SOP " in out, err
+    assert sop(*words)[0] == 0 and sop("register", "verify", "--config", config)[0] == 0
+    code, _, err = sop(*adopt, "kasubbag")
+    assert code == 3 and "adopted already" in err
 
 
 def test_actors_are_changed_by_commands(desk: Desk, sop: Sop) -> None:

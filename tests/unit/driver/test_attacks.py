@@ -317,6 +317,39 @@ def test_entry_that_is_none_is_named_and_stops_nothing_else(desk: Desk, text: st
     assert audited.tree.size == 9
 
 
+def test_run_slipped_in_with_the_key_in_hand_is_found(desk: Desk) -> None:
+    """The desired state is made of runs: one that nobody signed for would bring anything onto the servers."""
+    request = cleared(desk)
+    number = standing.stand(desk.office, request)
+    row = {"request": request, "digest": number.digest, "agenda": "1", "uid": 20000, "web_host": "web1",
+           "address": {"ipv4": "198.51.100.11", "ipv6": None, "own": False}, "created_by": "run-000001",
+           "database_host": None, "release_size": 1}
+    data = {"run": "run-000001", "requests": [request], "allocations": [row], "desired": "0" * 64}
+    for outcome in ("started", "applied"):
+        desk.office.register.append("run", outcome=outcome, data=data)
+    lines = trust.examine(desk.office).lines()
+    assert lines[0] == f"entry 11: run-000001 was applied, and nobody signed the installation of {request}"
+
+
+def test_request_under_an_sop_that_nobody_adopted_is_found(desk: Desk) -> None:
+    desk.submit()
+    texts = insider.texts(desk)
+    adopted = json.loads(texts[0])["data"]["sop"]
+    audited = trust.audit.read([texts[0], texts[1].replace(adopted, "0" * 64)])
+    assert any("did not adopt" in what for number, what in audited.findings if number == 2)
+
+
+@pytest.mark.parametrize("command", [("status",), ("list",), ("history", "R-2026-0001")])
+def test_unreadable_entry_is_no_bug_of_the_reader(desk: Desk, sop: Sop, command: tuple[str, ...]) -> None:
+    cleared(desk)
+    desk.office.register.append("run", outcome="started", data={"run": "run-000001", "requests": []})
+    insider.change(desk, "UPDATE entries SET entry = substr(entry, 1, 60) || '~' || substr(entry, 62)")
+    code, _, err = sop(*command)
+    assert code in (0, 1) and "Traceback" not in err
+    code, out, err = sop("register", "verify")
+    assert code == 1 and "rely on nothing from entry 1 on" in out, err
+
+
 def test_signed_by_nobody_is_found(desk: Desk) -> None:
     cleared(desk)
     insider.rewrite(desk, lambda all_: [*all_[:8], {**all_[8], "signatures": []}], key=True)

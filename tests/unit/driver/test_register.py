@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from driver.desk import Clock, Desk
+from driver.desk import PROJECT, Clock, Desk
 from sop_driver import trust
 from sop_driver.errors import Refused, SopError, Usage
 from sop_driver.evidence import Evidence
-from sop_driver.register import Register
+from sop_driver.register import Register, utc_now
 
 
 def test_register_refuses_and_leaves_untouched_what_is_not_ours(tmp_path: Path) -> None:
@@ -109,3 +111,43 @@ def test_evidence_tells_a_full_disk_and_leaves_nothing(desk: Desk, monkeypatch: 
     with pytest.raises(SopError, match="No space left"):
         desk.office.evidence.add(desk.paper)
     assert sorted(desk.office.evidence.folder.iterdir()) == before
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from sop_driver.register import Register, utc_now
+register = Register(Path(sys.argv[1]))
+for number in range(int(sys.argv[2])):
+    print(register.append("record", data={"writer": sys.argv[3], "number": number}).sequence, flush=True)
+"""
+
+
+def writer(desk: Desk, count: int, name: str) -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", WRITER, str(desk.office.home.register), str(count), name]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=PROJECT)
+
+
+def test_sixteen_writers_at_once_lose_nothing_and_leave_no_gap(desk: Desk) -> None:
+    home = desk.office.home.register
+    writers = [writer(desk, 5, str(number)) for number in range(16)]
+    told = sorted(int(line) for process in writers for line in process.communicate(timeout=120)[0].split())
+    assert told == list(range(2, 82)) and [process.returncode for process in writers] == [0] * 16
+    found = [(e.data["writer"], e.data["number"]) for e in Register(home).entries(kind="record")]
+    assert len(set(found)) == 80
+    assert trust.examine(desk.office).findings == []
+
+
+def test_killed_writer_loses_no_acknowledged_entry(desk: Desk) -> None:
+    for _ in range(3):
+        process = writer(desk, 10**6, "x")
+        assert process.stdout
+        told = [process.stdout.readline() for _ in range(5)]
+        process.kill()
+        told += process.stdout.readlines()
+        process.wait()
+        kept = {entry.sequence for entry in desk.office.register.entries()}
+        acknowledged = {int(line) for line in told if line.endswith("\n")}
+        assert acknowledged <= kept and trust.examine(desk.office).findings == []
+        desk.office.register.now = utc_now
+        assert desk.office.register.append("record").sequence == len(kept) + 1

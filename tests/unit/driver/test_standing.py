@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from driver.desk import PROJECT, Desk
-from sop_driver import report, standing, steps
+from sop_driver import actors, report, standing, steps
 from sop_driver.errors import Refused
 
 SOP = PROJECT / "sop_driver/data/sop-website-2024.yml"
@@ -68,6 +68,9 @@ def test_request_keeps_the_sop_it_started_under(desk: Desk, monkeypatch: pytest.
     revised.write_text(SOP.read_text().replace("{minutes: 3}", "{minutes: 4}"))
     desk.office.config = desk.config.model_copy(update={"sop": str(revised)})
     desk.office.procedures.clear()
+    with pytest.raises(Refused, match="is not the SOP that the officials adopted"):
+        desk.submit()
+    actors.adopt(desk.office, ["kasubbag", "kabid"], desk.sign, "SK 000.8.3.3.3/25/2026")
     newer = desk.submit()
     old, new = (standing.stand(desk.office, name).procedure for name in (request, newer))
     assert old.hash != new.hash and old.steps[1].time.minutes == 3 and new.steps[1].time.minutes == 4
