@@ -26,6 +26,7 @@ OWN = pathlib.Path("/etc/websites/certificates")
 LOCK = pathlib.Path("/run/websites-certificates.lock")
 TRIES = 2  # failures after which a run does not wait for a website any longer
 HELD_TOO_LONG = 3600.0  # seconds after which a hold was left by a run that was stopped
+STAGED_TOO_LONG = 3600.0  # seconds after which a certificate is taken into use though the present one is good
 Website = dict[str, Any]
 
 
@@ -72,8 +73,10 @@ def fault(noted: dict[str, Any]) -> str | None:
     """Why a certificate did not come; the authority's words, made harmless."""
     if not noted.get("errors"):
         return None
-    last = noted.get("last", {})
-    words = f"{last.get('problem') or ''} {last.get('detail') or last.get('activity') or ''}"
+    last, log = noted.get("last", {}), noted.get("log", {}).get("entries", [])
+    details = [entry.get("detail", "") for entry in log]  # the newest first; the authority's verdict is among them
+    verdict = next((detail for detail in details if " failed, " in detail), "")
+    words = f"{last.get('problem') or ''} {last.get('detail') or last.get('activity') or ''} {verdict}"
     words = " ".join("".join(letter if letter.isprintable() else " " for letter in words).split())
     return words[:500] or "no reason given"
 
@@ -115,6 +118,20 @@ def pending(wanted: list[Website], fresh: set[str], only_fresh: bool) -> list[We
 def staged(wanted: list[Website]) -> list[Website]:
     """The websites whose new certificate waits for a reload."""
     return [website for website in wanted if job(website).get("finished")]
+
+
+def due(website: Website) -> bool:
+    """Whether a certificate that waits is needed now.
+
+    An authority may ask for renewal again and again (RFC 9773); each time Apache would be reloaded.
+    """
+    found, path = certificate(website), STORE / "staging" / website["name"] / "job.json"
+    if found is None or not all(covers(found, name) for name in [website["name"], *website["aliases"]]):
+        return True
+    begins = getattr(found, "not_valid_before_utc", None) or found.not_valid_before.replace(tzinfo=datetime.UTC)
+    if datetime.datetime.now(datetime.UTC) > begins + (ends(found) - begins) / 2:
+        return True
+    return path.exists() and time.time() - path.stat().st_mtime > STAGED_TOO_LONG
 
 
 def release(wanted: list[Website], everything: bool) -> set[str]:
@@ -168,24 +185,45 @@ def take_up(wanted: list[Website]) -> None:
             time.sleep(0.05)
 
 
+def kept(name: str) -> Any:
+    """What an earlier start noted down, or an empty list or map."""
+    path = HTTPS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else []
+
+
+def keep(name: str, value: Any) -> None:
+    """Note down what the next start needs to know."""
+    if value != kept(name):
+        new = HTTPS / f"{name}.new"
+        new.write_text(json.dumps(value))
+        new.replace(HTTPS / f"{name}.json")
+
+
 def forget(wanted: list[Website]) -> None:
     """Drop mod_md's keys and certificates of websites that were ours and are gone for good."""
     entries = {entry["name"] for entry in json.loads((LIVE / "websites.json").read_text())}
-    known = HTTPS / "names.json"
-    before = set(json.loads(known.read_text())) if known.exists() else set()
+    before = set(kept("names"))
     for name in before - entries:
         for folder in ("domains", "staging", "archive", "challenges"):
             shutil.rmtree(STORE / folder / name, ignore_errors=True)
-    names = (before & entries) | {website["name"] for website in wanted}
-    if names != before:
-        new = known.with_name("names.new")
-        new.write_text(json.dumps(sorted(names)))
-        new.replace(known)
+    keep("names", sorted((before & entries) | {website["name"] for website in wanted}))
+
+
+def note_faults(wanted: list[Website]) -> None:
+    """Note why certificates did not come: at each reload mod_md forgets it and begins anew."""
+    before, faults = dict(kept("faults")), {}
+    for website in wanted:
+        noted, name = job(website), website["name"]
+        if not noted.get("finished") and (cause := fault(noted) or before.get(name)):
+            faults[name] = cause
+    keep("faults", faults)
 
 
 def standing(website: Website) -> dict[str, Any]:
     """How a website's certificate stands: pending, valid or expired, by whom, until when, and what went wrong."""
-    found, error = certificate(website), fault(job(website)) if website["_certificate"] == "acme" else None
+    found, error = certificate(website), None
+    if website["_certificate"] == "acme":
+        error = fault(job(website)) or dict(kept("faults")).get(website["name"])
     if found is None:
         return {"status": "pending", "issuer": None, "not_after": None, "error": error}
     names = [website["name"], *website["aliases"]]
@@ -208,7 +246,9 @@ def work(options: argparse.Namespace) -> int:
     deadline = time.monotonic() + options.wait
     while pending(wanted, fresh, only_fresh=options.release) and time.monotonic() < deadline:
         time.sleep(0.1)
-    if ready := staged(wanted):
+    note_faults(wanted)
+    ready = staged(wanted)
+    if any(due(website) for website in ready):
         take_up(ready)
         reloads += 1
     lead(wanted)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -141,11 +143,36 @@ def test_failure_leaves_the_website_on_http_and_says_why(server: Server, capsys:
     other = {"name": "lain.tarakankota.go.id", "aliases": [], "_certificate": "acme"}
     server.serve(ONE, other)
     server.issue(other["name"])
-    server.note(NAME, errors=2, last={"problem": "urn:x:dns", "detail": "no\nsuch \x1b[31mname"})
+    log = [{"type": "starting"}, {"detail": "authorization failed, CA says so"}, {"detail": "y failed, z"}]
+    server.note(NAME, errors=2, last={"problem": "urn:x:dns", "detail": "no\nsuch \x1b[31mname"}, log={"entries": log})
     standings = server.run(capsys, "--wait", "5")
     assert standings[NAME] == {"status": "pending", "issuer": None, "not_after": None,
-                               "error": "urn:x:dns no such [31mname"}
+                               "error": "urn:x:dns no such [31mname authorization failed, CA says so"}
     assert standings[other["name"]]["status"] == "valid" and server.served() == [other["name"]]
+
+
+@pytest.mark.parametrize(("days", "hours", "taken"), [(80, 0, False), (80, 2, True), (29, 0, True)])
+def test_renewed_certificate_is_taken_into_use_when_it_is_needed(
+    server: Server, capsys: Capture, days: float, hours: float, taken: bool
+) -> None:
+    server.serve(ONE)
+    server.issue(NAME, NAME, ALIAS, days=days)
+    server.run(capsys)
+    server.issue(NAME, NAME, ALIAS, days=90)
+    staged = server.root / "md/staging" / NAME / "job.json"
+    os.utime(staged, (time.time() - hours * 3600,) * 2)
+    server.run(capsys)
+    assert server.reloads == (2 if taken else 1)
+
+
+def test_cause_of_a_failure_outlives_the_reload_that_makes_mod_md_forget_it(server: Server, capsys: Capture) -> None:
+    server.serve(ONE)
+    server.note(NAME, errors=1, last={"problem": "urn:x:dns", "detail": "no such name"})
+    server.run(capsys)
+    (server.root / "md/staging" / NAME / "job.json").unlink()
+    assert server.run(capsys)[NAME]["error"] == "urn:x:dns no such name"
+    server.issue(NAME, NAME, ALIAS)
+    assert server.run(capsys)[NAME]["error"] is None
 
 
 def test_run_releases_what_was_held_back_and_waits_for_it(
