@@ -49,8 +49,8 @@ ACTIONS = {(True, False): "create", (False, True): "remove", (True, True): "upda
 def compare(name, release):
     """The changes that would bring a release's files back to its manifest."""
     try:
-        wanted = json.loads((release / manifest.MANIFEST).read_text())
-    except (OSError, ValueError):
+        wanted = dict(json.loads((release / manifest.MANIFEST).read_text()))
+    except (OSError, ValueError, TypeError):  # gone, or not what was written
         return [Change(name, "manifest", "create", None, str(release / manifest.MANIFEST))]
     there = manifest.held_by(release)
     return [
