@@ -37,6 +37,14 @@ class Change(NamedTuple):
     after: Any = None
 
 
+class Left(NamedTuple):
+    """A website that a layer left as it was, since it alone could not be converged; the others were."""
+
+    website: str
+    what: str
+    mend: str
+
+
 class Outcome(NamedTuple):
     """What a layer's module found, did (or would do in check mode) and built."""
 
@@ -45,6 +53,7 @@ class Outcome(NamedTuple):
     created: list[str]
     conflicts: list[dict[str, str]]
     orphans: list[str]
+    refused: tuple[Left, ...] = ()
 
 
 def run(argv: list[str], stdin: str | None = None, timeout: float = 120.0, env: dict[str, str] | None = None) -> str:
@@ -146,6 +155,7 @@ def finish(module: Any, layer: str, host: str, outcome: Outcome) -> NoReturn:
         created=sorted(outcome.created),
         conflicts=[{**conflict, "host": host} for conflict in outcome.conflicts],
         orphans=sorted(outcome.orphans),
+        refused=[{**left._asdict(), "layer": layer, "host": host} for left in sorted(outcome.refused)],
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import transaction
-from ansible.module_utils.transaction import Change, Outcome, Refused, run
+from ansible.module_utils.transaction import Change, Left, Outcome, Refused, run
 
 OWN = {"uid": os.getuid(), "gid": os.getgid()}
 
@@ -182,6 +182,13 @@ def test_finish_sorts_changes_and_names_layer_and_host() -> None:
     assert said["changes"][2] == {"layer": "web", "host": "web1", "website": "a", "subject": "vhost",
                                   "action": "create", "before": None, "after": "x"}
     assert (said["created"], said["orphans"]) == (["a", "b"], ["y", "z"])
+
+
+def test_finish_names_the_websites_that_were_left_as_they_were() -> None:
+    left = Left("a.go.id", "its setup script ended with 1", "mend it")
+    kind, said = end(Module(), Outcome([], {}, [], [], [], (left,)))
+    assert (kind, said["refused"]) == ("done", [{"website": "a.go.id", "what": "its setup script ended with 1",
+                                                 "mend": "mend it", "layer": "web", "host": "web1"}])
 
 
 CONFLICT = {"website": "a.go.id", "subject": "vhost", "where": "/etc/apache2/sites-enabled/x.conf:1"}
