@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ansible.module_utils.transaction import Change, Refused
+from ansible.module_utils.transaction import Change, Left, Refused
 
 CREDENTIALS = pathlib.Path("/etc/websites/credentials")
 PORTS = {"mariadb": 3306, "postgresql": 5432}
@@ -79,6 +79,7 @@ class Plan(NamedTuple):
     created: list[str]
     conflicts: list[dict[str, str]]
     orphans: list[str]
+    refused: list[Left]
     reach: dict[str, dict[str, tuple[str, ...]]]  # engine -> account -> addresses, for all that is owned
 
 
@@ -171,17 +172,15 @@ def plan(websites: Iterable[Mapping[str, Any]], owned: Mapping[str, Mapping[str,
          seen: Mapping[str, Mapping[str, Seen]], settings: Settings) -> Plan:
     """The whole way from what exists (`owned` marks, `seen` per engine and account) to what must exist.
 
-    Raises Refused where the desired state contradicts the marks or itself.
+    A website that contradicts its mark or the server's settings is refused by name and stays as it is.
     """
-    result = Plan([], [], {}, [], [], [], {engine: {} for engine in PORTS})
+    result = Plan([], [], {}, [], [], [], [], {engine: {} for engine in PORTS})
     mine = {w["name"]: w for w in websites if w["database"]["host"] == settings.host}
     for name in sorted({*mine, *owned}):
         website, mark = mine.get(name), owned.get(name)
         engine = mark["engine"] if mark else website["database"]["engine"]
         account = f"w{mark['uid']}" if mark else account_of(website)
         before = seen.get(engine, {}).get(account, NOTHING)
-        if website and mark:
-            _agree(website, mark)
         if website and not mark:
             if website["state"] in ("archived", "purged"):
                 continue
@@ -189,8 +188,27 @@ def plan(websites: Iterable[Mapping[str, Any]], owned: Mapping[str, Mapping[str,
                 result.conflicts.append({"website": name, "subject": "database",
                                          "where": f"{engine}, database or user {account}"})
                 continue
-        _place(result, name, website, mark, Move(name, account, engine, before, before), settings)
+        move = Move(name, account, engine, before, before)
+        try:
+            if website and mark:
+                _agree(website, mark)
+            _place(result, name, website, mark, move, settings)
+        except Refused as error:
+            leave(result, move, mark, error)
     return result
+
+
+def leave(result: Plan, move: Move, mark: Mapping[str, Any] | None, why: Refused) -> None:
+    """Let a website stay as it was, marked as before, and say why."""
+    result.refused.append(Left(move.website, why.what, why.mend))
+    result.owned.pop(move.website, None)
+    result.reach[move.engine].pop(move.account, None)
+    if mark:
+        result.owned[move.website] = dict(mark)
+        result.reach[move.engine][move.account] = move.before.reach
+    result.moves[:] = [other for other in result.moves if other.website != move.website]
+    result.changes[:] = [change for change in result.changes if change.website != move.website]
+    result.created[:] = [name for name in result.created if name != move.website]
 
 
 def _place(result: Plan, name: str, website: Mapping[str, Any] | None, mark: Mapping[str, Any] | None, move: Move,

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ansible.module_utils import nft
-from ansible.module_utils.transaction import Change, Refused
+from ansible.module_utils.transaction import Change, Left, Refused
 
 TABLE = "websites_nat"
 NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*\Z")
@@ -80,10 +80,11 @@ def _within(public: str, network: str | None, of: str) -> None:
                       "take an address of the public network, or mend public_ip_networks")
 
 
-def website_leases(websites: Iterable[Mapping[str, Any]], settings: Settings, servers: Leases) -> Leases:
-    """The own addresses of websites. Raises one Refused that names every website that cannot have what it asks for."""
+def website_leases(websites: Iterable[Mapping[str, Any]], settings: Settings, servers: Leases,
+                   held: Leases | None = None) -> tuple[Leases, list[Left]]:
+    """The own addresses of websites, and the websites that cannot have what they ask for: they keep what is `held`."""
     leases: Leases = {}
-    wrong: list[Refused] = []
+    refused: list[Left] = []
     for website in sorted(websites, key=lambda row: str(row["name"])):
         try:
             found = _leases_of(website, settings, servers)
@@ -92,10 +93,18 @@ def website_leases(websites: Iterable[Mapping[str, Any]], settings: Settings, se
                               "give each an address of its own, or a shared one")
             leases.update(found)
         except Refused as error:
-            wrong.append(error)
-    if wrong:
-        raise Refused("; ".join(error.what for error in wrong), wrong[0].mend)
-    return leases
+            refused.append(Left(str(website["name"]), error.what, error.mend))
+    keep(leases, {left.website for left in refused}, held or {})
+    return leases, refused
+
+
+def keep(leases: Leases, names: set[str], held: Leases) -> None:
+    """Put these websites' leases back to what is held, as far as nobody else has the address by now."""
+    for public in [public for public, lease in leases.items() if lease.website in names]:
+        del leases[public]
+    for public, lease in held.items():
+        if lease.website in names:
+            leases.setdefault(public, lease)
 
 
 def _leases_of(website: Mapping[str, Any], settings: Settings, servers: Leases) -> Leases:
@@ -128,14 +137,14 @@ def _leases_of(website: Mapping[str, Any], settings: Settings, servers: Leases) 
 
 
 def kept_leases(old: Leases, settings: Settings, servers: Leases) -> Leases:
-    """The websites' leases as they are, for a run that sets up the server and knows no websites. Raises Refused."""
+    """The websites' leases as they are, for a run that sets up the server and knows no websites."""
     rows = [{"name": lease.website, "web_host": lease.server, "state": "present",
              "address": {"own": True, "ipv6" if ":" in public else "ipv4": public}}
             for public, lease in old.items() if lease.website]
     merged: dict[str, dict[str, Any]] = {}
     for row in rows:
         merged.setdefault(str(row["name"]), {**row, "address": {}})["address"].update(row["address"])
-    return website_leases(merged.values(), settings, servers)
+    return website_leases(merged.values(), settings, servers, old)[0]
 
 
 def lease_changes(old: Leases, new: Leases) -> list[Change]:

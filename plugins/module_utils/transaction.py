@@ -134,19 +134,19 @@ def read_json(path: pathlib.Path, default: Any) -> Any:
         raise Refused(f"{path} is not JSON: {error}", "restore it from the backup of this server") from error
 
 
+def not_ours(conflict: dict[str, str], host: str) -> Left:
+    """The refusal of a website whose place something foreign holds."""
+    return Left(
+        conflict["website"],
+        f"{conflict['website']} already exists on {host} and is not ours ({conflict['where']})",
+        "choose another name, or remove or adopt what is there by hand",
+    )
+
+
 def finish(module: Any, layer: str, host: str, outcome: Outcome) -> NoReturn:
     """End a module by the contract of all layers; conflicts fail a real run and are only shown in check mode."""
     if outcome.conflicts and not module.check_mode:
-        first = outcome.conflicts[0]
-        fail(
-            module,
-            layer,
-            host,
-            Refused(
-                f"{first['website']} already exists on {host} and is not ours ({first['where']})",
-                "choose another name, or remove or adopt what is there by hand",
-            ),
-        )
+        fail(module, layer, host, Refused(*not_ours(outcome.conflicts[0], host)[1:]))
     changes = sorted(outcome.changes, key=lambda c: (c.website or "", c.subject, c.action))
     module.exit_json(
         changed=bool(changes),

@@ -71,6 +71,10 @@ orphans:
   description: Owned websites that the desired set does not name; their data stay, their accounts are locked.
   returned: success
   type: list
+refused:
+  description: Websites that were left as they were, each with what and mend; all others were converged.
+  returned: success
+  type: list
 """
 
 import contextlib
@@ -106,6 +110,38 @@ def marks_during(owned, plan):
     return {**owned, **plan.owned, **new}
 
 
+def carry_out(move, engine, undo):
+    """Take the steps of one website. Raises Refused with them in `undo` only where they could not be taken back."""
+    began = len(undo)
+    try:
+        for step in engine.steps(move.account, move.before, move.after):
+            engine.execute(step.sql, step.label)
+            if step.undo:
+                undo.append((engine, step))
+    except Refused:
+        if not take_back(undo[began:]):
+            del undo[began:]
+        raise
+
+
+def keep(moves, plan, owned, engines, undo):
+    """Carry out what makes or changes; a website that is refused is left as it was.
+
+    Raises Refused where all of them are, or one cannot be taken back: then it is the server that is at fault.
+    """
+    faults = []
+    for move in moves:
+        began = len(undo)
+        try:
+            carry_out(move, engines[move.engine], undo)
+        except Refused as error:
+            faults.append((move, error))
+            if len(undo) > began or len(faults) == len(moves):
+                raise
+    for move, error in faults:
+        database.leave(plan, move, owned.get(move.website), error)
+
+
 def apply(plan, owned, engines):
     """Go from what exists to the plan. Raises Refused after everything was taken back; data are purged last."""
     undo = []
@@ -113,12 +149,8 @@ def apply(plan, owned, engines):
     going = [move for move in plan.moves if move not in keeping]
     write_marks(marks_during(owned, plan))
     try:
-        for move in keeping:
-            engine = engines[move.engine]
-            for step in engine.steps(move.account, move.before, move.after):
-                engine.execute(step.sql, step.label)
-                if step.undo:
-                    undo.append((engine, step))
+        keep(keeping, plan, owned, engines, undo)
+        keeping = [move for move in keeping if move in plan.moves]
         touched = {move.engine for move in plan.moves} | {n for n, e in engines.items() if e.unexplained(
             plan.reach[n], {move.account for move in plan.moves})}
         for name in sorted(touched):
@@ -183,12 +215,17 @@ def converge(settings, wished):
     moved = {move.account for move in plan.moves}
     changes = plan.changes + [
         change for name, engine in engines.items() for change in engine.unexplained(plan.reach[name], moved)]
-    if not settings.check and not plan.conflicts:
-        if changes:
-            apply(plan, owned, engines)
-        elif owned != plan.owned:
-            write_marks(plan.owned)
-    return transaction.Outcome(changes, as_built(plan, engines), plan.created, plan.conflicts, plan.orphans)
+    if settings.check:
+        return transaction.Outcome(changes, as_built(plan, engines), plan.created, plan.conflicts, plan.orphans,
+                                   tuple(plan.refused))
+    if changes:
+        apply(plan, owned, engines)
+    elif owned != plan.owned:
+        write_marks(plan.owned)
+    refused = [*plan.refused, *(transaction.not_ours(conflict, settings.host) for conflict in plan.conflicts)]
+    names = {left.website for left in refused}
+    changes = [change for change in changes if change.website not in names]
+    return transaction.Outcome(changes, as_built(plan, engines), plan.created, [], plan.orphans, tuple(refused))
 
 
 def main():

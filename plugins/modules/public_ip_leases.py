@@ -80,6 +80,11 @@ orphans:
   type: list
   returned: success
   elements: str
+refused:
+  description: Websites that keep the leases they had, each with what and mend; all others were converged.
+  type: list
+  returned: success
+  elements: dict
 """
 
 import ipaddress
@@ -93,10 +98,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.transaction import (
     STATE,
     Change,
+    Left,
     Outcome,
     Refused,
     fail,
     finish,
+    not_ours,
     read_json,
     run,
     server_lock,
@@ -115,6 +122,7 @@ Place = tuple[str, str]  # interface, address
 class Plan(NamedTuple):
     changes: list[Change]
     conflicts: list[dict[str, str]]
+    refused: list[Left]
     leases: public_ip.Leases
     interface: str
     add: list[Place]
@@ -150,33 +158,37 @@ def plan(params: dict[str, Any], state: dict[str, Any]) -> Plan:
     """What would change, from the desired leases, the state file, the interface and the kernel's table."""
     settings = public_ip.Settings(params["networks"], params["servers"], params["web_hosts"], params["nameservers"])
     old = {address: public_ip.Lease(**lease) for address, lease in state["leases"].items()}
-    leases = public_ip.server_leases(settings)
-    leases |= (public_ip.kept_leases(old, settings, leases) if params["websites"] is None
-               else public_ip.website_leases(params["websites"], settings, leases))
+    servers, refused = public_ip.server_leases(settings), []
+    if params["websites"] is None:
+        leases = public_ip.kept_leases(old, settings, servers)
+    else:
+        leases, refused = public_ip.website_leases(params["websites"], settings, servers, old)
+    leases = servers | leases
     here, held = placed(), set(state["held"])
     interface = public_interface(params["interface"], settings.networks.get("ipv4"), here, held)
     ours = {(name, address) for name, address, alone in here
             if alone and address in held and name in (state["interface"], interface)}
-    conflicts = foreign(leases, [row for row in here if row[:2] not in ours or not row[2]])
-    wanted = {(interface, address) for address in leases}
+    taken = foreign(leases, [row for row in here if row[:2] not in ours or not row[2]])
+    conflicts = [{"website": leases[address].website or "", "subject": leases[address].subject(address),
+                  "where": f"{address} on {where}"} for address, where in taken.items()]
+    conflicts.sort(key=lambda conflict: (conflict["website"], conflict["subject"]))
+    public_ip.keep(leases, {conflict["website"] for conflict in conflicts}, old)
+    wanted = {(interface, address) for address in leases if address not in taken}
+    add, remove = wanted - ours, {place for place in ours - wanted if place[1] not in taken}
     changes = public_ip.lease_changes(old, leases)
     text = public_ip.render(leases, settings)
-    changes += repairs(changes, leases, wanted - ours, ours - wanted) + table_change(text, state["live"])
-    return Plan(changes, conflicts, leases, interface, sorted(wanted - ours), sorted(ours - wanted), text)
+    changes += repairs(changes, leases, add, remove) + table_change(text, state["live"])
+    return Plan(changes, conflicts, refused, leases, interface, sorted(add), sorted(remove), text)
 
 
-def foreign(leases: public_ip.Leases, others: list[tuple[str, str, bool]]) -> list[dict[str, str]]:
-    """Websites whose address something else holds here. Raises Refused where it is a server's address."""
-    conflicts = []
-    for interface, address, _ in others:
-        lease = leases.get(address)
-        if lease and not lease.website:
-            raise Refused(f"{address}, the address of {lease.server}, is on {interface} of this gateway and not ours",
-                          f"take it off {interface}, or give {lease.server} another")
-        if lease and lease.website:
-            conflicts.append({"website": lease.website, "subject": lease.subject(address),
-                              "where": f"{address} on {interface}"})
-    return sorted(conflicts, key=lambda conflict: (conflict["website"], conflict["subject"]))
+def foreign(leases: public_ip.Leases, others: list[tuple[str, str, bool]]) -> dict[str, str]:
+    """Websites' addresses that something else holds here, and where. Raises Refused where it is a server's address."""
+    taken = {address: interface for interface, address, _ in others if address in leases}
+    for address, interface in taken.items():
+        if not leases[address].website:
+            raise Refused(f"{address}, the address of {leases[address].server}, is on {interface} of this gateway "
+                          f"and not ours", f"take it off {interface}, or give {leases[address].server} another")
+    return taken
 
 
 def repairs(changes: list[Change], leases: public_ip.Leases, add: set[Place], remove: set[Place]) -> list[Change]:
@@ -253,13 +265,19 @@ def converge(module: AnsibleModule) -> Outcome:
             folder.mkdir(mode=mode, exist_ok=True)
     state = {**NOTHING, **read_json(LEASES, {})}
     planned = plan(module.params, state)
-    if planned.changes and not module.check_mode and not planned.conflicts:
+    if planned.changes and not module.check_mode:
         apply(planned, state)
     elif planned.changes and module.check_mode and nft.installed():
         nft.check(planned.text)
     websites = module.params["websites"] or []
     settings = public_ip.Settings(*(module.params[name] for name in public_ip.Settings._fields))
-    return Outcome(planned.changes, public_ip.as_built(websites, settings), [], planned.conflicts, [])
+    refused, conflicts = list(planned.refused), planned.conflicts
+    if not module.check_mode:
+        refused += {found["website"]: not_ours(found, module.params["host"]) for found in conflicts}.values()
+        conflicts = []
+    left = {found.website for found in refused}
+    built = public_ip.as_built([row for row in websites if row["name"] not in left], settings)
+    return Outcome(planned.changes, built, [], conflicts, [], tuple(refused))
 
 
 def main() -> None:

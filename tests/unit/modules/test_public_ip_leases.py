@@ -31,7 +31,15 @@ def shared(name: str = "shared.go.id", ipv4: str = "198.51.100.11", ipv6: str | 
 
 
 def leases(*websites: dict) -> public_ip.Leases:
-    return public_ip.website_leases(websites, SETTINGS, SERVERS)
+    found, refused = public_ip.website_leases(websites, SETTINGS, SERVERS)
+    assert refused == []
+    return found
+
+
+def refused(*websites: dict, held: public_ip.Leases | None = None) -> tuple[public_ip.Leases, dict[str, str]]:
+    """The leases that there are all the same, and what is said of each website that is refused."""
+    found, left = public_ip.website_leases(websites, SETTINGS, SERVERS, held)
+    return found, {one.website: one.what for one in left}
 
 
 def test_server_leases_lead_web_and_dns_inside() -> None:
@@ -68,24 +76,30 @@ def test_lease_lasts_as_long_as_the_website_answers(state: str, held: int) -> No
     shared("own.go.id", ipv4="198.51.100.12"),
 ])
 def test_website_that_cannot_have_its_address_is_refused_by_name(website: dict) -> None:
-    with pytest.raises(Refused, match=r"own\.go\.id"):
-        leases(website, shared())
+    other = own("z.go.id", ipv4="198.51.100.104", ipv6=None)
+    found, said = refused(website, shared(), other)
+    assert list(said) == ["own.go.id"] and "own.go.id" in said["own.go.id"] and found == leases(other)
+
+
+def test_refused_website_keeps_the_lease_that_it_has() -> None:
+    held = leases(own())
+    assert refused(own(host="web9"), held=held)[0] == held
+    taken = own("a.go.id", ipv6=None)
+    assert refused(own(host="web9"), taken, held=held)[0]["198.51.100.101"].website == "a.go.id"
 
 
 def test_two_websites_with_one_own_address_are_refused_by_name() -> None:
-    with pytest.raises(Refused, match=r"b\.go\.id and a\.go\.id both ask for 198\.51\.100\.101"):
-        leases(own("a.go.id"), own("b.go.id", ipv6=None))
+    found, said = refused(own("a.go.id"), own("b.go.id", ipv6=None))
+    assert said == {"b.go.id": "b.go.id and a.go.id both ask for 198.51.100.101"} and found == leases(own("a.go.id"))
 
 
 def test_all_refused_websites_are_named_at_once() -> None:
-    with pytest.raises(Refused, match=r"a\.go\.id.*b\.go\.id"):
-        leases(own("a.go.id", host="web9"), own("b.go.id", ipv4="203.0.113.1"))
+    assert list(refused(own("a.go.id", host="web9"), own("b.go.id", ipv4="203.0.113.1"))[1]) == ["a.go.id", "b.go.id"]
 
 
 @pytest.mark.parametrize("name", ["a b.go.id", "x\n}", "../x", "", "A.go.id", None])
 def test_hostile_name_is_refused(name: object) -> None:
-    with pytest.raises(Refused, match="no website's name"):
-        leases({**own(), "name": name})
+    assert "no website's name" in refused({**own(), "name": name})[1][str(name)]
 
 
 def test_two_servers_with_one_address_are_refused() -> None:
@@ -159,7 +173,19 @@ def test_public_interface_that_is_not_plain_is_refused(wanted: str | None, netwo
 
 def test_foreign_holder_of_a_website_s_address_is_a_conflict() -> None:
     found = public_ip_leases.foreign(leases(own()), [("eth1", "198.51.100.101", True), ("eth1", "198.51.100.2", False)])
-    assert found == [{"website": "own.go.id", "subject": "lease ipv4", "where": "198.51.100.101 on eth1"}]
+    assert found == {"198.51.100.101": "eth1"}
+
+
+def test_plan_leaves_a_website_whose_address_is_held_and_leases_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(public_ip_leases, "placed", lambda: [*HERE, ("eth1", "198.51.100.101", True)])
+    monkeypatch.setattr(public_ip_leases.nft, "fingerprint", lambda table: None)
+    wanted = [own(ipv6=None), own("b.go.id", ipv4="198.51.100.102", ipv6=None)]
+    planned = public_ip_leases.plan({**SETTINGS._asdict(), "websites": wanted, "interface": None},
+                                    dict(public_ip_leases.NOTHING))
+    assert planned.conflicts == [
+        {"website": "own.go.id", "subject": "lease ipv4", "where": "198.51.100.101 on eth1"}]
+    assert ("eth1", "198.51.100.102") in planned.add and ("eth1", "198.51.100.101") not in planned.add
+    assert "198.51.100.101" not in planned.text and planned.remove == []
 
 
 def test_foreign_holder_of_a_server_s_address_is_refused() -> None:
@@ -225,7 +251,7 @@ def test_apply_puts_everything_back_when_a_step_fails(
 ) -> None:
     gateway = Gateway(monkeypatch, tmp_path, point)
     state = {"interface": "eth1", "held": ["198.51.100.9"], "leases": {}, "live": "old"}
-    planned = public_ip_leases.Plan([], [], leases(own(ipv6=None)), "eth1", [("eth1", "198.51.100.101")],
+    planned = public_ip_leases.Plan([], [], [], leases(own(ipv6=None)), "eth1", [("eth1", "198.51.100.101")],
                                     [("eth1", "198.51.100.9")], "new")
     with pytest.raises(Refused, match=point):
         public_ip_leases.apply(planned, copy.deepcopy(state))
@@ -241,7 +267,7 @@ def test_apply_knows_an_address_as_ours_before_it_takes_it(monkeypatch: pytest.M
     seen = []
     monkeypatch.setattr(public_ip_leases, "batch", lambda lines, force=False: seen.append(
         public_ip_leases.read_json(gateway.file, {})["held"]))
-    planned = public_ip_leases.Plan([], [], leases(own(ipv6=None)), "eth1", [("eth1", "198.51.100.101")], [], "new")
+    planned = public_ip_leases.Plan([], [], [], leases(own(ipv6=None)), "eth1", [("eth1", "198.51.100.101")], [], "new")
     public_ip_leases.apply(planned, dict(public_ip_leases.NOTHING))
     assert "198.51.100.101" in seen[0]
 
