@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import asdict
-from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
@@ -71,7 +69,7 @@ def bootstrap(office: Office, file: Path, sign: Sign) -> Entry | None:
         notary.make(office.register.key_file, name)
     key = office.register.notary
     data = {"register": key.name, "checkpoint_key": key.verifier, **_sop(procedure)}
-    return _enter(office, "bootstrap", first, [], [], sign, data=data, evidence={"sop": office.evidence.add(source)})
+    return enter(office, "bootstrap", first, [], [], sign, data=data, evidence={"sop": office.evidence.add(source)})
 
 
 def _sop(procedure: sop.Procedure) -> dict[str, Any]:
@@ -84,7 +82,7 @@ def adopt(office: Office, signers: list[str], sign: Sign, reason: str) -> Entry 
     procedure = sop.parse(source.read_bytes(), source)
     if office.people().sop == procedure.hash:
         refuse(f"{source} is adopted already", GATE, "go on: new requests begin under it")
-    return _enter(office, "adopt", {}, [], signers, sign, data=_sop(procedure), reason=reason,
+    return enter(office, "adopt", {}, [], signers, sign, data=_sop(procedure), reason=reason,
                   evidence={"sop": office.evidence.add(source)})
 
 
@@ -98,7 +96,7 @@ def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Si
     if actor.role not in roles:
         raise Usage(f"the SOP has no role {actor.role!r}", str(source), f"use one of {', '.join(roles)}")
     evidence = {"decree": keep_document(office, "decree", decree, "any")} if decree else {}
-    return _enter(office, "replace" if replaces else "enroll", {name: actor}, [], signers, sign, reason=reason,
+    return enter(office, "replace" if replaces else "enroll", {name: actor}, [], signers, sign, reason=reason,
                   evidence=evidence)
 
 
@@ -106,12 +104,15 @@ def retire(office: Office, names: list[str], signers: list[str], sign: Sign, rea
     """From this entry on their keys approve nothing; what they signed before stays proven."""
     for name in names:
         office.actor(name)
-    return _enter(office, "retire", {}, names, signers, sign, reason=reason)
+    return enter(office, "retire", {}, names, signers, sign, reason=reason)
 
 
-def _enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str], signers: list[str], sign: Sign,
-           data: dict[str, Any] | None = None, **fields: Any) -> Entry | None:
-    """Write an entry on actors once all have signed it; nothing where a signature is to be made elsewhere."""
+def enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str], signers: list[str], sign: Sign,
+          data: dict[str, Any] | None = None, **fields: Any) -> Entry | None:
+    """Write an entry on actors, or another order of officials, once all have signed it.
+
+    Gives nothing where a signature is to be made elsewhere.
+    """
     people = office.people()
     body: dict[str, Any] = {
         "actor": None, "role": None, "request": None, "step": None, "outcome": outcome, "evidence": {}, "reason": None,
@@ -129,15 +130,6 @@ def _enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[st
             {"by": name, "sig": signature} for name, signature in signatures])
         trust.accept(office, entry)
     return entry
-
-
-def end_of(day: str, office: Office) -> str:
-    """The last moment of a day of the agency, as entries write it. Raises Usage."""
-    try:
-        moment = datetime.combine(datetime.fromisoformat(day), time(23, 59, 59), ZoneInfo(office.config.timezone))
-    except ValueError as error:
-        raise Usage(f"{day!r} is no day", "--until", "write it as 2026-12-31") from error
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def lines(office: Office) -> list[str]:

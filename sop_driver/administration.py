@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sop_driver import actors, export, outsider, signatures, trust
+from sop_driver import actors, export, orders, outsider, signatures, trust
 from sop_driver.directory import Actor
 from sop_driver.errors import Usage
 from sop_driver.proof import NAMESPACE
@@ -53,8 +53,10 @@ def _pens(options: Namespace) -> Sign:
 def entered(entry: Entry | None, prepare: Path | None) -> Told:
     if entry is None:
         return prepared(prepare)
-    names = ", ".join([*entry.data["actors"], *entry.data["retired"]]) or f"the SOP {entry.data['sop']}"
-    return Told([f"recorded: entry {entry.sequence}, {entry.outcome}: {names}"], entry.__dict__)
+    names = ", ".join([*entry.data["actors"], *entry.data["retired"]])
+    if entry.outcome == "adopt":
+        names = f"the SOP {entry.data['sop']}"
+    return Told([f"recorded: entry {entry.sequence}, {entry.outcome}: {names or entry.reason}"], entry.__dict__)
 
 
 def prepared(path: Path | None) -> Told:
@@ -74,7 +76,7 @@ def _wanted(options: Namespace, office: Office, role: str | None) -> Actor:
         raise Usage("it is not said which role", "--role", "give --role, as the SOP's data names it")
     return Actor(name=options.name, role=wanted, unit=options.unit, person=options.person, stands_in=options.stands_in,
                  key=options.public and actors.public_key(str(options.public), Path()),
-                 until=options.until and actors.end_of(options.until, office))
+                 until=options.until and orders.moment(options.until, office, "--until", last=True))
 
 
 def enroll(options: Namespace, opened: Opened) -> Told:
@@ -106,6 +108,25 @@ def list_actors(options: Namespace, opened: Opened) -> Told:
     people = office.people()
     return Told(actors.lines(office) or ["nobody yet: `sop actors bootstrap FILE`"],
                 {name: {**actor.__dict__, "since": people.since[name]} for name, actor in people.actors.items()})
+
+
+def freeze(options: Namespace, opened: Opened) -> Told:
+    office = opened()
+    start, until = (orders.moment(text, office, flag, last) for text, flag, last in
+                    ((options.start, "--from", False), (options.until, "--until", True)))
+    entry = orders.freeze(office, start, until, options.signed_by, _pens(options), options.reason)
+    return entered(entry, options.prepare)
+
+
+def unfreeze(options: Namespace, opened: Opened) -> Told:
+    entry = orders.unfreeze(opened(), options.entry, options.signed_by, _pens(options), options.reason)
+    return entered(entry, options.prepare)
+
+
+def list_windows(options: Namespace, opened: Opened) -> Told:
+    office = opened()
+    return Told(orders.window_lines(office) or ["no window is closed"],
+                [window.__dict__ for window in orders.windows(office)])
 
 
 def verify(options: Namespace, opened: Opened) -> Told:
@@ -176,6 +197,7 @@ ACTOR: list[Argument] = [
     ("--decree", {"type": Path, "help": "scan of the decree"}), REASON, BY, *SIGNED_BY_ALL,
 ]
 GROUPS = {"actors": "who may take which step, and by which SOP",
+          "freeze": "times in which nothing is changed on the servers",
           "register": "whether the register can be relied on, and what proves it"}
 COMMANDS: dict[str, tuple[str, Callable[[Namespace, Opened], Told], list[Argument]]] = {
     "actors list": ("who may act, and who once did", list_actors, []),
@@ -187,6 +209,13 @@ COMMANDS: dict[str, tuple[str, Callable[[Namespace, Opened], Told], list[Argumen
         ("ids", {"metavar": "ID", "nargs": "+"}), REASON, BY, *SIGNED_BY_ALL]),
     "actors adopt": ("let new requests begin under the SOP's data file as it is now", adopt,
                      [REASON, BY, *SIGNED_BY_ALL]),
+    "freeze add": ("close a window (elections, an audit); not even approved requests run in it", freeze, [
+        ("--from", {"dest": "start", "required": True, "metavar": "TIME", "help": "2026-12-31 or 2026-12-31T17:00"}),
+        ("--until", {"required": True, "metavar": "TIME", "help": "a day counts to its end"}),
+        REASON, BY, *SIGNED_BY_ALL]),
+    "freeze end": ("end a window early, or take it back", unfreeze, [
+        ("entry", {"type": int, "metavar": "ENTRY", "help": "the entry that closed it"}), REASON, BY, *SIGNED_BY_ALL]),
+    "freeze list": ("the windows: past, closed now, to come", list_windows, []),
     "register verify": ("every signature, the tree, the checkpoints, the documents", verify, []),
     "register export": ("all of it for an outsider, with a verifier", export_register, [
         ("folder", {"type": Path}), ("--documents", {"action": "store_true", "help": "the documents too"})]),

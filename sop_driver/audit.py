@@ -91,10 +91,13 @@ class Audit:
             self.chains[f"of {body['actor']}"] = digest
 
     def _ran(self, number: int, body: Body) -> None:
-        """What a run brings onto the servers counts for the desired state, so its installations must be signed."""
+        """What a run brings onto the servers counts for the desired state: in no freeze, each installation signed."""
         run = body["data"]["run"]
         if body["outcome"] == "started":
             self.started[run] = body["data"]["requests"]
+            for window in self.people.frozen(body["time"]):
+                self.found(number, f"{run} was started while entry {window.number} let nothing be changed until "
+                                   f"{window.until}")
         elif body["outcome"] == "applied":
             self.unsigned |= {(run, request): number for request in self.started.pop(run)}
 

@@ -158,7 +158,8 @@ def status(options: argparse.Namespace) -> int:
     work = office(options)
     standings = [standing.stand(work, options.request)] if options.request else standing.all_standings(work)
     values = [report.status(work, now) for now in standings]
-    say(options, [line for value in values for line in report.status_lines(value)], values)
+    lines = [*report.calendar(work), *(line for value in values for line in report.status_lines(value))]
+    say(options, lines, values)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sop_driver.proof import canonical
@@ -36,9 +36,23 @@ class Actor:
     until: str | None = None
 
 
+@dataclass(frozen=True)
+class Window:
+    """A time in which nothing is changed on the servers, as the entry of this number says."""
+
+    number: int
+    start: str
+    until: str
+    reason: str
+    ended: str | None = None  # from this time on it closes nothing, whatever it said
+
+    def over(self, time: str) -> bool:
+        return time > self.until or (self.ended is not None and time >= self.ended)
+
+
 @dataclass
 class Directory:
-    """The actors as the entries read so far make them."""
+    """The actors, and what the officials ordered, as the entries read so far make them."""
 
     register: str = ""
     checkpoint_key: str = ""
@@ -48,6 +62,7 @@ class Directory:
     actors: dict[str, Actor] = field(default_factory=dict)
     since: dict[str, str] = field(default_factory=dict)
     closed: list[tuple[str, Actor, str, str]] = field(default_factory=list)  # id, actor, since, until
+    windows: dict[int, Window] = field(default_factory=dict)
 
     def fault(self, name: str, time: str) -> str | None:
         """Why somebody is no actor at a time; None where they are."""
@@ -59,6 +74,10 @@ class Directory:
     def person(self, name: str) -> str:
         actor = self.actors.get(name)
         return (actor.person if actor else None) or name
+
+    def frozen(self, time: str) -> list[Window]:
+        """The windows in which a time lies."""
+        return [window for window in self.windows.values() if window.start <= time and not window.over(time)]
 
     def read(self, body: Body, digest: str) -> tuple[list[str], list[Signature]]:
         """Take an entry on actors. Gives what is against it, and the signatures to check."""
@@ -75,10 +94,26 @@ class Directory:
                 found.append(f"{name} is no actor now")
             else:
                 self.closed.append((name, gone, self.since.pop(name), body["time"]))
+        found += self._windows(body)
         self.actors |= new
         self.since |= dict.fromkeys(new, body["time"])
         self.last = digest
         return found, signatures
+
+    def _windows(self, body: Body) -> list[str]:
+        """Take a window that is closed, or one that ends before its time. Gives what is against it."""
+        data, time = body["data"], body["time"]
+        if "freeze" in data:
+            window = Window(body["sequence"], data["freeze"]["from"], data["freeze"]["until"], body["reason"])
+            self.windows[window.number] = window
+            if not window.start < window.until > time:
+                return [f"it closes a window from {window.start} to {window.until}, which is over or none"]
+        if "unfreeze" in data:
+            ended = self.windows.get(data["unfreeze"])
+            if ended is None or ended.over(time):
+                return [f"entry {data['unfreeze']} closes no window that could be ended"]
+            self.windows[ended.number] = replace(ended, ended=time)
+        return []
 
     def _misplaced(self, body: Body, new: dict[str, Actor]) -> list[str]:
         first, replaces = body["outcome"] == "bootstrap", body["outcome"] == "replace"

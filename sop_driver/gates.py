@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sop_driver.errors import Refusal
 from sop_driver.evidence import Evidence
@@ -12,15 +12,24 @@ from sop_driver.procedure import Step
 from sop_driver.standing import Standing
 
 
+class Frozen(NamedTuple):
+    """A window of the freeze calendar: the entry that closes it, and its words for people."""
+
+    number: int
+    words: str
+
+
 @dataclass(frozen=True)
 class Case:
-    """One request before the gates. `websites` is the desired state as it is: name → row."""
+    """One request before the gates. `websites` is the desired state as it is: name → row; `windows` are closed now."""
 
     standing: Standing
     evidence: Evidence
     websites: dict[str, dict[str, Any]]
+    windows: tuple[Frozen, ...] = ()
 
 
+FREEZE = "freeze"
 Gate = Callable[[Case, Step], Refusal | None]
 
 
@@ -108,6 +117,13 @@ def build_evidence(case: Case, step: Step) -> Refusal | None:
     return None
 
 
+def freeze(case: Case) -> list[Refusal]:
+    """The calendar stops what was approved, too."""
+    return [Refusal(f"{case.standing.id}: {window.words}", FREEZE,
+                    f"wait for its end, or have it ended by two officials: `sop freeze end {window.number}`")
+            for window in case.windows]
+
+
 GATES: dict[str, Gate] = {
     "request letter": taken,
     "agenda number": agenda_number,
@@ -133,6 +149,7 @@ def check(cases: Iterable[Case]) -> list[Refusal]:
         for step in now.procedure.before(now.procedure.installation):
             if step.gate and (refusal := GATES.get(step.gate, taken)(case, step)):
                 found.append(refusal)
+        found += freeze(case)
         for name in (now.request.name, *now.request.aliases):
             if other := names.get(name):
                 found.append(Refusal(f"{other} and {now.id} both ask for {name}", "existence check", "run one of them"))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sop_driver import desired
 from sop_driver.plan import short
 from sop_driver.register import Entry
-from sop_driver.standing import Office, Standing, stand
+from sop_driver.standing import Office, Standing, local, stamp, stand, worded
 
 
 def status(office: Office, now: Standing) -> dict[str, Any]:
@@ -45,6 +44,13 @@ def status_lines(value: dict[str, Any]) -> list[str]:
     return [*lines, f"        by {' or '.join(step['by'])}; brings {wants}; standard time {step['time']}{late}"]
 
 
+def calendar(office: Office) -> list[str]:
+    """What is closed on the servers now, or will be."""
+    now = stamp(office.register.now())
+    return [f"{'FREEZE' if window.start <= now else 'freeze to come'}: {worded(office, window)}"
+            for window in office.people().windows.values() if not window.over(now)]
+
+
 def history(office: Office, request: str) -> list[Entry]:
     """Every entry that concerns a request: its steps, the runs it was part of, and the records of these."""
     stand(office, request)
@@ -67,10 +73,6 @@ def entry_line(office: Office, entry: Entry) -> str:
     who = f" by {entry.actor} ({entry.role}{paper})" if entry.actor else ""
     when = local(office, entry.when)
     return f"{entry.sequence:>5}  {when}  {entry.kind} {what}{said}{agenda}{who}{documents}{reason}"
-
-
-def local(office: Office, when: datetime) -> str:
-    return when.astimezone(ZoneInfo(office.config.timezone)).strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def websites(office: Office) -> list[str]:

@@ -21,7 +21,7 @@ from sop_driver.fleet import FleetResult, Plays
 from sop_driver.plan import Plan
 from sop_driver.proof import canonical
 from sop_driver.signatures import Sign
-from sop_driver.standing import Office, Standing, stand
+from sop_driver.standing import Office, Standing, stamp, stand, worded
 
 WEBSITES, PROBE, BACKUP = "websites.yml", "probe.yml", "backup.yml"
 
@@ -100,12 +100,18 @@ def lock(home: Home) -> Iterator[None]:
 def closed_gates(office: Office, requests: list[str]) -> tuple[list[Standing], list[Refusal]]:
     standings = [stand(office, request) for request in dict.fromkeys(requests)]
     websites = desired.fold(office.register)
-    return standings, gates.check(gates.Case(now, office.evidence, websites) for now in standings)
+    windows = _frozen(office, stamp(office.register.now()))
+    return standings, gates.check(gates.Case(now, office.evidence, websites, windows) for now in standings)
 
 
-def cleared(office: Office, requests: list[str]) -> list[Standing]:
+def _frozen(office: Office, time: str) -> tuple[gates.Frozen, ...]:
+    return tuple(gates.Frozen(window.number, worded(office, window)) for window in office.people().frozen(time))
+
+
+def cleared(office: Office, requests: list[str], but: str | None = None) -> list[Standing]:
+    """Raises Refused with all closed gates, where any `but` one is closed."""
     standings, refusals = closed_gates(office, requests)
-    if refusals:
+    if any(refusal.gate != but for refusal in refusals):
         raise Refused(refusals)
     return standings
 
@@ -161,7 +167,7 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
         actor: str | None = None) -> Outcome:
     """Bring the approved requests onto the servers. Raises Refused, or Failed once the servers are as before."""
     trust.require(office)
-    cleared(office, requests)
+    cleared(office, requests, but=gates.FREEZE)  # a freeze stops changes, not putting back what a dead run left
     with lock(office.home):
         reconcile(office, fleet)
         standings = cleared(office, requests)  # while it waited or put back, the register may have moved
@@ -174,10 +180,13 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
         with office.register.writing():
             for order in orders:
                 steps.still(office, order)
-            office.register.append(
+            started = office.register.append(
                 "run", actor=orders[0]["actor"], role=orders[0]["role"], outcome="started",
                 data={"run": run_id, "requests": [now.id for now in standings], "allocations": job.allocations,
                       "desired": desired.fingerprint(job.target)})
+            windows = _frozen(office, started.time)  # one may have begun while the plan was made
+            if frozen := [r for now in standings for r in gates.freeze(gates.Case(now, office.evidence, {}, windows))]:
+                raise Refused(frozen)
         try:
             outcome = _apply(office, fleet, job, plan)
             _close(office, job, orders)

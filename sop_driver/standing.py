@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from sop_driver import procedure as sop
 from sop_driver.config import Config, Home
-from sop_driver.directory import Actor, Directory
+from sop_driver.directory import Actor, Directory, Window
 from sop_driver.errors import Usage, refuse
 from sop_driver.evidence import Evidence
 from sop_driver.procedure import Procedure, Step
@@ -44,7 +44,7 @@ class Office:
     def actor(self, name: str) -> Actor:
         """Somebody who may act now. Raises Usage for an id that nobody has, Refused for one that is retired."""
         people = self.people()
-        if fault := people.fault(name, self.register.now().strftime("%Y-%m-%dT%H:%M:%SZ")):
+        if fault := people.fault(name, stamp(self.register.now())):
             if any(past == name for past, _, _, _ in people.closed) or name in people.actors:
                 refuse(fault, "actors", "`sop actors list` names those who may act now")
             raise Usage(fault, "sop actors list", f"use one of {', '.join(sorted(people.actors)) or 'none yet'}")
@@ -90,6 +90,22 @@ class Standing:
         """By how much the next step has passed its standard time; None when it has not."""
         over = now - self.since - self.next.time.delta() if self.next else timedelta(0)
         return over if over > timedelta(0) else None
+
+
+def stamp(when: datetime) -> str:
+    """A time as entries write it."""
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def local(office: Office, when: datetime) -> str:
+    return when.astimezone(ZoneInfo(office.config.timezone)).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def worded(office: Office, window: Window) -> str:
+    """A window of the freeze calendar for people."""
+    start, until = (local(office, datetime.fromisoformat(time)) for time in (window.start, window.until))
+    ended = f"; ended {local(office, datetime.fromisoformat(window.ended))}" if window.ended else ""
+    return f"from {start} to {until} nothing is changed: {window.reason} (entry {window.number}){ended}"
 
 
 def standing(entries: Iterable[Entry], procedure: Procedure) -> Standing:

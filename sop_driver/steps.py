@@ -160,10 +160,7 @@ def record(office: Office, request: str, name: str, actor: str, sign: Sign, outc
         known = ", ".join(s.id for s in now.procedure.steps)
         raise Usage(f"the SOP has no step {name!r}", now.procedure.id, f"use one of {known}")
     documents = evidence or {}
-    try:
-        reason = requests.plain_text(reason) if reason and reason.strip() else None
-    except ValueError as error:
-        raise Usage(f"the reason {error}", "--reason", "write it as plain text on one line") from error
+    reason = plain(reason) if reason and reason.strip() else None
     fields = draft(office, actor, step, request, ink, sop=now.procedure.hash, digest=now.digest, letter=now.letter)
     fields |= {"outcome": outcome, "reason": reason}
     if refusals := _against(now, step, fields, documents):
@@ -184,6 +181,14 @@ def record(office: Office, request: str, name: str, actor: str, sign: Sign, outc
         entry = office.register.append("step", signatures=signatures, **fields)
         trust.accept(office, entry)
     return entry
+
+
+def plain(reason: str) -> str:
+    """A reason as it is kept. Raises Usage."""
+    try:
+        return requests.plain_text(reason)
+    except ValueError as error:
+        raise Usage(f"the reason {error}", "--reason", "write it as plain text on one line") from error
 
 
 def _not_on_the_servers_now(office: Office, request: str) -> None:
