@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sop_driver import actors, export, orders, outsider, signatures, trust
+from sop_driver import actors, emergency, export, orders, outsider, signatures, trust
 from sop_driver.directory import Actor
 from sop_driver.errors import Usage
 from sop_driver.proof import NAMESPACE
 from sop_driver.register import Entry
 from sop_driver.signatures import Sign
-from sop_driver.standing import Office
+from sop_driver.standing import Office, stamp, unreported
 
 
 class Told(NamedTuple):
@@ -123,6 +123,32 @@ def unfreeze(options: Namespace, opened: Opened) -> Told:
     return entered(entry, options.prepare)
 
 
+def declare(options: Namespace, opened: Opened) -> Told:
+    office = opened()
+    until = orders.moment(options.until, office, "--until", last=True)
+    entry = emergency.declare(office, options.request, until, options.signed_by, _pens(options), options.reason)
+    return alarmed(office, entry, options)
+
+
+def report(options: Namespace, opened: Opened) -> Told:
+    office = opened()
+    pen = signatures.pen(options.key, options.prepare, options.signature)
+    return alarmed(office, emergency.report(office, options.request, options.actor, options.laporan, pen), options)
+
+
+def alarmed(office: Office, entry: Entry | None, options: Namespace) -> Told:
+    if entry is None:
+        return prepared(options.prepare)
+    return Told([f"recorded: entry {entry.sequence}, emergency {entry.outcome}",
+                 *emergency.alarms(office, options.request)], entry.__dict__)
+
+
+def list_emergencies(options: Namespace, opened: Opened) -> Told:
+    office = opened()
+    found = unreported(office.register.entries(kind="emergency"))
+    return Told(emergency.alarms(office) or ["every emergency is reported"], [entry.__dict__ for entry in found])
+
+
 def list_windows(options: Namespace, opened: Opened) -> Told:
     office = opened()
     return Told(orders.window_lines(office) or ["no window is closed"],
@@ -140,7 +166,8 @@ def verify(options: Namespace, opened: Opened) -> Told:
     lines = found.lines()
     told = [f"{sequence} entries, every signature holds, root {found.tree.root().hex()}",
             *(f"signed by {name}" for name in sorted(trust.witnessed(office)))]
-    return Told(lines or told, {"entries": sequence, "head": head, "root": found.tree.root().hex(),
+    told = [*(lines or told), *found.notes(stamp(office.register.now()))]
+    return Told(told, {"entries": sequence, "head": head, "root": found.tree.root().hex(),
                                 "findings": lines}, 1 if lines else 0)
 
 
@@ -197,6 +224,7 @@ ACTOR: list[Argument] = [
     ("--decree", {"type": Path, "help": "scan of the decree"}), REASON, BY, *SIGNED_BY_ALL,
 ]
 GROUPS = {"actors": "who may take which step, and by which SOP",
+          "emergency": "what cannot wait: past some gates by two signatures, reported afterwards",
           "freeze": "times in which nothing is changed on the servers",
           "register": "whether the register can be relied on, and what proves it"}
 COMMANDS: dict[str, tuple[str, Callable[[Namespace, Opened], Told], list[Argument]]] = {
@@ -209,6 +237,13 @@ COMMANDS: dict[str, tuple[str, Callable[[Namespace, Opened], Told], list[Argumen
         ("ids", {"metavar": "ID", "nargs": "+"}), REASON, BY, *SIGNED_BY_ALL]),
     "actors adopt": ("let new requests begin under the SOP's data file as it is now", adopt,
                      [REASON, BY, *SIGNED_BY_ALL]),
+    "emergency declare": ("let a request as it is now pass the gates that the SOP's data lists", declare, [
+        REQ, ("--until", {"required": True, "metavar": "TIME", "help": "the end, within what the SOP's data allows"}),
+        REASON, BY, *SIGNED_BY_ALL]),
+    "emergency report": ("record the report on it, which is due some days after its end", report, [
+        REQ, ("--as", {"dest": "actor", "required": True, "help": "who reports"}),
+        ("--laporan", {"type": Path, "required": True, "help": "the report's file"}), *SIGNED[:3]]),
+    "emergency list": ("those without a report", list_emergencies, []),
     "freeze add": ("close a window (elections, an audit); not even approved requests run in it", freeze, [
         ("--from", {"dest": "start", "required": True, "metavar": "TIME", "help": "2026-12-31 or 2026-12-31T17:00"}),
         ("--until", {"required": True, "metavar": "TIME", "help": "a day counts to its end"}),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sop_driver import administration as admin
-from sop_driver import config, desired, records, report, standing, steps
+from sop_driver import config, desired, emergency, records, report, standing, steps
 from sop_driver import plan as plans
 from sop_driver import run as runs
 from sop_driver.administration import Argument, Told
@@ -158,14 +158,15 @@ def status(options: argparse.Namespace) -> int:
     work = office(options)
     standings = [standing.stand(work, options.request)] if options.request else standing.all_standings(work)
     values = [report.status(work, now) for now in standings]
-    lines = [*report.calendar(work), *(line for value in values for line in report.status_lines(value))]
-    say(options, lines, values)
+    lines = [*emergency.alarms(work, options.request), *report.calendar(work)]
+    say(options, [*lines, *(line for value in values for line in report.status_lines(value))], values)
     return 0
 
 
 def list_websites(options: argparse.Namespace) -> int:
     work = office(options)
-    say(options, report.websites(work), desired.document(work.register, desired.fold(work.register)))
+    state = desired.document(work.register, desired.fold(work.register))
+    say(options, [*emergency.alarms(work), *report.websites(work)], state)
     return 0
 
 
@@ -192,7 +193,8 @@ def run(options: argparse.Namespace) -> int:
     facts = config.load_facts(work.project, work.config)
     outcome = runs.run(work, fleet(work), facts, options.requests, pen(options.key, None, None), options.actor)
     files = records.keep(work, outcome)
-    lines = [*plans.lines(outcome.changes), f"{outcome.run}: applied and seen by a visitor"]
+    lines = [line for request in outcome.requests for line in emergency.alarms(work, request)]
+    lines += [*plans.lines(outcome.changes), f"{outcome.run}: applied and seen by a visitor"]
     lines += [f"  http://{row['name']}/  on {row['web_host']}, {row['address']['ipv4']}" for row in outcome.websites]
     lines += [f"  record: {file}" for file in files]
     say(options, lines, {**outcome.__dict__, "records": [str(file) for file in files]})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from sop_driver.proof import canonical
 
 ASSIGNED = ("agenda", "run")  # what the register itself adds to an entry's data when it accepts it
+FREEZE = "freeze"  # the gate of the calendar, which belongs to no step
 Body = dict[str, Any]
 Signature = tuple[str, str, str]  # who, public key, signature
 
@@ -36,6 +38,10 @@ class Actor:
     until: str | None = None
 
 
+def _told(duration: dict[str, int]) -> str:
+    return ", ".join(f"{count} {unit}" for unit, count in duration.items() if count)
+
+
 @dataclass(frozen=True)
 class Window:
     """A time in which nothing is changed on the servers, as the entry of this number says."""
@@ -58,6 +64,7 @@ class Directory:
     checkpoint_key: str = ""
     sop: str = ""  # the sha256 of the SOP that new requests begin under
     rules: dict[str, Any] = field(default_factory=dict)
+    emergencies: dict[str, Any] = field(default_factory=dict)  # an SOP's sha256 → its rules for emergencies
     last: str | None = None
     actors: dict[str, Actor] = field(default_factory=dict)
     since: dict[str, str] = field(default_factory=dict)
@@ -89,6 +96,8 @@ class Directory:
         faults, signatures = self._signed(body, new)
         found += faults
         self.sop, self.rules = data.get("sop", self.sop), data.get("rules", self.rules)
+        if "sop" in data:
+            self.emergencies[self.sop] = data.get("emergency")
         for name in (*data["retired"], *(new if body["outcome"] == "replace" else ())):
             if (gone := self.actors.pop(name, None)) is None:
                 found.append(f"{name} is no actor now")
@@ -129,11 +138,19 @@ class Directory:
 
     def _signed(self, body: Body, new: dict[str, Actor]) -> tuple[list[str], list[Signature]]:
         """Each new key proves itself, and so many officials sign who are not concerned (at the beginning, all are)."""
-        found, signatures, officials = [], list[Signature](), set()
         concerned = {new[name].person or name for name in new}
         concerned |= {self.person(name) for name in (*new, *body["data"]["retired"])}
         if body["outcome"] == "bootstrap":
             concerned = set()
+        found, signatures = self._countersigned(body, new, self.rules, concerned)
+        signed = {by for by, _, _ in signatures}
+        return [*found, *(f"{name} did not sign with the new key" for name in new
+                          if new[name].key and name not in signed)], signatures
+
+    def _countersigned(self, body: Body, new: dict[str, Actor], rules: dict[str, Any],
+                       concerned: set[str]) -> tuple[list[str], list[Signature]]:
+        """So many people of the roles that may do so sign, none of whom it concerns."""
+        found, signatures, officials = [], list[Signature](), set()
         for item in body["signatures"]:
             by = item["by"]
             actor = new.get(by) or self.actors.get(by)
@@ -141,13 +158,27 @@ class Directory:
                 found.append(f"{by} signed, who has no key to sign with")
                 continue
             signatures.append((by, actor.key, item["sig"]))
-            if actor.role in self.rules["signers"] and (actor.person or by) not in concerned:
+            if actor.role in rules["signers"] and (actor.person or by) not in concerned:
                 officials.add(actor.person or by)
-        signed = {by for by, _, _ in signatures}
-        found += [f"{name} did not sign with the new key" for name in new if new[name].key and name not in signed]
-        if len(officials) < self.rules["count"]:
-            found.append(f"{self.rules['count']} of {', '.join(self.rules['signers'])} whom it does not concern must "
+        if len(officials) < rules["count"]:
+            found.append(f"{rules['count']} of {', '.join(rules['signers'])} whom it does not concern must "
                          f"sign; {' and '.join(sorted(officials)) or 'nobody'} did")
+        return found, signatures
+
+    def emergency(self, body: Body) -> tuple[list[str], list[Signature]]:
+        """An emergency as declared, or its report. Gives what is against it, and the signatures to check."""
+        data, time = body["data"], datetime.fromisoformat(body["time"])
+        if (rules := self.emergencies.get(data["sop"])) is None:
+            return ["the SOP of the request knows no emergency"], []
+        if body["outcome"] == "reported":
+            strange = [] if body["role"] in rules["reported_by"] else [
+                f"{body['actor']} is {body['role']}; {' or '.join(rules['reported_by'])} reports it"]
+            return strange, [self.step_signature(body)]
+        found, signatures = self._countersigned(body, {}, rules, set())
+        if not time < datetime.fromisoformat(data["until"]) <= time + timedelta(**rules["lasts"]):
+            found.append(f"it may last {_told(rules['lasts'])} at the most, and is to last until {data['until']}")
+        if beyond := set(data["waives"]) - set(rules["waives"]):
+            found.append(f"no emergency replaces {', '.join(sorted(beyond))}")
         return found, signatures
 
     def step_signature(self, body: Body) -> Signature:

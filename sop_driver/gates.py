@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from sop_driver.directory import FREEZE
 from sop_driver.errors import Refusal
 from sop_driver.evidence import Evidence
 from sop_driver.procedure import Step
@@ -29,7 +30,6 @@ class Case:
     windows: tuple[Frozen, ...] = ()
 
 
-FREEZE = "freeze"
 Gate = Callable[[Case, Step], Refusal | None]
 
 
@@ -119,9 +119,10 @@ def build_evidence(case: Case, step: Step) -> Refusal | None:
 
 def freeze(case: Case) -> list[Refusal]:
     """The calendar stops what was approved, too."""
-    return [Refusal(f"{case.standing.id}: {window.words}", FREEZE,
-                    f"wait for its end, or have it ended by two officials: `sop freeze end {window.number}`")
-            for window in case.windows]
+    now = case.standing
+    return [Refusal(f"{now.id}: {window.words}", FREEZE,
+                    f"wait for its end, or have two officials end it: `sop freeze end {window.number}`; what cannot "
+                    f"wait: `sop emergency declare {now.id}`") for window in case.windows if FREEZE not in now.waived]
 
 
 GATES: dict[str, Gate] = {
@@ -147,7 +148,7 @@ def check(cases: Iterable[Case]) -> list[Refusal]:
                                  "installation", "submit a new request of kind update for the next change"))
             continue
         for step in now.procedure.before(now.procedure.installation):
-            if step.gate and (refusal := GATES.get(step.gate, taken)(case, step)):
+            if step.gate and step.gate not in now.waived and (refusal := GATES.get(step.gate, taken)(case, step)):
                 found.append(refusal)
         found += freeze(case)
         for name in (now.request.name, *now.request.aliases):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sop_driver.audit import Audit, receipt, whole
@@ -26,9 +27,10 @@ def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> 
     except (OSError, ValueError, KeyError, TypeError) as error:
         return 2, [f"this cannot be read as an export or a receipt: {type(error).__name__}: {error}"]
     note = [] if key else [GIVEN + pinned]
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     if lines := found.lines():
-        return 1, [*lines, *note]
-    return 0, [f"{told}; every signature holds", *note]
+        return 1, [*lines, *found.notes(now), *note]
+    return 0, [f"{told}; every signature holds", *found.notes(now), *note]
 
 
 def _export(folder: Path, key: str, witnesses: Sequence[str]) -> tuple[Audit, str]:

@@ -12,7 +12,11 @@ import yaml
 from pydantic import Field, model_validator
 
 from sop_driver.config import Strict, load
+from sop_driver.directory import FREEZE
 from sop_driver.errors import Usage
+
+# Gates that look at more than whether a step was taken: what nobody's word can replace.
+NEVER_WAIVED = {"request letter", "agenda number", "approval", "existence check", "build evidence"}
 
 
 class Duration(Strict):
@@ -60,6 +64,17 @@ class Officials(Strict):
     ink: str
 
 
+class Emergency(Strict):
+    """By whose word a request that cannot wait goes past which gates, for how long, and who reports it by when."""
+
+    signers: tuple[str, ...] = Field(min_length=1)
+    count: int = Field(2, ge=2)
+    waives: tuple[str, ...] = Field(min_length=1)
+    lasts: Duration
+    reported_by: tuple[str, ...] = Field(min_length=1)
+    report: Duration
+
+
 class Procedure(Strict):
     id: str
     title: str
@@ -67,6 +82,7 @@ class Procedure(Strict):
     approved: str
     roles: dict[str, str]
     officials: Officials
+    emergency: Emergency | None = None
     separation: tuple[tuple[str, ...], ...] = ()
     steps: tuple[Step, ...] = Field(min_length=1)
     hash: str
@@ -84,6 +100,7 @@ class Procedure(Strict):
             raise ValueError(f"officials: no such role: {', '.join(sorted(unknown))}")
         if strange := {name for apart in self.separation for name in apart} - set(ids):
             raise ValueError(f"separation: no such step: {', '.join(sorted(strange))}")
+        self._emergency_hangs_together()
         for step in self.steps:
             if unknown := set(step.actors) - set(self.roles):
                 raise ValueError(f"{step}: no such role: {', '.join(sorted(unknown))}")
@@ -91,6 +108,17 @@ class Procedure(Strict):
                 if branch.returns_to is not None and branch.returns_to not in ids[1:ids.index(step.id)]:
                     raise ValueError(f"{step}: goes back to {branch.returns_to}, which is no step before it")
         return self
+
+    def _emergency_hangs_together(self) -> None:
+        if (rules := self.emergency) is None:
+            return
+        if unknown := {*rules.signers, *rules.reported_by} - set(self.roles):
+            raise ValueError(f"emergency: no such role: {', '.join(sorted(unknown))}")
+        apart = {name for steps in self.separation for name in steps}
+        may = {step.gate for step in self.steps if step.by == "record" and not step.gives and not step.outcomes
+               and step.id not in apart} - NEVER_WAIVED
+        if strange := set(rules.waives) - may - {FREEZE}:
+            raise ValueError(f"emergency: it cannot waive {', '.join(sorted(strange))}")
 
     @property
     def opening(self) -> Step:

@@ -54,7 +54,7 @@ class Entry:
 
     sequence: int
     time: str
-    kind: str  # step | run | record | actors
+    kind: str  # step | emergency | run | record | actors
     prev: str
     actor: str | None = None
     role: str | None = None
@@ -131,10 +131,10 @@ class Register:
         return (row[0], row[1]) if row else (0, ORIGIN)
 
     def latest(self, column: Literal["request", "brought_by"], value: str) -> str | None:
-        """The hash of the last step of a request, or of the last request that an actor brought or corrected."""
+        """The hash of the last entry on a request, or of the last request that an actor brought or corrected."""
         query = "SELECT hash FROM entries WHERE brought_by = ? ORDER BY sequence DESC LIMIT 1"
         if column == "request":
-            query = "SELECT hash FROM entries WHERE request = ? AND kind = 'step' ORDER BY sequence DESC LIMIT 1"
+            query = "SELECT hash FROM entries WHERE request = ? ORDER BY sequence DESC LIMIT 1"
         return next((found for (found,) in self.db.execute(query, (value,))), None)
 
     @contextlib.contextmanager

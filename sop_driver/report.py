@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from sop_driver import desired
+from sop_driver import desired, emergency
 from sop_driver.plan import short
 from sop_driver.register import Entry
-from sop_driver.standing import Office, Standing, local, stamp, stand, worded
+from sop_driver.standing import Office, Standing, local, stamp, stand, unreported, worded
 
 
 def status(office: Office, now: Standing) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def status(office: Office, now: Standing) -> dict[str, Any]:
         "agenda": now.agenda, "digest": now.digest,
         "state": "done" if step is None else "returned" if now.returned else "open",
         "returned": now.returned.reason if now.returned else None,
-        "done": list(now.done),
+        "done": list(now.done), "waived": sorted(now.waived),
         "next": None if step is None else {
             "step": step.id, "number": step.number, "activity": step.activity, "by": list(step.actors),
             "documents": sorted(step.evidence), "outcomes": list(step.outcomes), "time": str(step.time),
@@ -33,6 +33,8 @@ def status_lines(value: dict[str, Any]) -> list[str]:
     """A standing for reading."""
     of = f"{value['agency']}, agenda {value['agenda'] or '-'}"
     lines = [f"{value['request']}  {value['kind']} {value['website']}  ({of})", f"  done: {', '.join(value['done'])}"]
+    if value["waived"]:
+        lines.append(f"  replaced by an EMERGENCY: {', '.join(value['waived'])}")
     if value["returned"]:
         lines.append(f"  returned: {value['returned']}")
     step = value["next"]
@@ -70,6 +72,9 @@ def entry_line(office: Office, entry: Entry) -> str:
     documents = f" [{', '.join(f'{n} {h[:12]}' for n, h in sorted(entry.evidence.items()))}]" if entry.evidence else ""
     reason = f" - {entry.reason}" if entry.reason else ""
     paper = f", on paper seen by {entry.data['ink']}" if "ink" in entry.data else ""
+    if entry.kind == "emergency":
+        what = f"{', '.join(entry.data.get('waives', ()))} until {entry.data['until']}" if "until" in entry.data else \
+            f"of entry {entry.data['emergency']}"
     who = f" by {entry.actor} ({entry.role}{paper})" if entry.actor else ""
     when = local(office, entry.when)
     return f"{entry.sequence:>5}  {when}  {entry.kind} {what}{said}{agenda}{who}{documents}{reason}"
@@ -99,6 +104,7 @@ def report(office: Office, request: str) -> list[str]:
         f"- Release: sha256 {form.release.sha256}", "",
         "## Steps", "", "| No | Step | Outcome | By | Time | Documents |", "|---|---|---|---|---|---|",
         *_step_rows(office, now, entries), "",
+        *_emergency_lines(office, entries),
         *_record_lines(entries),
         *_register_lines(office),
     ]
@@ -114,6 +120,17 @@ def _step_rows(office: Office, now: Standing, entries: list[Entry]) -> Iterator[
             paper = f", on paper seen by {entry.data['ink']}" if "ink" in entry.data else ""
             yield (f"| {step.number} | {step.activity} | {_md(told)}{counts} | {entry.actor} ({entry.role}{paper}) "
                    f"| {local(office, entry.when)} | {documents} |")
+
+
+def _emergency_lines(office: Office, entries: list[Entry]) -> Iterator[str]:
+    found = [entry for entry in entries if entry.kind == "emergency"]
+    if found:
+        yield from ("## EMERGENCY", "")
+        for entry in found:
+            yield f"- {_md(entry_line(office, entry).strip())}"
+        for late in unreported(found):
+            yield f"- **{_md(emergency.alarm(office, late, office.register.now()))}**"
+        yield ""
 
 
 def _record_lines(entries: list[Entry]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from sop_driver import desired, gates, steps, trust
 from sop_driver import plan as plans
 from sop_driver.config import FleetFacts, Home, write_atomic
 from sop_driver.desired import Allocation, Website
+from sop_driver.directory import FREEZE
 from sop_driver.errors import Failed, Interrupted, Refusal, Refused, refuse
 from sop_driver.fleet import FleetResult, Plays
 from sop_driver.plan import Plan
@@ -167,7 +168,7 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
         actor: str | None = None) -> Outcome:
     """Bring the approved requests onto the servers. Raises Refused, or Failed once the servers are as before."""
     trust.require(office)
-    cleared(office, requests, but=gates.FREEZE)  # a freeze stops changes, not putting back what a dead run left
+    cleared(office, requests, but=FREEZE)  # a freeze stops changes, not putting back what a dead run left
     with lock(office.home):
         reconcile(office, fleet)
         standings = cleared(office, requests)  # while it waited or put back, the register may have moved
@@ -185,7 +186,8 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
                 data={"run": run_id, "requests": [now.id for now in standings], "allocations": job.allocations,
                       "desired": desired.fingerprint(job.target)})
             windows = _frozen(office, started.time)  # one may have begun while the plan was made
-            if frozen := [r for now in standings for r in gates.freeze(gates.Case(now, office.evidence, {}, windows))]:
+            cases = [gates.Case(stand(office, now.id), office.evidence, {}, windows) for now in standings]
+            if frozen := [refusal for case in cases for refusal in gates.freeze(case)]:
                 raise Refused(frozen)
         try:
             outcome = _apply(office, fleet, job, plan)
@@ -209,7 +211,7 @@ def _order(office: Office, now: Standing, actor: str | None, sign: Sign) -> dict
     who = actor or list(now.done.values())[-1].actor or ""
     if (role := office.actor(who).role) not in step.actors:
         refuse(f"{who} is {role}; {step} is taken by {' or '.join(step.actors)}", step.id, "give --as one of them")
-    fields = steps.draft(office, who, step, now.id, None, sop=now.procedure.hash, digest=now.digest, letter=now.letter)
+    fields = steps.draft(office, who, step, now.id, None, **steps.binding(now))
     if other := now.taken_by(fields["data"]["person"], now.procedure.apart(step)):
         refuse(f"{who} took {other.step} ({other}), and nobody takes both it and {step}", step.id, "give --as another")
     fields["evidence"] = {"release": now.request.release.sha256}

@@ -80,18 +80,39 @@ def _previous(office: Office, actor: str, request: str | None) -> str | None:
     return office.register.latest("request", request) if request else office.register.latest("brought_by", actor)
 
 
-def signed(office: Office, fields: dict[str, Any], sign: Sign) -> list[dict[str, str]] | None:
-    """The signature over a step's entry; None where it is to be made elsewhere, its statement being written."""
-    by = fields["data"].get("ink", fields["actor"])
-    signature = sign(by, statement({"kind": "step", **fields}, office.people().register))
-    return None if signature is None else [{"by": by, "sig": signature}]
+def binding(now: Standing) -> dict[str, str]:
+    """What an entry on a request is about: the request and its letter as they are, and the SOP."""
+    return {"sop": now.procedure.hash, "digest": now.digest, "letter": now.letter}
+
+
+def signed(office: Office, fields: dict[str, Any], sign: Sign, kind: str = "step",
+           by: Iterable[str] | None = None) -> list[dict[str, str]] | None:
+    """The signatures over an entry on a request; None where one is made elsewhere, its statement being written."""
+    said = statement({"kind": kind, **fields}, office.people().register)
+    names = [fields["data"].get("ink", fields["actor"])] if by is None else dict.fromkeys(by)
+    made = [(name, sign(name, said)) for name in names]
+    signatures = [{"by": name, "sig": signature} for name, signature in made if signature is not None]
+    return signatures if len(signatures) == len(made) else None
+
+
+def written(office: Office, kind: str, fields: dict[str, Any], sign: Sign, by: Iterable[str]) -> Entry | None:
+    """Write an entry on a request that is no step of it, once all have signed it (see `signed`)."""
+    if (signatures := signed(office, fields, sign, kind, by)) is None:
+        return None
+    with office.register.writing():
+        _not_on_the_servers_now(office, fields["request"])
+        still(office, fields)
+        entry = office.register.append(kind, signatures=signatures, **fields)
+        trust.accept(office, entry)
+    return entry
 
 
 def still(office: Office, fields: dict[str, Any]) -> None:
     """Raises Refused where somebody was quicker. Call it within `register.writing()`."""
     data = fields["data"]
     if _previous(office, fields["actor"], data.get("replaces", fields["request"])) != data["previous"]:
-        refuse("another entry was written while this one was signed", fields["step"], "run the command again")
+        refuse("another entry was written while this one was signed", fields["step"] or fields["outcome"],
+               "run the command again")
 
 
 def _submitter(office: Office, request: Request, actor: str | None, step: Step) -> str:
@@ -161,7 +182,7 @@ def record(office: Office, request: str, name: str, actor: str, sign: Sign, outc
         raise Usage(f"the SOP has no step {name!r}", now.procedure.id, f"use one of {known}")
     documents = evidence or {}
     reason = plain(reason) if reason and reason.strip() else None
-    fields = draft(office, actor, step, request, ink, sop=now.procedure.hash, digest=now.digest, letter=now.letter)
+    fields = draft(office, actor, step, request, ink, **binding(now))
     fields |= {"outcome": outcome, "reason": reason}
     if refusals := _against(now, step, fields, documents):
         raise Refused(refusals)
@@ -210,11 +231,14 @@ def _against(now: Standing, step: Step, fields: dict[str, Any], documents: Itera
 
     if step.by != "record":
         against(f"{step} is not recorded by hand", {"submit": "use `sop submit`", "run": "use `sop run`"}[step.by])
-    missing = next((s for s in now.procedure.before(step) if s.id not in now.done), None)
+    missing = next((s for s in now.procedure.before(step) if s.id not in now.done and s.gate not in now.waived),
+                   None)
     if missing:
         sent_back = f" since it was returned: {now.returned.reason} ({now.returned})" if now.returned else ""
         against(f"{missing} is not done{sent_back}", f"it is taken by {' or '.join(missing.actors)} first")
-    if step.id in now.done and (now.installed or step.gives):
+    if step.gate in now.waived and now.installed:
+        against(f"{step} was replaced by an emergency", "report that: `sop emergency report`")
+    elif step.id in now.done and (now.installed or step.gives):
         against(f"{step} is done ({now.done[step.id]})", "go on with the next step; `sop status` names it")
     if role not in step.actors:
         who = " or ".join(step.actors)

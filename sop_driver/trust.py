@@ -20,7 +20,7 @@ def make_receipt(office: Office, request: str | None) -> dict[str, Any]:
     register = office.register
     note = register.checkpoint()
     size = open_note(note, []).size
-    texts = [*register.texts(kind="actors"), *(register.texts(kind="step", request=request) if request else ())]
+    texts = [*register.texts(kind="actors"), *(register.texts(request=request) if request else ())]
     numbered = sorted((json.loads(text)["sequence"], text) for text in texts)
     return {"format": "sop-receipt-1", "request": request, "key": register.notary.verifier, "checkpoint": note,
             "entries": [{"text": text, "proof": register.inclusion(number, size)} for number, text in numbered
