@@ -74,7 +74,8 @@ def bootstrap(office: Office, file: Path, sign: Sign) -> Entry | None:
 
 def _sop(procedure: sop.Procedure) -> dict[str, Any]:
     emergency = procedure.emergency.model_dump(mode="json") if procedure.emergency else None
-    return {"sop": procedure.hash, "rules": procedure.officials.model_dump(mode="json"), "emergency": emergency}
+    return {"sop": procedure.hash, "rules": procedure.officials.model_dump(mode="json"), "emergency": emergency,
+            "refusals": procedure.refusals}
 
 
 def adopt(office: Office, signers: list[str], sign: Sign, reason: str) -> Entry | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sop_driver import actors, emergency, export, orders, outsider, signatures, trust
+from sop_driver import actors, emergency, export, orders, outsider, signatures, trust, voiding
 from sop_driver.directory import Actor
 from sop_driver.errors import Usage
 from sop_driver.proof import NAMESPACE
@@ -143,6 +143,15 @@ def alarmed(office: Office, entry: Entry | None, options: Namespace) -> Told:
                  *emergency.alarms(office, options.request)], entry.__dict__)
 
 
+def void(options: Namespace, opened: Opened) -> Told:
+    office = opened()
+    pen = signatures.pen(options.key, options.prepare, options.signature)
+    entry = voiding.void(office, options.request, options.entry, options.actor, pen, options.reason)
+    if entry is None:
+        return prepared(options.prepare)
+    return Told([f"recorded: entry {entry.sequence}, entry {options.entry} counts no more"], entry.__dict__)
+
+
 def list_emergencies(options: Namespace, opened: Opened) -> Told:
     office = opened()
     found = unreported(office.register.entries(kind="emergency"))
@@ -244,6 +253,9 @@ COMMANDS: dict[str, tuple[str, Callable[[Namespace, Opened], Told], list[Argumen
         REQ, ("--as", {"dest": "actor", "required": True, "help": "who reports"}),
         ("--laporan", {"type": Path, "required": True, "help": "the report's file"}), *SIGNED[:3]]),
     "emergency list": ("those without a report", list_emergencies, []),
+    "void": ("take back a step that must be corrected; both entries stay", void, [
+        REQ, ("entry", {"type": int, "metavar": "ENTRY", "help": "its number in `sop history REQ`"}),
+        ("--as", {"dest": "actor", "required": True, "help": "who took it, or the head"}), REASON, *SIGNED[:3]]),
     "freeze add": ("close a window (elections, an audit); not even approved requests run in it", freeze, [
         ("--from", {"dest": "start", "required": True, "metavar": "TIME", "help": "2026-12-31 or 2026-12-31T17:00"}),
         ("--until", {"required": True, "metavar": "TIME", "help": "a day counts to its end"}),

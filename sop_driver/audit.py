@@ -10,7 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from sop_driver.directory import FREEZE, Body, Directory, Signature, statement
+from sop_driver.directory import FREEZE, Body, Directory, Made, Signature, statement
 from sop_driver.proof import Checkpoint, Tree, canonical, inclusion_root, leaf_hash, open_note, ssh_fault
 
 ORIGIN = "0" * 64  # what the first entry names as the one before it
@@ -31,6 +31,7 @@ class Audit:
     chains: dict[str, str] = field(default_factory=dict)
     started: dict[str, list[str]] = field(default_factory=dict)
     declared: dict[str, Body] = field(default_factory=dict)  # request → the emergency last declared for it
+    made: dict[int, Made] = field(default_factory=dict)
     unreported: dict[int, Body] = field(default_factory=dict)  # emergencies whose report is not there, by their entries
     unsigned: dict[tuple[str, str], int] = field(default_factory=dict)  # (run, request) → the entry that says applied
 
@@ -69,13 +70,13 @@ class Audit:
             self.findings += [(number, fault) for fault in faults]
         elif body["kind"] == "step":
             self._follows(number, body, digest)
+            self.made[number] = Made.of(body, digest)
             self.unsigned.pop((body["data"].get("run", ""), body["request"]), None)
-            try:
-                signed = [self.people.step_signature(body)]
-            except ValueError as error:
-                self.found(number, str(error))
+            signed = self._signed_by_one(number, body)
         elif body["kind"] == "emergency":
             signed = self._emergency(number, body, digest)
+        elif body["kind"] == "void":
+            signed = self._void(number, body, digest)
         elif body["kind"] == "run":
             self._ran(number, body)
         said = statement(body, self.people.register) if signed else ""
@@ -119,6 +120,23 @@ class Audit:
             faults, signed = [str(error)], []
         self.findings += [(number, fault) for fault in faults]
         return signed
+
+    def _void(self, number: int, body: Body, digest: str) -> list[Signature]:
+        self._follows(number, body, digest)
+        data = body["data"]
+        made = self.made.pop(data["entry"], None)
+        if made is None or made.fixed or (made.digest, made.request) != (data["hash"], body["request"]):
+            self.found(number, f"it voids entry {data['entry']}, which is no step of {body['request']} that counts")
+        elif fault := self.people.void_fault(body, made):
+            self.found(number, fault)
+        return self._signed_by_one(number, body)
+
+    def _signed_by_one(self, number: int, body: Body) -> list[Signature]:
+        try:
+            return [self.people.step_signature(body)]
+        except ValueError as error:
+            self.found(number, str(error))
+            return []
 
     def _waives(self, request: str, gate: str, time: str) -> bool:
         declared = self.declared.get(request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sop_driver.proof import canonical
 
@@ -42,6 +42,26 @@ def _told(duration: dict[str, int]) -> str:
     return ", ".join(f"{count} {unit}" for unit, count in duration.items() if count)
 
 
+class Made(NamedTuple):
+    """A step that was taken, as far as voiding it asks."""
+
+    number: int
+    digest: str
+    request: str
+    step: str
+    actor: str
+    person: str
+    outcome: str | None
+    sop: str
+    fixed: bool  # a request itself or an installation: not to be voided
+
+    @classmethod
+    def of(cls, body: Body, digest: str) -> Made:
+        data = body["data"]
+        return cls(body["sequence"], digest, body["request"], body["step"], body["actor"], data["person"],
+                   body["outcome"], data["sop"], "replaces" in data or "run" in data)
+
+
 @dataclass(frozen=True)
 class Window:
     """A time in which nothing is changed on the servers, as the entry of this number says."""
@@ -64,7 +84,7 @@ class Directory:
     checkpoint_key: str = ""
     sop: str = ""  # the sha256 of the SOP that new requests begin under
     rules: dict[str, Any] = field(default_factory=dict)
-    emergencies: dict[str, Any] = field(default_factory=dict)  # an SOP's sha256 → its rules for emergencies
+    sops: dict[str, Body] = field(default_factory=dict)  # an adopted SOP's sha256 → the data of its entry
     last: str | None = None
     actors: dict[str, Actor] = field(default_factory=dict)
     since: dict[str, str] = field(default_factory=dict)
@@ -97,7 +117,7 @@ class Directory:
         found += faults
         self.sop, self.rules = data.get("sop", self.sop), data.get("rules", self.rules)
         if "sop" in data:
-            self.emergencies[self.sop] = data.get("emergency")
+            self.sops[self.sop] = data
         for name in (*data["retired"], *(new if body["outcome"] == "replace" else ())):
             if (gone := self.actors.pop(name, None)) is None:
                 found.append(f"{name} is no actor now")
@@ -168,7 +188,7 @@ class Directory:
     def emergency(self, body: Body) -> tuple[list[str], list[Signature]]:
         """An emergency as declared, or its report. Gives what is against it, and the signatures to check."""
         data, time = body["data"], datetime.fromisoformat(body["time"])
-        if (rules := self.emergencies.get(data["sop"])) is None:
+        if (rules := self.sops.get(data["sop"], {}).get("emergency")) is None:
             return ["the SOP of the request knows no emergency"], []
         if body["outcome"] == "reported":
             strange = [] if body["role"] in rules["reported_by"] else [
@@ -180,6 +200,18 @@ class Directory:
         if beyond := set(data["waives"]) - set(rules["waives"]):
             found.append(f"no emergency replaces {', '.join(sorted(beyond))}")
         return found, signatures
+
+    def void_fault(self, body: Body, made: Made) -> str | None:
+        """Why somebody may not void a step: who took it may, and the head, who may not take a refusal away."""
+        if body["actor"] == made.actor or body["data"]["person"] == made.person:
+            return None
+        refusals = self.sops.get(made.sop, {}).get("refusals")
+        if made.outcome and (refusals is None or made.outcome in refusals.get(made.step, ())):
+            return f"only {made.actor} takes back the {made.outcome!r} of entry {made.number}"
+        if body["role"] != self.rules.get("head"):
+            return (f"{body['actor']} is {body['role']}; entry {made.number} is voided by {made.actor}, who made it"
+                    f"{', or by ' + self.rules['head'] if self.rules.get('head') else ''}")
+        return None
 
     def step_signature(self, body: Body) -> Signature:
         """The signature that a step's entry must carry. Raises ValueError with what is wrong."""

@@ -40,6 +40,8 @@ def taken(case: Case, step: Step) -> Refusal | None:
     entry = now.done.get(step.id)
     if entry is None:
         back = f"; it was returned: {now.returned.reason} ({now.returned})" if now.returned else ""
+        if void := next((void for void in reversed(now.voided.values()) if void.step == step.id), None):
+            back += f"; entry {void.data['entry']} was voided by {void.actor}: {void.reason} ({void})"
         how = f"sop record {now.id} {step.id} --as ACTOR" if step.by == "record" else f"sop {step.by}"
         return Refusal(f"{now.id}: {step} is not done for the request as it is now{back}", gate,
                        f"{' or '.join(step.actors)} takes it: {how}")

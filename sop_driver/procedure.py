@@ -57,11 +57,12 @@ class Step(Strict):
 
 
 class Officials(Strict):
-    """Who signs changes of the actors, how many of them, and who may sign for having seen a paper."""
+    """Who signs changes of the actors, how many of them, and who signs for having seen a paper, and who heads all."""
 
     signers: tuple[str, ...] = Field(min_length=1)
     count: int = Field(2, ge=2)
     ink: str
+    head: str | None = None
 
 
 class Emergency(Strict):
@@ -96,7 +97,8 @@ class Procedure(Strict):
             raise ValueError("exactly one step is taken `by: run`")
         if [step.id for step in self.steps if step.by == "submit"] != ids[:1] or len(self.steps[0].evidence) != 1:
             raise ValueError("the first step alone is taken `by: submit`, with one document, the letter")
-        if unknown := {*self.officials.signers, self.officials.ink} - set(self.roles):
+        named = {*self.officials.signers, self.officials.ink, self.officials.head or self.officials.ink}
+        if unknown := named - set(self.roles):
             raise ValueError(f"officials: no such role: {', '.join(sorted(unknown))}")
         if strange := {name for apart in self.separation for name in apart} - set(ids):
             raise ValueError(f"separation: no such step: {', '.join(sorted(strange))}")
@@ -119,6 +121,12 @@ class Procedure(Strict):
                and step.id not in apart} - NEVER_WAIVED
         if strange := set(rules.waives) - may - {FREEZE}:
             raise ValueError(f"emergency: it cannot waive {', '.join(sorted(strange))}")
+
+    @property
+    def refusals(self) -> dict[str, list[str]]:
+        """The outcomes that send a request back, by step."""
+        return {step.id: [name for name, branch in step.outcomes.items() if branch.returns_to] for step in self.steps
+                if any(branch.returns_to for branch in step.outcomes.values())}
 
     @property
     def opening(self) -> Step:

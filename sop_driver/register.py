@@ -54,7 +54,7 @@ class Entry:
 
     sequence: int
     time: str
-    kind: str  # step | emergency | run | record | actors
+    kind: str  # step | emergency | void | run | record | actors
     prev: str
     actor: str | None = None
     role: str | None = None

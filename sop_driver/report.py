@@ -21,6 +21,9 @@ def status(office: Office, now: Standing) -> dict[str, Any]:
         "state": "done" if step is None else "returned" if now.returned else "open",
         "returned": now.returned.reason if now.returned else None,
         "done": list(now.done), "waived": sorted(now.waived),
+        "voided": [{"entry": number, "step": void.step, "by": void.actor, "reason": void.reason, "void": void.sequence,
+                    "installed": any(e.sequence == number for e in now.done.values())}
+                   for number, void in now.voided.items()],
         "next": None if step is None else {
             "step": step.id, "number": step.number, "activity": step.activity, "by": list(step.actors),
             "documents": sorted(step.evidence), "outcomes": list(step.outcomes), "time": str(step.time),
@@ -35,6 +38,10 @@ def status_lines(value: dict[str, Any]) -> list[str]:
     lines = [f"{value['request']}  {value['kind']} {value['website']}  ({of})", f"  done: {', '.join(value['done'])}"]
     if value["waived"]:
         lines.append(f"  replaced by an EMERGENCY: {', '.join(value['waived'])}")
+    for void in value["voided"]:
+        still = "; it was installed before, and is on the servers" if void["installed"] else ""
+        lines.append(f"  voided: {void['step']} (entry {void['entry']}) by {void['by']}: {void['reason']} "
+                     f"(entry {void['void']}){still}")
     if value["returned"]:
         lines.append(f"  returned: {value['returned']}")
     step = value["next"]
@@ -75,6 +82,8 @@ def entry_line(office: Office, entry: Entry) -> str:
     if entry.kind == "emergency":
         what = f"{', '.join(entry.data.get('waives', ()))} until {entry.data['until']}" if "until" in entry.data else \
             f"of entry {entry.data['emergency']}"
+    if entry.kind == "void":
+        what = f"{entry.step} of entry {entry.data['entry']}"
     who = f" by {entry.actor} ({entry.role}{paper})" if entry.actor else ""
     when = local(office, entry.when)
     return f"{entry.sequence:>5}  {when}  {entry.kind} {what}{said}{agenda}{who}{documents}{reason}"
@@ -117,6 +126,8 @@ def _step_rows(office: Office, now: Standing, entries: list[Entry]) -> Iterator[
             documents = "<br>".join(f"{name} `{digest[:16]}…`" for name, digest in sorted(entry.evidence.items()))
             told = " - ".join(filter(None, (entry.outcome, entry.reason))) or "done"
             counts = "" if now.done.get(step.id) == entry else " (superseded)"
+            if void := now.voided.get(entry.sequence):
+                counts = f" (VOIDED by {void.actor}, entry {void.sequence}: {_md(void.reason or '')})"
             paper = f", on paper seen by {entry.data['ink']}" if "ink" in entry.data else ""
             yield (f"| {step.number} | {step.activity} | {_md(told)}{counts} | {entry.actor} ({entry.role}{paper}) "
                    f"| {local(office, entry.when)} | {documents} |")

@@ -20,7 +20,7 @@ from sop_driver.proof import leaf_hash
 from sop_driver.register import Entry, Register
 from sop_driver.request import Request
 
-ABOUT = ("step", "emergency")  # kinds of entries on one request
+ABOUT = ("step", "emergency", "void")  # kinds of entries on one request
 
 
 @dataclass
@@ -73,6 +73,7 @@ class Standing:
     done: dict[str, Entry]
     returned: Entry | None
     waived: frozenset[str] = frozenset()  # gates that an emergency replaces
+    voided: dict[int, Entry] = field(default_factory=dict)  # an entry → the one that voids it
 
     @property
     def next(self) -> Step | None:
@@ -123,11 +124,15 @@ class _Fold:
     returned: Entry | None = None
     emergency: Entry | None = None
     since: datetime | None = None
+    stood: dict[str, Entry] = field(default_factory=dict)  # what was done before the last step
+    voided: dict[int, Entry] = field(default_factory=dict)
 
     def take(self, entry: Entry) -> None:
         step = self.procedure.step(entry.step or "")
         if entry.kind == "emergency" and entry.outcome == "declared":
             self.emergency = entry
+        elif entry.kind == "void":
+            self._void(entry)
         elif entry.kind != "step" or step is None:
             return
         elif step is self.procedure.opening:
@@ -149,13 +154,35 @@ class _Fold:
     def _open(self, entry: Entry, step: Step) -> None:
         self.opened = entry
         self.done = {step.id: entry, **{n: e for n, e in self.done.items() if _holds(e, entry, self.procedure)}}
-        waived, kept = self.waived(entry.when), dict[str, Entry]()
+        self._unbroken(entry.when)
+
+    def _unbroken(self, at: datetime) -> None:
+        waived, kept = self.waived(at), dict[str, Entry]()
         for each in self.procedure.steps:
             if each.id in self.done:
                 kept[each.id] = self.done[each.id]
             elif each.gate not in waived:
                 break
         self.done = kept
+
+    def _void(self, entry: Entry) -> None:
+        """The step and all after it are open again; with a refusal, what it undid counts again.
+
+        What came onto the servers stays, and is shown.
+        """
+        number, step = entry.data["entry"], self.procedure.step(entry.step or "")
+        self.voided[number] = entry
+        before = [s.id for s in self.procedure.before(self.procedure.installation)]
+        if step is None or (self.procedure.installation.id in self.done and step.id in before):
+            return
+        if step.id in self.done and self.done[step.id].sequence == number:
+            kept = {s.id for s in self.procedure.before(step)}
+            self.done = {name: e for name, e in self.done.items() if name in kept}
+        elif self.opened and self.returned and self.returned.sequence == number:
+            self.returned, opened = None, self.opened
+            self.done = {self.procedure.opening.id: opened,
+                         **{n: e for n, e in self.stood.items() if _holds(e, opened, self.procedure)}}
+            self._unbroken(entry.when)
 
     def _counts(self, entry: Entry, step: Step) -> bool:
         waived = self.waived(entry.when)
@@ -165,6 +192,7 @@ class _Fold:
     def _step(self, entry: Entry, step: Step) -> None:
         back = step.outcomes[entry.outcome].returns_to if entry.outcome in step.outcomes else None
         kept = {s.id for s in self.procedure.before(self.procedure.step(back or "") or step)}
+        self.stood = self.done
         self.done = {name: e for name, e in self.done.items() if name in kept}
         if back is None:
             self.done[step.id] = entry
@@ -186,7 +214,7 @@ def standing(entries: Iterable[Entry], procedure: Procedure, at: datetime | None
         raise KeyError("the request has no opening entry")
     return Standing(opened.request or "", procedure, Request.model_validate(opened.data["request"]),
                     opened.data["digest"], opened.data["letter"], since, fold.done, fold.returned,
-                    fold.waived(at or since))
+                    fold.waived(at or since), fold.voided)
 
 
 def _holds(entry: Entry, opened: Entry, procedure: Procedure) -> bool:
