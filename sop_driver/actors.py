@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from pydantic import Field
 from sop_driver import notary, trust
 from sop_driver import procedure as sop
 from sop_driver.config import Strict, load, load_yaml, sop_file
-from sop_driver.directory import Actor, statement
+from sop_driver.directory import PERSONAL, SEALED, Actor, Directory, statement
 from sop_driver.errors import Usage, refuse
 from sop_driver.proof import fingerprint
 from sop_driver.register import Entry
@@ -116,10 +116,12 @@ def enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str
     Gives nothing where a signature is to be made elsewhere.
     """
     people = office.people()
+    new, personal = _sealed(office, people, new)
     body: dict[str, Any] = {
-        "actor": None, "role": None, "request": None, "step": None, "outcome": outcome, "evidence": {}, "reason": None,
-        **fields, "data": {"actors": {name: asdict(actor) for name, actor in new.items()}, "retired": retired,
-                           "previous": people.last, **(data or {})}}
+        "actor": None, "role": None, "request": None, "step": None, "outcome": outcome, "reason": None, **fields,
+        "evidence": {**fields.get("evidence", {}), **personal},
+        "data": {"actors": {name: asdict(actor) for name, actor in new.items()}, "retired": retired,
+                 "previous": people.last, **(data or {})}}
     said = statement({"kind": "actors", **body}, body["data"].get("register", people.register))
     names = dict.fromkeys((*(name for name, actor in new.items() if actor.key), *signers))
     signatures = [(name, sign(name, said)) for name in names]
@@ -131,19 +133,32 @@ def enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str
         entry = office.register.append("actors", **body, signatures=[
             {"by": name, "sig": signature} for name, signature in signatures])
         trust.accept(office, entry)
+    for name in new:
+        office.evidence.signed(office.personal(new[name].name), f"name of {name}")
     return entry
+
+
+def _sealed(office: Office, people: Directory, new: dict[str, Actor]) -> tuple[dict[str, Actor], dict[str, str]]:
+    """Actors as the register keeps them, without their names, and where the names are."""
+    found: dict[str, Actor] = {}
+    for name, actor in new.items():
+        now = people.actors.get(name)
+        same = now is not None and now.name.startswith(SEALED) and office.personal(now.name) == actor.name
+        found[name] = replace(actor, name=now.name if now and same else
+                              SEALED + office.evidence.seal(actor.name, f"name of {name}"))
+    return found, {PERSONAL + name: actor.name.removeprefix(SEALED) for name, actor in found.items()}
 
 
 def lines(office: Office) -> list[str]:
     """Everybody who acts or acted, with their keys and times."""
     people = office.people()
-    told = [f"{name}  {_told(actor)}  since {people.since[name]}{f' until {actor.until}' if actor.until else ''}"
-            for name, actor in people.actors.items()]
-    return told + [f"{name}  {_told(actor)}  {since} to {until}, retired"
+    told = [f"{name}  {_told(office, actor)}  since {people.since[name]}"
+            f"{f' until {actor.until}' if actor.until else ''}" for name, actor in people.actors.items()]
+    return told + [f"{name}  {_told(office, actor)}  {since} to {until}, retired"
                    for name, actor, since, until in people.closed]
 
 
-def _told(actor: Actor) -> str:
+def _told(office: Office, actor: Actor) -> str:
     key = fingerprint(actor.key) if actor.key else "no key: signs on paper"
-    office = f" ({actor.stands_in})" if actor.stands_in else ""
-    return f"{actor.name}, {actor.role}{office}  {key}"
+    stands_in = f" ({actor.stands_in})" if actor.stands_in else ""
+    return f"{office.personal(actor.name)}, {actor.role}{stands_in}  {key}"

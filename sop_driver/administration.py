@@ -107,7 +107,8 @@ def list_actors(options: Namespace, opened: Opened) -> Told:
     office = opened()
     people = office.people()
     return Told(actors.lines(office) or ["nobody yet: `sop actors bootstrap FILE`"],
-                {name: {**actor.__dict__, "since": people.since[name]} for name, actor in people.actors.items()})
+                {name: {**actor.__dict__, "name": office.personal(actor.name), "since": people.since[name]}
+                 for name, actor in people.actors.items()})
 
 
 def freeze(options: Namespace, opened: Opened) -> Told:
@@ -158,6 +159,14 @@ def list_emergencies(options: Namespace, opened: Opened) -> Told:
     return Told(emergency.alarms(office) or ["every emergency is reported"], [entry.__dict__ for entry in found])
 
 
+def erase(options: Namespace, opened: Opened) -> Told:
+    office = opened()
+    entry = orders.erase(office, options.what, options.signed_by, _pens(options), options.reason)
+    if entry is None:
+        return prepared(options.prepare)
+    return Told([f"erased (entry {entry.sequence}): {line}" for line in orders.also(office, entry)], entry.__dict__)
+
+
 def list_windows(options: Namespace, opened: Opened) -> Told:
     office = opened()
     return Told(orders.window_lines(office) or ["no window is closed"],
@@ -170,12 +179,15 @@ def verify(options: Namespace, opened: Opened) -> Told:
     found = trust.examine(office)
     structure = bool(found.findings)
     if not structure:
-        found.findings += list(outsider.documents(office.register.texts(), office.evidence.folder))
+        found.findings += list(outsider.documents(office.register.texts(), office.evidence.folder,
+                                                   office.evidence.folder, found.people.erased))
     sequence, head = office.register.head()
     lines = found.lines()
     told = [f"{sequence} entries, every signature holds, root {found.tree.root().hex()}",
             *(f"signed by {name}" for name in sorted(trust.witnessed(office)))]
     told = [*(lines or told), *found.notes(stamp(office.register.now()))]
+    told += [f"{office.evidence.path(digest)} was {erasure}, and is there: repeat that `sop erase`"
+             for digest, erasure in found.people.erased.items() if office.evidence.path(digest).exists()]
     return Told(told, {"entries": sequence, "head": head, "root": found.tree.root().hex(),
                                 "findings": lines}, 1 if lines else 0)
 
@@ -189,6 +201,7 @@ def export_register(options: Namespace, opened: Opened) -> Told:
 def receipt(options: Namespace, opened: Opened) -> Told:
     office = opened()
     value = trust.make_receipt(office, options.request)
+    value["personal"] = trust.personal(office, value)
     return Told(json.dumps(value, indent=1, ensure_ascii=False).split("\n"), value)
 
 
@@ -253,6 +266,9 @@ COMMANDS: dict[str, tuple[str, Callable[[Namespace, Opened], Told], list[Argumen
         REQ, ("--as", {"dest": "actor", "required": True, "help": "who reports"}),
         ("--laporan", {"type": Path, "required": True, "help": "the report's file"}), *SIGNED[:3]]),
     "emergency list": ("those without a report", list_emergencies, []),
+    "erase": ("remove documents or personal data for good; their hashes and all proofs stay", erase, [
+        ("what", {"nargs": "+", "metavar": "WHAT", "help": "REQ/contact, REQ/NAME of a document, actor/ID"}),
+        REASON, BY, *SIGNED_BY_ALL]),
     "void": ("take back a step that must be corrected; both entries stay", void, [
         REQ, ("entry", {"type": int, "metavar": "ENTRY", "help": "its number in `sop history REQ`"}),
         ("--as", {"dest": "actor", "required": True, "help": "who took it, or the head"}), REASON, *SIGNED[:3]]),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from sop_driver.directory import FREEZE, Body, Directory, Made, Signature, statement
+from sop_driver.directory import FREEZE, PERSONAL, Body, Directory, Made, Signature, statement
 from sop_driver.proof import Checkpoint, Tree, canonical, inclusion_root, leaf_hash, open_note, ssh_fault
 
 ORIGIN = "0" * 64  # what the first entry names as the one before it
@@ -144,9 +145,11 @@ class Audit:
 
     def notes(self, now: str) -> list[str]:
         """What everybody shall see who looks, and which takes no trust from anything."""
-        return [f"EMERGENCY: entry {number} let {body['request']} pass {', '.join(body['data']['waives'])} until "
+        erased = dict.fromkeys(str(erasure) for erasure in self.people.erased.values())
+        return [*(f"documents or personal data were {words}" for words in erased), *(
+                f"EMERGENCY: entry {number} let {body['request']} pass {', '.join(body['data']['waives'])} until "
                 f"{body['data']['until']}, and is not reported; the report is due by {body['data']['report_by']}"
-                f"{', LATE' if now > body['data']['report_by'] else ''}" for number, body in self.unreported.items()]
+                f"{', LATE' if now > body['data']['report_by'] else ''}" for number, body in self.unreported.items())]
 
     def one(self, number: int, body: Body, digest: str) -> list[Job]:
         """As `signatures`, for an entry whose actor's other requests are not read."""
@@ -234,7 +237,20 @@ def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = ()) -> A
         if inclusion_root(digest, number - 1, note.size, proof) != note.root:
             audit.found(number, "it is not at its place in the tree that the checkpoint signs")
         audit.check(audit.one(number, body, digest.hex()))
+    if "personal" in value:
+        audit.findings += _personal(value, audit.people.erased)
     if note.origin != audit.people.register or key != audit.people.checkpoint_key:
         audit.found(1, f"its first actors signed for the register {audit.people.register}, the checkpoint is "
                        f"{note.origin}'s")
     return audit
+
+
+def _personal(value: dict[str, Any], erased: Container[str]) -> Iterator[tuple[int, str]]:
+    """What is wrong with the personal data that came along with a receipt."""
+    for item in value["entries"]:
+        body = json.loads(item["text"])
+        for name, digest in body["evidence"].items():
+            if name.startswith(PERSONAL) and digest not in erased:
+                data = base64.b64decode(value["personal"].get(digest, ""))
+                if hashlib.sha256(data).hexdigest() != digest:
+                    yield body["sequence"], f"{name} is missing or was changed, and nobody erased it"

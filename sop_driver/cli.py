@@ -24,7 +24,7 @@ from sop_driver.evidence import Evidence
 from sop_driver.fleet import Fleet, FleetResult
 from sop_driver.proof import canonical
 from sop_driver.register import Register
-from sop_driver.request import Request
+from sop_driver.request import Form
 from sop_driver.signatures import pen
 from sop_driver.standing import Office
 
@@ -254,7 +254,7 @@ def show_report(options: argparse.Namespace) -> int:
 
 
 def schema(options: argparse.Namespace) -> int:
-    print(json.dumps(Request.model_json_schema(), indent=2, ensure_ascii=False))
+    print(json.dumps(Form.model_json_schema(), indent=2, ensure_ascii=False))
     return 0
 
 

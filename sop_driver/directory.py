@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from sop_driver.proof import canonical
 
 ASSIGNED = ("agenda", "run")  # what the register itself adds to an entry's data when it accepts it
+SEALED = "sealed:"  # before the sha256 of a salted value that lies beside the register
+PERSONAL = "personal."  # before the name of such a value among an entry's evidence
 FREEZE = "freeze"  # the gate of the calendar, which belongs to no step
 Body = dict[str, Any]
 Signature = tuple[str, str, str]  # who, public key, signature
@@ -76,6 +78,17 @@ class Window:
         return time > self.until or (self.ended is not None and time >= self.ended)
 
 
+class Erasure(NamedTuple):
+    """The entry by which a document or personal data were erased."""
+
+    number: int
+    time: str
+    by: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"erased on {self.time[:10]} by {', '.join(self.by)} (entry {self.number})"
+
+
 @dataclass
 class Directory:
     """The actors, and what the officials ordered, as the entries read so far make them."""
@@ -90,6 +103,7 @@ class Directory:
     since: dict[str, str] = field(default_factory=dict)
     closed: list[tuple[str, Actor, str, str]] = field(default_factory=list)  # id, actor, since, until
     windows: dict[int, Window] = field(default_factory=dict)
+    erased: dict[str, Erasure] = field(default_factory=dict)  # sha256 of what is gone
 
     def fault(self, name: str, time: str) -> str | None:
         """Why somebody is no actor at a time; None where they are."""
@@ -124,6 +138,8 @@ class Directory:
             else:
                 self.closed.append((name, gone, self.since.pop(name), body["time"]))
         found += self._windows(body)
+        signers = tuple(sorted(item["by"] for item in body["signatures"]))
+        self.erased |= dict.fromkeys(data.get("erased", ()), Erasure(body["sequence"], body["time"], signers))
         self.actors |= new
         self.since |= dict.fromkeys(new, body["time"])
         self.last = digest

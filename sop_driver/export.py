@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sop_driver import audit, directory, merkle, notary, outsider, proof, signatures, trust
 from sop_driver.config import write_atomic
+from sop_driver.directory import PERSONAL
 from sop_driver.errors import Usage, refuse
 from sop_driver.proof import COSIGNED, open_note
 from sop_driver.standing import Office
@@ -54,7 +55,13 @@ def export(office: Office, folder: Path, documents: bool) -> list[Path]:
     for name, text in written.items():
         write_atomic(folder / name, text.encode())
     if documents:
-        shutil.copytree(office.evidence.folder, folder / "evidence", ignore=shutil.ignore_patterns(".new.*"))
+        (folder / "evidence").mkdir(mode=0o700)
+    (folder / "personal").mkdir(mode=0o700)
+    for entry in register.entries():
+        for name, digest in entry.evidence.items():
+            personal, source = name.startswith(PERSONAL), office.evidence.path(digest)
+            if (personal or documents) and source.exists():
+                shutil.copy2(source, folder / ("personal" if personal else "evidence") / digest)
     return sorted(folder.iterdir())
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sop_driver.directory import FREEZE
+from sop_driver.directory import FREEZE, Erasure
 from sop_driver.errors import Refusal
 from sop_driver.evidence import Evidence
 from sop_driver.procedure import Step
@@ -28,6 +28,7 @@ class Case:
     evidence: Evidence
     websites: dict[str, dict[str, Any]]
     windows: tuple[Frozen, ...] = ()
+    erased: Mapping[str, Erasure] = field(default_factory=dict)
 
 
 Gate = Callable[[Case, Step], Refusal | None]
@@ -58,6 +59,8 @@ def taken(case: Case, step: Step) -> Refusal | None:
         return Refusal(f"{now.id}: {step} was recorded without {', '.join(lacking)} ({entry})", gate,
                        "record it again with these documents")
     for name in sorted(step.evidence):
+        if gone := case.erased.get(entry.evidence[name]):
+            return Refusal(f"{now.id}: {name} of {step} was {gone}", gate, "take the step again, with another document")
         if fault := case.evidence.fault(entry.evidence[name]):
             return Refusal(f"{now.id}: {name} of {step}: {fault}", gate,
                            "bring the file back from the backup of the driver's home")

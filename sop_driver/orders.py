@@ -1,4 +1,4 @@
-"""What two officials order besides who may act: times in which nothing is changed on the servers."""
+"""What two officials order besides who may act: times in which nothing is changed, and what is erased."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
 from sop_driver import actors
-from sop_driver.directory import Window
+from sop_driver.directory import PERSONAL, SEALED, Window
 from sop_driver.errors import Usage, refuse
 from sop_driver.register import Entry
 from sop_driver.signatures import Sign
@@ -14,6 +14,7 @@ from sop_driver.standing import Office, stamp, worded
 from sop_driver.steps import plain
 
 GATE = "freeze"
+KEPT = ("sop", "release")  # evidence that is never erased: what the register is read by, and what the servers run
 
 
 def moment(text: str, office: Office, flag: str, last: bool = False) -> str:
@@ -46,6 +47,56 @@ def unfreeze(office: Office, number: int, signers: list[str], sign: Sign, reason
     if window is None or window.over(stamp(office.register.now())):
         refuse(f"entry {number} closes no window that is open or to come", GATE, "`sop freeze list` names them")
     return actors.enter(office, "unfreeze", {}, [], signers, sign, reason=plain(reason), data={"unfreeze": number})
+
+
+def erase(office: Office, words: list[str], signers: list[str], sign: Sign, reason: str) -> Entry | None:
+    """Remove documents and personal data for good; their hashes stay, and with them every proof.
+
+    A word is REQ/contact, REQ/NAME of a document, or actor/ID for past holders' names and decrees. Raises Refused where
+    it is nothing, or gone: then the files that an interrupted erasure left are removed.
+    """
+    found = dict[str, str]()
+    for word in words:
+        found |= dict.fromkeys(_meant(office, word), word)
+    erased = office.people().erased
+    kept = {digest for entry in office.register.entries() for name, digest in entry.evidence.items() if name in KEPT}
+    if needed := sorted({found[digest] for digest in found.keys() & kept}):
+        refuse(f"{', '.join(needed)} is also a release or an SOP's data, which the register stands on", "erasure",
+               "leave it out")
+    entry = None
+    if new := sorted(found.keys() - erased.keys()):
+        entry = actors.enter(office, "erase", {}, [], signers, sign, reason=plain(reason), data={"erased": new})
+    if entry or not new:
+        for digest in found:
+            office.evidence.path(digest).unlink(missing_ok=True)
+    if not new:
+        refuse(f"{', '.join(words)}: {', '.join(dict.fromkeys(str(erased[digest]) for digest in found))}", "erasure",
+               "nothing is left to do")
+    return entry
+
+
+def _meant(office: Office, word: str) -> list[str]:
+    """The hashes that a word names. Raises Usage where there are none."""
+    subject, _, name = word.partition("/")
+    if subject == "actor":
+        now = {actor.name for id_, actor in office.people().actors.items() if id_ == name}
+        found = [digest for entry in office.register.entries(kind="actors")
+                 if (seal := entry.evidence.get(PERSONAL + name)) and SEALED + seal not in now
+                 for label, digest in entry.evidence.items() if label in (PERSONAL + name, "decree")]
+    else:
+        found = [digest for entry in office.register.entries(request=subject)
+                 for label, digest in entry.evidence.items() if label in (name, PERSONAL + name) and label not in KEPT]
+    if not found:
+        raise Usage(f"{word} names nothing that can be erased", "sop erase",
+                    "write REQ/contact, REQ/NAME of a document, or actor/ID of one who is retired or replaced")
+    return found
+
+
+def also(office: Office, entry: Entry) -> list[str]:
+    """The entries that name what an entry erases."""
+    gone = set(entry.data["erased"])
+    return [f"{name.removeprefix(PERSONAL)} of {each}{f', {each.request}' if each.request else ''}"
+            for each in office.register.entries() for name, digest in each.evidence.items() if digest in gone]
 
 
 def windows(office: Office) -> list[Window]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sop_driver.audit import Audit, receipt, whole
+from sop_driver.directory import PERSONAL
 
 GIVEN = "the key is the one that came along; compare it with the one on a printed report: "
 
@@ -36,8 +37,9 @@ def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> 
 def _export(folder: Path, key: str, witnesses: Sequence[str]) -> tuple[Audit, str]:
     notes = {path.name: path.read_text() for path in (folder / "checkpoint", *sorted(folder.glob("witnessed/*")))}
     found = whole(lambda: texts(folder / "register.jsonl"), notes, key, witnesses)
-    if (folder / "evidence").is_dir():
-        found.findings += list(documents(texts(folder / "register.jsonl"), folder / "evidence"))
+    evidence = folder / "evidence"
+    found.findings += list(documents(texts(folder / "register.jsonl"), evidence if evidence.is_dir() else None,
+                                     folder / "personal", found.people.erased))
     return found, f"{found.tree.size} entries of {found.people.register}, root {found.tree.root().hex()}"
 
 
@@ -48,13 +50,15 @@ def texts(path: Path) -> Iterator[str]:
             yield line.removesuffix("\n")
 
 
-def documents(entries: Iterator[str], folder: Path) -> Iterator[tuple[int, str]]:
-    """What is wrong with the documents that entries name."""
+def documents(entries: Iterator[str], folder: Path | None, personal: Path,
+              erased: Container[str]) -> Iterator[tuple[int, str]]:
+    """What is wrong with the documents (where there is a folder of them) and personal data that entries name."""
     seen: dict[str, str] = {}
     for number, text in enumerate(entries, 1):
         for name, digest in json.loads(text)["evidence"].items():
-            if digest not in seen:
-                seen[digest] = _document_fault(folder / digest, digest)
+            place = personal if name.startswith(PERSONAL) else folder
+            if place and digest not in seen and digest not in erased:
+                seen[digest] = _document_fault(place / digest, digest)
                 if seen[digest]:
                     yield number, f"evidence {name}: {seen[digest]}"
 

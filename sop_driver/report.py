@@ -9,6 +9,7 @@ from typing import Any
 from sop_driver import desired, emergency
 from sop_driver.plan import short
 from sop_driver.register import Entry
+from sop_driver.request import Contact, Request
 from sop_driver.standing import Office, Standing, local, stamp, stand, unreported, worded
 
 
@@ -109,7 +110,7 @@ def report(office: Office, request: str) -> list[str]:
         f"- Letter {_md(form.letter.number)} of {form.letter.date}",
         f"- Agency: {_md(form.agency)}, {_md(form.unit)}",
         f"- Title: {_md(form.title)}", f"- Purpose: {_md(form.purpose)}",
-        f"- Contact: {_md(form.contact.name)}, {_md(form.contact.email)}",
+        f"- Contact: {_md(_contact(office, form))}",
         f"- Release: sha256 {form.release.sha256}", "",
         "## Steps", "", "| No | Step | Outcome | By | Time | Documents |", "|---|---|---|---|---|---|",
         *_step_rows(office, now, entries), "",
@@ -117,6 +118,13 @@ def report(office: Office, request: str) -> list[str]:
         *_record_lines(entries),
         *_register_lines(office),
     ]
+
+
+def _contact(office: Office, form: Request) -> str:
+    if isinstance(form.contact, Contact):
+        return f"{form.contact.name}, {form.contact.email}"
+    found = office.personal(form.contact)
+    return found if isinstance(found, str) else f"{found['name']}, {found['email']}"
 
 
 def _step_rows(office: Office, now: Standing, entries: list[Entry]) -> Iterator[str]:

@@ -14,6 +14,7 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from sop_driver.config import NamePolicy, Strict
+from sop_driver.directory import SEALED
 from sop_driver.errors import Usage
 from sop_driver.proof import canonical
 
@@ -114,7 +115,7 @@ class Release(Strict):
 
 
 class Request(Strict):
-    """What an agency asks for: the whole description of the website, on an update too."""
+    """What an agency asks for, as the register keeps it: personal data are sealed (in the first registers, plain)."""
 
     agency: Text = Field(description="the agency (PD) that asks, e.g. Dinas Kesehatan")
     unit: Text = Field(description="its unit that answers for the website")
@@ -126,7 +127,7 @@ class Request(Strict):
     aliases: list[str] = Field([], max_length=20)
     title: Text
     purpose: LongText
-    contact: Contact
+    contact: Contact | Annotated[str, Field(pattern=f"^{SEALED}[0-9a-f]{{64}}$")]
     runtime: Literal["static", "php"]
     php_version: Annotated[str, Field(pattern=r"^[0-9]\.[0-9]{1,2}$")] | None = None
     database: Literal["mariadb", "postgresql"] | None = None
@@ -166,14 +167,20 @@ class Request(Strict):
         return hashlib.sha256(canonical(self.model_dump(mode="json")).encode()).hexdigest()
 
 
+class Form(Request):
+    """What an agency asks for: the whole description of the website, on an update too."""
+
+    contact: Contact
+
+
 Lines = dict[tuple[str | int, ...], int]
 
 
-def read(path: Path, policy: NamePolicy) -> Request:
+def read(path: Path, policy: NamePolicy) -> Form:
     """Read and validate a request file. Raises Usage with every fault and the line it stands on."""
     value, lines = _plain_yaml(path)
     try:
-        return Request.model_validate(value, context=policy)
+        return Form.model_validate(value, context=policy)
     except ValidationError as error:
         faults = [(_line(lines, e["loc"]), ".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
         what = "; ".join(f"{place or 'request'} (line {line}): {_told(text)}" for line, place, text in faults)

@@ -102,7 +102,8 @@ def closed_gates(office: Office, requests: list[str]) -> tuple[list[Standing], l
     standings = [stand(office, request) for request in dict.fromkeys(requests)]
     websites = desired.fold(office.register)
     windows = _frozen(office, stamp(office.register.now()))
-    return standings, gates.check(gates.Case(now, office.evidence, websites, windows) for now in standings)
+    erased = office.people().erased
+    return standings, gates.check(gates.Case(now, office.evidence, websites, windows, erased) for now in standings)
 
 
 def _frozen(office: Office, time: str) -> tuple[gates.Frozen, ...]:

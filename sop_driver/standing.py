@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sop_driver import procedure as sop
 from sop_driver.config import Config, Home
-from sop_driver.directory import Actor, Directory, Window
+from sop_driver.directory import SEALED, Actor, Directory, Window
 from sop_driver.errors import Usage, refuse
 from sop_driver.evidence import Evidence
 from sop_driver.procedure import Procedure, Step
@@ -52,6 +53,15 @@ class Office:
                 refuse(fault, "actors", "`sop actors list` names those who may act now")
             raise Usage(fault, "sop actors list", f"use one of {', '.join(sorted(people.actors)) or 'none yet'}")
         return people.actors[name]
+
+    def personal(self, text: str) -> Any:
+        """What is sealed, or the words that say by whom it was erased."""
+        digest = text.removeprefix(SEALED)
+        if digest == text:
+            return text
+        if self.evidence.path(digest).exists():
+            return self.evidence.unsealed(digest)
+        return str(self.people().erased.get(digest) or f"missing ({self.evidence.path(digest)})")
 
     def procedure(self, digest: str) -> Procedure:
         """The SOP as it was when a request began, from the evidence."""

@@ -11,11 +11,11 @@ from sop_driver import archive, trust
 from sop_driver import procedure as sop
 from sop_driver import request as requests
 from sop_driver.config import sop_file
-from sop_driver.directory import statement
+from sop_driver.directory import PERSONAL, SEALED, statement
 from sop_driver.errors import Refusal, Refused, Usage, refuse
 from sop_driver.procedure import Step
 from sop_driver.register import Entry
-from sop_driver.request import Request
+from sop_driver.request import Form, Request
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, Standing, stand
 
@@ -28,7 +28,7 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
 
     Gives nothing where the signature is to be made elsewhere (see `signed`).
     """
-    request = requests.read(file, office.config.name_policy)
+    form = requests.read(file, office.config.name_policy)
     before = stand(office, replace) if replace else None
     if before and before.installed:
         refuse(f"{before.id} is already installed", "request letter", "submit a new request of kind update")
@@ -36,7 +36,7 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
     procedure = before.procedure if before else sop.parse(source.read_bytes(), source)
     step = procedure.opening
     (document, kind), = step.evidence.items()
-    who = _submitter(office, request, actor, step)
+    who = _submitter(office, form, actor, step)
     if not before and procedure.hash != office.people().sop:
         refuse(f"{source} is not the SOP that the officials adopted", "the SOP",
                "bring the adopted file back, or have this one adopted by two of them: `sop actors adopt`")
@@ -46,11 +46,13 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
         letter_hash = before.letter
     else:
         refuse(f"no {document} came with the request", step.gate or step.id, "give the letter: --letter FILE.pdf")
-    release = keep_release(office, request, requests.locate(file, request.release))
+    release = keep_release(office, form, requests.locate(file, form.release))
+    request = _sealed(office, form, before)
     sop_hash = procedure.hash if before else office.evidence.add(source)
     fields = draft(office, who, step, replace, ink, sop=sop_hash, digest=request.digest, letter=letter_hash)
     fields["data"] |= {"request": request.model_dump(mode="json"), "replaces": replace}
-    fields["evidence"] = {document: letter_hash, "release": release, "sop": sop_hash}
+    fields["evidence"] = {document: letter_hash, "release": release, "sop": sop_hash,
+                          f"{PERSONAL}contact": str(request.contact).removeprefix(SEALED)}
     if (signatures := signed(office, fields, sign)) is None:
         return None
     with office.register.writing():
@@ -61,7 +63,23 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
         still(office, fields)
         opened = office.register.append("step", signatures=signatures, **fields)
         trust.accept(office, opened)
+    office.evidence.signed(*_contact(form, replace))
     return stand(office, opened.request or "")
+
+
+def _contact(form: Form, replace: str | None) -> tuple[dict[str, Any], str]:
+    """The personal data of a request, and what makes them this request's."""
+    return form.contact.model_dump(mode="json"), f"contact of {replace}: {form.digest}"
+
+
+def _sealed(office: Office, form: Form, before: Standing | None) -> Request:
+    """A request as the register keeps it. What did not change keeps its seal, and so the request its digest."""
+    value, purpose = _contact(form, before.id if before else None)
+    kept = str(before.request.contact) if before else ""
+    digest = kept.removeprefix(SEALED)
+    if not kept.startswith(SEALED) or office.evidence.fault(digest) or office.evidence.unsealed(digest) != value:
+        digest = office.evidence.seal(value, purpose)
+    return Request.model_validate(form.model_dump(mode="json") | {"contact": SEALED + digest})
 
 
 def draft(office: Office, actor: str, step: Step, request: str | None, ink: str | None, **binds: str) -> dict[str, Any]:
@@ -141,7 +159,10 @@ def keep_document(office: Office, name: str, path: Path, kind: str) -> str:
         raise Usage(f"{name} {state}", str(path), "name the document's file")
     if kind == "pdf" and b"%PDF-" not in head:
         raise Usage(f"{name} is not a PDF", str(path), "scan the document as PDF")
-    return office.evidence.add(path)
+    with office.evidence.staged(path) as (_, digest):
+        if gone := office.people().erased.get(digest):
+            refuse(f"{name} was {gone}", "evidence", "bring another document, without what was to be erased")
+    return digest
 
 
 def keep_release(office: Office, request: Request, path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from sop_driver import audit, signatures
 from sop_driver.audit import Audit
+from sop_driver.directory import PERSONAL
 from sop_driver.errors import Refusal, Refused
 from sop_driver.proof import Tree, canonical, leaf_hash, open_note
 from sop_driver.register import Entry, Register
@@ -25,6 +27,14 @@ def make_receipt(office: Office, request: str | None) -> dict[str, Any]:
     return {"format": "sop-receipt-1", "request": request, "key": register.notary.verifier, "checkpoint": note,
             "entries": [{"text": text, "proof": register.inclusion(number, size)} for number, text in numbered
                         if number <= size]}
+
+
+def personal(office: Office, receipt: dict[str, Any]) -> dict[str, str]:
+    """The personal data that a receipt's entries name, salt and value, so far as they are not erased."""
+    named = {digest for item in receipt["entries"] for name, digest in json.loads(item["text"])["evidence"].items()
+             if name.startswith(PERSONAL)}
+    places = {digest: office.evidence.path(digest) for digest in sorted(named)}
+    return {digest: base64.b64encode(path.read_bytes()).decode() for digest, path in places.items() if path.exists()}
 
 
 def accept(office: Office, entry: Entry) -> None:

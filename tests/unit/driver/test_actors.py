@@ -174,7 +174,7 @@ def test_new_kadis_takes_over_the_office_and_the_old_key_is_closed(desk: Desk) -
     desk.sign = new
     desk.take(request, "disposition")
     assert trust.examine(desk.office).findings == []
-    assert desk.office.people().actors["kadis"].name == "dr. Baru"
+    assert desk.office.personal(desk.office.people().actors["kadis"].name) == "dr. Baru"
     with pytest.raises(Refused, match="is no actor now"):
         desk.enroll("ghost", "pd", replaces=True)
 

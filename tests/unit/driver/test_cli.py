@@ -160,7 +160,7 @@ def test_usage_exits_2_in_three_parts(sop: Sop, words: tuple[str, ...]) -> None:
 def test_register_verify_exits_1_with_the_finding(desk: Desk, sop: Sop) -> None:
     desk.submit()
     db = sqlite3.connect(desk.office.home.register)
-    db.executescript("DROP TRIGGER no_change; UPDATE entries SET entry = replace(entry, 'Siti', 'Budi')")
+    db.executescript("DROP TRIGGER no_change; UPDATE entries SET entry = replace(entry, 'Sekretariat', 'Pribadi')")
     db.close()
     code, out, _ = sop("register", "verify")
     assert code == 1 and "entry 2: the signature of dinkes: it is not over what the entry says" in out

@@ -47,7 +47,7 @@ def test_export_that_was_changed_is_found(desk: Desk, sop: Sop, tmp_path: Path) 
     (folder / "evidence" / scan).chmod(0o600)
     for path, text, part in (
         (folder / "evidence" / scan, "other", "was changed"),
-        (folder / "register.jsonl", lines.replace("Siti", "Budi"), "not over what the entry says"),
+        (folder / "register.jsonl", lines.replace("Sekretariat", "Pribadi"), "not over what the entry says"),
         (folder / "register.jsonl", lines[: lines.rindex("\n", 0, -1) + 1], "here are 8: the last are missing"),
         (folder / "checkpoint", (folder / "checkpoint").read_text().replace("\n9\n", "\n8\n"), "does not hold"),
     ):
@@ -90,7 +90,7 @@ def test_receipt_that_was_changed_is_found(desk: Desk) -> None:
     request, key = desk.approved(), desk.office.people().checkpoint_key
     value = trust.make_receipt(desk.office, request)
     assert audit.receipt(value, key).findings == []
-    for old, new in (("Siti", "Budi"), ('"sequence":3', '"sequence":4')):
+    for old, new in (("Sekretariat", "Pribadi"), ('"sequence":3', '"sequence":4')):
         changed = json.loads(json.dumps(value).replace(json.dumps(old)[1:-1], json.dumps(new)[1:-1]))
         assert audit.receipt(changed, key).findings
     value["entries"].pop(4)
