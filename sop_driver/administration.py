@@ -217,8 +217,16 @@ def checkpoint(options: Namespace, opened: Opened) -> Told:
     return Told(text.rstrip("\n").split("\n"), {"checkpoint": text})
 
 
+def rotate(options: Namespace, opened: Opened) -> Told:
+    office = opened()
+    entry = orders.rotate(office, options.signed_by, _pens(options), options.reason)
+    told = entered(entry, options.prepare)
+    key = office.people().checkpoint_key
+    return told._replace(lines=[*told.lines, *([f"the key from now on: {key}"] if entry else [])])
+
+
 def witness(options: Namespace, opened: Opened) -> Told:
-    note, key = export.witness(options.file, options.state, options.name, options.trust)
+    note, key = export.witness(options.file, options.state, options.name, options.trust, options.receipt)
     return Told(note.rstrip("\n").split("\n"), {"checkpoint": note, "key": key})
 
 
@@ -282,12 +290,16 @@ COMMANDS: dict[str, tuple[str, Callable[[Namespace, Opened], Told], list[Argumen
     "register verify": ("every signature, the tree, the checkpoints, the documents", verify, []),
     "register export": ("all of it for an outsider, with a verifier", export_register, [
         ("folder", {"type": Path}), ("--documents", {"action": "store_true", "help": "the documents too"})]),
-    "register receipt": ("what proves one request to the agency that asked", receipt, [REQ]),
+    "register receipt": ("what proves one request to the agency that asked; without REQ, actors and keys", receipt, [
+        ("request", {"metavar": "REQ", "nargs": "?"})]),
     "register checkpoint": ("the last signed checkpoint, or an update for a witness", checkpoint, [
         ("--since", {"type": int, "metavar": "SIZE", "help": "for a witness who saw so many entries (0: none)"}),
         ("--cosigned", {"type": Path, "metavar": "FILE", "help": "keep what a witness signed"})]),
     "register witness": ("on another machine: sign a checkpoint that only grew", witness, [
         ("file", {"type": Path}), ("--state", {"type": Path, "required": True, "help": "folder of this witness"}),
         ("--name", {"help": "the witness's name, the first time"}),
-        ("--trust", {"metavar": "KEY", "help": "the register's key, the first time"})]),
+        ("--trust", {"metavar": "KEY", "help": "the register's key, the first time"}),
+        ("--receipt", {"type": Path, "metavar": "FILE", "help": "where the register has another key: its receipt"})]),
+    "register rotate": ("let another key sign the checkpoints; two officials and the old key sign for it", rotate, [
+        REASON, BY, *SIGNED_BY_ALL]),
 }

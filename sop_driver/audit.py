@@ -200,17 +200,22 @@ def read(texts: Iterable[str], sizes: Iterable[int] = ()) -> Audit:
 
 def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, witnesses: Sequence[str] = ()) -> Audit:
     """Read a whole register and hold it against signed checkpoints (name → note). `key` is the register's, pinned."""
-    name, opened, against = key.split("+")[0], dict[str, Checkpoint](), list[tuple[int, str]]()
+    opened, against = dict[str, Checkpoint](), list[tuple[int, str]]()
     for label, text in notes.items():
         try:
-            opened[label] = open_note(text, [key, *witnesses])
-            if name not in opened[label].signers:
-                against.append((1, f"{label} is not signed by this register's key"))
+            opened[label] = open_note(text, witnesses)
         except ValueError as error:
             against.append((1, f"{label}: {error}"))
     audit = read(texts(), (note.size for note in opened.values()))
-    if audit.people.checkpoint_key != key:
+    if key not in (each for _, each in audit.people.keys):
         against.append((1, "the key of its checkpoints is another than the one that its first actors signed"))
+    for label, note in list(opened.items()):
+        try:
+            if not signed_with(audit.people, notes[label], note.size, key):
+                against.append((1, f"{label} is not signed by this register's key"))
+        except ValueError as error:
+            against.append((1, f"{label}: {error}"))
+            del opened[label]
     agreed = max((n.size for n in opened.values() if audit.roots.get(n.size) == n.root), default=0)
     for label, note in opened.items():
         if note.origin != audit.people.register:
@@ -225,12 +230,19 @@ def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, w
     return audit
 
 
+def signed_with(people: Directory, note: str, size: int, key: str) -> bool:
+    """Whether a checkpoint is signed by the register's key of its size, which `key`, the pinned one, leads to.
+
+    Raises ValueError where there is such a signature that does not hold.
+    """
+    due = people.key_at(size) if key in (each for _, each in people.keys) else key
+    return due.split("+")[0] in open_note(note, [due]).signers if due else False
+
+
 def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = ()) -> Audit:
     """Check entries by their places in the tree that a checkpoint signs. Raises ValueError, KeyError, TypeError."""
-    note = open_note(value["checkpoint"], [key, *witnesses])
+    note = open_note(value["checkpoint"], witnesses)
     audit = Audit()
-    if key.split("+")[0] not in note.signers:
-        audit.found(1, "its checkpoint is not signed by this register's key")
     for item in value["entries"]:
         body, digest = json.loads(item["text"]), leaf_hash(item["text"])
         number, proof = body["sequence"], [base64.b64decode(part) for part in item["proof"]]
@@ -239,7 +251,9 @@ def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = ()) -> A
         audit.check(audit.one(number, body, digest.hex()))
     if "personal" in value:
         audit.findings += _personal(value, audit.people.erased)
-    if note.origin != audit.people.register or key != audit.people.checkpoint_key:
+    if not signed_with(audit.people, value["checkpoint"], note.size, key):
+        audit.found(1, "its checkpoint is not signed by this register's key")
+    if note.origin != audit.people.register or key not in (each for _, each in audit.people.keys):
         audit.found(1, f"its first actors signed for the register {audit.people.register}, the checkpoint is "
                        f"{note.origin}'s")
     return audit

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sop_driver.proof import canonical
+from sop_driver.proof import announcement, canonical, signed_by
 
 ASSIGNED = ("agenda", "run")  # what the register itself adds to an entry's data when it accepts it
 SEALED = "sealed:"  # before the sha256 of a salted value that lies beside the register
@@ -94,7 +94,7 @@ class Directory:
     """The actors, and what the officials ordered, as the entries read so far make them."""
 
     register: str = ""
-    checkpoint_key: str = ""
+    keys: list[tuple[int, str]] = field(default_factory=list)  # of the checkpoints, each with the entry that brings it
     sop: str = ""  # the sha256 of the SOP that new requests begin under
     rules: dict[str, Any] = field(default_factory=dict)
     sops: dict[str, Body] = field(default_factory=dict)  # an adopted SOP's sha256 → the data of its entry
@@ -116,6 +116,14 @@ class Directory:
         actor = self.actors.get(name)
         return (actor.person if actor else None) or name
 
+    @property
+    def checkpoint_key(self) -> str:
+        return self.keys[-1][1] if self.keys else ""
+
+    def key_at(self, size: int) -> str:
+        """The key that signs the checkpoint of so many entries."""
+        return next((key for number, key in reversed(self.keys) if number <= size), "")
+
     def frozen(self, time: str) -> list[Window]:
         """The windows in which a time lies."""
         return [window for window in self.windows.values() if window.start <= time and not window.over(time)]
@@ -126,7 +134,8 @@ class Directory:
         new = {name: Actor(**fields) for name, fields in data["actors"].items()}
         found = self._misplaced(body, new)
         if self.last is None:
-            self.register, self.checkpoint_key, self.rules = data["register"], data["checkpoint_key"], data["rules"]
+            self.register, self.rules = data["register"], data["rules"]
+            self.keys.append((body["sequence"], data["checkpoint_key"]))
         faults, signatures = self._signed(body, new)
         found += faults
         self.sop, self.rules = data.get("sop", self.sop), data.get("rules", self.rules)
@@ -137,7 +146,7 @@ class Directory:
                 found.append(f"{name} is no actor now")
             else:
                 self.closed.append((name, gone, self.since.pop(name), body["time"]))
-        found += self._windows(body)
+        found += [*self._windows(body), *self._next_key(body)]
         signers = tuple(sorted(item["by"] for item in body["signatures"]))
         self.erased |= dict.fromkeys(data.get("erased", ()), Erasure(body["sequence"], body["time"], signers))
         self.actors |= new
@@ -159,6 +168,19 @@ class Directory:
                 return [f"entry {data['unfreeze']} closes no window that could be ended"]
             self.windows[ended.number] = replace(ended, ended=time)
         return []
+
+    def _next_key(self, body: Body) -> list[str]:
+        """Take another key of the checkpoints, which the one before it announces. Gives what is against it."""
+        if "announced" not in body["data"]:
+            return []
+        key, before = body["data"]["checkpoint_key"], self.checkpoint_key
+        said = announcement(self.register, key)
+        found = [] if signed_by(said, body["data"]["announced"], before) else [
+            "the key of the checkpoints before it did not announce the next one"]
+        if key.split("+")[0] != self.register or key in (old for _, old in self.keys):
+            found.append("its key of the checkpoints is another register's, or was one before")
+        self.keys.append((body["sequence"], key))
+        return found
 
     def _misplaced(self, body: Body, new: dict[str, Actor]) -> list[str]:
         first, replaces = body["outcome"] == "bootstrap", body["outcome"] == "replace"

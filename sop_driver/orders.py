@@ -1,13 +1,15 @@
-"""What two officials order besides who may act: times in which nothing is changed, and what is erased."""
+"""What two officials order besides who may act: closed times, erasures, the next key."""
 
 from __future__ import annotations
 
+import secrets
 from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
-from sop_driver import actors
+from sop_driver import actors, notary
 from sop_driver.directory import PERSONAL, SEALED, Window
 from sop_driver.errors import Usage, refuse
+from sop_driver.proof import announcement
 from sop_driver.register import Entry
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, stamp, worded
@@ -72,6 +74,24 @@ def erase(office: Office, words: list[str], signers: list[str], sign: Sign, reas
     if not new:
         refuse(f"{', '.join(words)}: {', '.join(dict.fromkeys(str(erased[digest]) for digest in found))}", "erasure",
                "nothing is left to do")
+    return entry
+
+
+def rotate(office: Office, signers: list[str], sign: Sign, reason: str) -> Entry | None:
+    """Let another key sign the checkpoints from this entry on; the old one announces it, and is then destroyed."""
+    register, people = office.register, office.people()
+    old, used = register.notary, {key for _, key in people.keys}
+    new = next((key for key in register.secrets().values() if key.verifier not in used), None)
+    if new is None:  # it stays where a statement is signed elsewhere
+        name = register.key_file.with_name(f"checkpoint-{secrets.token_hex(4)}.key")
+        new = notary.make(name, old.name)
+    announced = old.sign(announcement(old.name, new.verifier))
+    entry = actors.enter(office, "rotate", {}, [], signers, sign, reason=plain(reason),
+                         data={"checkpoint_key": new.verifier, "announced": announced})
+    if entry:
+        for path in register.key_file.parent.glob("*.key"):
+            if notary.load(path).verifier != new.verifier:
+                path.unlink()
     return entry
 
 

@@ -24,7 +24,8 @@ def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> 
             value = json.loads(path.read_text())
             pinned = key or value["key"]
             found = receipt(value, pinned, witnesses)
-            told = f"{len(value['entries'])} entries of {value['request']} and the actors, each in its place"
+            of = f"{value['request']} and " if value["request"] else ""
+            told = f"{len(value['entries'])} entries of {of}the actors, each in its place"
     except (OSError, ValueError, KeyError, TypeError) as error:
         return 2, [f"this cannot be read as an export or a receipt: {type(error).__name__}: {error}"]
     note = [] if key else [GIVEN + pinned]

@@ -19,6 +19,7 @@ from sop_driver import merkle, notary
 from sop_driver.audit import ORIGIN
 from sop_driver.config import write_atomic
 from sop_driver.errors import Failed, Usage, refuse
+from sop_driver.notary import Notary
 from sop_driver.proof import Checkpoint, canonical, leaf_hash, node_hash, open_note
 
 APPLICATION_ID = 0x534F5002  # "SOP", 2: tells our file from any other SQLite file
@@ -103,8 +104,25 @@ class Register:
         self.db.close()
 
     @cached_property
-    def notary(self) -> notary.Notary:
-        return notary.load(self.key_file)
+    def notary(self) -> Notary:
+        """The key that signs checkpoints now: the last that the entries bring; any of ours where it is not here."""
+        made = self.secrets()
+        return made.get(self.key_at(self.head()[0])) or next(iter(made.values()), None) or notary.load(self.key_file)
+
+    def secrets(self) -> dict[str, Notary]:
+        """The keys that lie in `keys/`, by what checks their signatures; one of them may have no entry yet."""
+        found = [notary.load(path) for path in sorted(self.key_file.parent.glob("*.key"))]
+        return {key.verifier: key for key in found}
+
+    def key_at(self, size: int) -> str:
+        """The key that signs the checkpoint of so many entries, as the entries have it."""
+        found = ""
+        for text in self.texts(kind="actors"):
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # `verify` says what cannot be read
+                entry = json.loads(text)
+                if entry["sequence"] <= size:
+                    found = entry["data"]["checkpoint_key"]
+        return found
 
     def entries(self, kind: str | None = None, request: str | None = None) -> Iterator[Entry]:
         """Entries in their order, of one kind or one request if given."""
@@ -158,6 +176,7 @@ class Register:
         except BaseException:
             if self.db.in_transaction:
                 self.db.execute("ROLLBACK")
+            self.__dict__.pop("notary", None)  # it may be one that the entries taken back had brought
             raise
         if size > before:
             write_atomic(self.checkpoint_file, self.checkpoint().encode())
@@ -214,6 +233,7 @@ class Register:
             yield note
 
     def _sign(self, size: int) -> None:
+        self.__dict__.pop("notary", None)  # the entries may have brought another one
         point = Checkpoint(self.notary.name, size, merkle.root(size, self.node))
         note = f"{point.body}\n{self.notary.sign(point.body)}"
         self.db.execute("INSERT INTO checkpoints VALUES (?, ?)", (size, note))
@@ -226,13 +246,14 @@ class Register:
             fault = changed
         elif size or inside or outside:
             try:
-                last, copy = (open_note(note, [self.notary.verifier]) for note in (inside, outside or inside))
-                if not last.signers or not copy.signers:
+                last, copy = open_note(inside, [self.notary.verifier]), open_note(outside or inside, [])
+                due = self.key_at(copy.size) or self.notary.verifier
+                if copy.size > size:
+                    fault = f"it has {size} entries, {self.checkpoint_file} says {copy.size}"
+                elif not last.signers or not open_note(outside or inside, [due]).signers:
                     fault = "its checkpoint is not signed by its key"
                 elif not outside and size > 1:  # only the first one can be lost by a power cut
                     fault = f"{self.checkpoint_file} is gone"
-                elif copy.size > size:
-                    fault = f"it has {size} entries, {self.checkpoint_file} says {copy.size}"
                 elif last.size != size or merkle.root(size, self.node) != last.root:
                     fault = f"its {size} entries are not those that its last checkpoint signs"
                 elif merkle.root(copy.size, self.node) != copy.root:
