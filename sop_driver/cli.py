@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sop_driver import administration as admin
-from sop_driver import config, desired, emergency, records, report, standing, steps
+from sop_driver import config, desired, emergency, records, report, standing, steps, trust
 from sop_driver import plan as plans
 from sop_driver import run as runs
 from sop_driver.administration import Argument, Told
@@ -109,7 +109,7 @@ def opened(options: argparse.Namespace) -> Office:
     project = config.project_root()
     settings = config.load_config(config.find_config(getattr(options, "config", None), project))
     home = config.find_home(getattr(options, "home", None), project).make()
-    return Office(settings, project, home, Register(home.register), Evidence(home.evidence))
+    return trust.watched(Office(settings, project, home, Register(home.register), Evidence(home.evidence)))
 
 
 def office(options: argparse.Namespace) -> Office:

@@ -179,7 +179,8 @@ class Directory:
             "the key of the checkpoints before it did not announce the next one"]
         if key.split("+")[0] != self.register or key in (old for _, old in self.keys):
             found.append("its key of the checkpoints is another register's, or was one before")
-        self.keys.append((body["sequence"], key))
+        if not found:
+            self.keys.append((body["sequence"], key))
         return found
 
     def _misplaced(self, body: Body, new: dict[str, Actor]) -> list[str]:

@@ -81,7 +81,7 @@ def rotate(office: Office, signers: list[str], sign: Sign, reason: str) -> Entry
     """Let another key sign the checkpoints from this entry on; the old one announces it, and is then destroyed."""
     register, people = office.register, office.people()
     old, used = register.notary, {key for _, key in people.keys}
-    new = next((key for key in register.secrets().values() if key.verifier not in used), None)
+    new = next((key for key in notary.held(register.key_file.parent).values() if key.verifier not in used), None)
     if new is None:  # it stays where a statement is signed elsewhere
         name = register.key_file.with_name(f"checkpoint-{secrets.token_hex(4)}.key")
         new = notary.make(name, old.name)

@@ -90,6 +90,7 @@ class Register:
         self.now = now
         self.checkpoint_file = path.with_name("checkpoint")
         self.key_file = path.with_name("keys") / "checkpoint.key"
+        self.since: Callable[[], str] = lambda: "`sop register verify` says since when"
         if not path.exists():
             _make(path)
         with path.open("rb") as file:  # by its octets: opening a stranger's file with SQLite can already write to it
@@ -106,13 +107,8 @@ class Register:
     @cached_property
     def notary(self) -> Notary:
         """The key that signs checkpoints now: the last that the entries bring; any of ours where it is not here."""
-        made = self.secrets()
-        return made.get(self.key_at(self.head()[0])) or next(iter(made.values()), None) or notary.load(self.key_file)
-
-    def secrets(self) -> dict[str, Notary]:
-        """The keys that lie in `keys/`, by what checks their signatures; one of them may have no entry yet."""
-        found = [notary.load(path) for path in sorted(self.key_file.parent.glob("*.key"))]
-        return {key.verifier: key for key in found}
+        held = notary.held(self.key_file.parent)
+        return held.get(self.key_at(self.head()[0])) or next(iter(held.values()), None) or notary.load(self.key_file)
 
     def key_at(self, size: int) -> str:
         """The key that signs the checkpoint of so many entries, as the entries have it."""
@@ -261,8 +257,8 @@ class Register:
             except ValueError as error:
                 fault = f"its checkpoint cannot be used: {error}"
         if fault:
-            refuse(f"{self.path} cannot be relied on: {fault}", "the register",
-                   "see what and since when by `sop register verify`; then bring the register back from its backup")
+            refuse(f"{self.path} cannot be relied on: {fault}; {self.since()}", "the register",
+                   "see all of it by `sop register verify`; then bring the register back from its backup")
 
     def schema_fault(self) -> str | None:
         found = [text for (text,) in self.db.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL ORDER BY name")]

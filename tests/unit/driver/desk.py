@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from driver import people
-from sop_driver import actors, run, standing, steps
+from sop_driver import actors, run, standing, steps, trust
 from sop_driver.config import Config, FleetFacts, Home, load_config
 from sop_driver.directory import Actor
 from sop_driver.evidence import Evidence
@@ -177,7 +177,8 @@ class Desk:
 
     def opened(self, clock: Callable[[], datetime]) -> Office:
         home = Home(self.folder / "home").make()
-        return Office(self.config, PROJECT, home, Register(home.register, clock), Evidence(home.evidence))
+        register = Register(home.register, clock)
+        return trust.watched(Office(self.config, PROJECT, home, register, Evidence(home.evidence)))
 
     def ceremony(self) -> Path:
         first = {name: {**actor, "key": people.public(name)} for name, actor in people.FIRST.items()}
