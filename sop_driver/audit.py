@@ -32,6 +32,7 @@ class Audit:
     chains: dict[str, str] = field(default_factory=dict)
     started: dict[str, list[str]] = field(default_factory=dict)
     declared: dict[str, Body] = field(default_factory=dict)  # request → the emergency last declared for it
+    opened: dict[str, Body] = field(default_factory=dict)  # request → the entry that brought it, as it is now
     made: dict[int, Made] = field(default_factory=dict)
     unreported: dict[int, Body] = field(default_factory=dict)  # emergencies whose report is not there, by their entries
     unsigned: dict[tuple[str, str], int] = field(default_factory=dict)  # (run, request) → the entry that says applied
@@ -72,6 +73,8 @@ class Audit:
         elif body["kind"] == "step":
             self._follows(number, body, digest)
             self.made[number] = Made.of(body, digest)
+            if self.people.refuses(self.made[number]):
+                self.declared.pop(body["request"], None)
             self.unsigned.pop((body["data"].get("run", ""), body["request"]), None)
             signed = self._signed_by_one(number, body)
         elif body["kind"] == "emergency":
@@ -95,6 +98,10 @@ class Audit:
         self.chains[mine] = digest
         if "replaces" in data:
             self.chains[f"of {body['actor']}"] = digest
+            self.opened[mine] = body
+        opened = self.opened.get(mine, body)
+        if data["sop"] != opened["data"]["sop"]:
+            self.found(number, f"it names another SOP than {mine} began under")
 
     def _ran(self, number: int, body: Body) -> None:
         """What a run brings onto the servers counts for the desired state: in no freeze, each installation signed."""
@@ -116,7 +123,7 @@ class Audit:
         elif self.unreported.pop(data["emergency"], None) is None:
             self.found(number, f"it reports entry {data['emergency']}, which is no emergency without a report")
         try:
-            faults, signed = self.people.emergency(body)
+            faults, signed = self.people.emergency(body, self.opened[body["request"]]["data"]["person"])
         except ValueError as error:
             faults, signed = [str(error)], []
         self.findings += [(number, fault) for fault in faults]
@@ -140,8 +147,10 @@ class Audit:
             return []
 
     def _waives(self, request: str, gate: str, time: str) -> bool:
-        declared = self.declared.get(request)
-        return bool(declared and gate in declared["data"]["waives"] and time <= declared["data"]["until"])
+        if request not in self.declared:
+            return False
+        data, now = self.declared[request]["data"], self.opened[request]["data"]
+        return gate in data["waives"] and time <= data["until"] and data["digest"] == now["digest"]
 
     def notes(self, now: str) -> list[str]:
         """What everybody shall see who looks, and which takes no trust from anything."""

@@ -224,7 +224,7 @@ class Directory:
                          f"sign; {' and '.join(sorted(officials)) or 'nobody'} did")
         return found, signatures
 
-    def emergency(self, body: Body) -> tuple[list[str], list[Signature]]:
+    def emergency(self, body: Body, asker: str) -> tuple[list[str], list[Signature]]:
         """An emergency as declared, or its report. Gives what is against it, and the signatures to check."""
         data, time = body["data"], datetime.fromisoformat(body["time"])
         if (rules := self.sops.get(data["sop"], {}).get("emergency")) is None:
@@ -233,19 +233,23 @@ class Directory:
             strange = [] if body["role"] in rules["reported_by"] else [
                 f"{body['actor']} is {body['role']}; {' or '.join(rules['reported_by'])} reports it"]
             return strange, [self.step_signature(body)]
-        found, signatures = self._countersigned(body, {}, rules, set())
+        found, signatures = self._countersigned(body, {}, rules, {asker})
         if not time < datetime.fromisoformat(data["until"]) <= time + timedelta(**rules["lasts"]):
             found.append(f"it may last {_told(rules['lasts'])} at the most, and is to last until {data['until']}")
         if beyond := set(data["waives"]) - set(rules["waives"]):
             found.append(f"no emergency replaces {', '.join(sorted(beyond))}")
         return found, signatures
 
+    def refuses(self, made: Made) -> bool:
+        """Whether a step sent the request back; every outcome may have where the SOP's entry does not tell."""
+        refusals = self.sops.get(made.sop, {}).get("refusals")
+        return made.outcome is not None and (refusals is None or made.outcome in refusals.get(made.step, ()))
+
     def void_fault(self, body: Body, made: Made) -> str | None:
         """Why somebody may not void a step: who took it may, and the head, who may not take a refusal away."""
         if body["actor"] == made.actor or body["data"]["person"] == made.person:
             return None
-        refusals = self.sops.get(made.sop, {}).get("refusals")
-        if made.outcome and (refusals is None or made.outcome in refusals.get(made.step, ())):
+        if self.refuses(made):
             return f"only {made.actor} takes back the {made.outcome!r} of entry {made.number}"
         if body["role"] != self.rules.get("head"):
             return (f"{body['actor']} is {body['role']}; entry {made.number} is voided by {made.actor}, who made it"

@@ -201,6 +201,50 @@ def test_emergency_that_says_more_than_the_sop_is_found(desk: Desk, monkeypatch:
         declare(desk, request, until="2026-11-09")
 
 
+def test_emergency_by_the_rules_of_another_sop_is_found(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A laxer file that was adopted later is for later requests."""
+    request = desk.submit()
+    path = desk.document("laxer.yml", SOP_FILE.read_text().replace("lasts: {days: 1}", "lasts: {days: 30}"))
+    desk.office.config = desk.config.model_copy(update={"sop": str(path)})
+    adopted = actors.adopt(desk.office, BY, desk.sign, "SK 3")
+    assert adopted is not None
+    laxer = desk.office.procedure(adopted.data["sop"])
+    monkeypatch.setattr(emergency, "_rules", lambda now: laxer.emergency)
+    monkeypatch.setattr(emergency, "binding", lambda now: {
+        "sop": laxer.hash, "digest": now.digest, "letter": now.letter})
+    with pytest.raises(Refused, match=f"it names another SOP than {request} began under"):
+        declare(desk, request, until="2026-11-20")
+
+
+@pytest.mark.parametrize("change", [{"title": "Lain"}, None])
+def test_run_in_a_window_by_an_emergency_that_ended_is_found(desk: Desk, change: dict[str, str] | None) -> None:
+    """The request was changed, or refused, since two officials let it pass; a changed driver ran it nevertheless."""
+    request = desk.submit()
+    freeze(desk)
+    declare(desk, request)
+    data: dict[str, Any] = {"run": "run-000001", "requests": [request], "allocations": [], "desired": "0" * 64}
+    with desk.office.register.writing():
+        desk.office.register.append("run", outcome="started", data=data)
+        assert trust.audit.read(desk.office.register.texts()).findings == []
+        desk.office.register.append("run", outcome="interrupted", data=data)
+    if change:
+        desk.submit(replace=request, **change)
+    else:
+        desk.take(request, "agenda")
+        desk.take(request, "decision", outcome="no", reason="tidak aman")
+    desk.office.register.append("run", outcome="started", data=data)
+    assert any("was started while entry 3" in line for line in trust.examine(desk.office).lines())
+
+
+def test_requester_in_another_office_does_not_count_as_a_signer(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor past the driver's own check."""
+    desk.enroll("dinkes-2", "bidang", person="dinkes")
+    request = desk.submit()
+    monkeypatch.setattr(emergency, "refuse", lambda *words: None)
+    with pytest.raises(Refused, match="whom it does not concern must sign; kadis did"):
+        declare(desk, request, ["kadis", "dinkes-2"])
+
+
 def test_two_who_declare_at_once_cannot_both_be_first(desk: Desk) -> None:
     request = desk.submit()
 
