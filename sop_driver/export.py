@@ -61,8 +61,9 @@ def export(office: Office, folder: Path, documents: bool) -> list[Path]:
     for entry in register.entries():
         for name, digest in entry.evidence.items():
             personal, source = name.startswith(PERSONAL), office.evidence.path(digest)
-            if (personal or documents) and source.exists():
-                shutil.copy2(source, folder / ("personal" if personal else "evidence") / digest)
+            target = folder / ("personal" if personal else "evidence") / digest
+            if (personal or documents) and source.exists() and not target.exists():
+                shutil.copy2(source, target)
     return sorted(folder.iterdir())
 
 

@@ -22,6 +22,8 @@ def status(office: Office, now: Standing) -> dict[str, Any]:
         "state": "done" if step is None else "returned" if now.returned else "open",
         "returned": now.returned.reason if now.returned else None,
         "done": list(now.done), "waived": sorted(now.waived),
+        "emergencies": [{"entry": each.sequence, "reason": each.reason, **{
+            name: each.data[name] for name in ("waives", "until", "report_by")}} for each in now.unreported],
         "voided": [{"entry": number, "step": void.step, "by": void.actor, "reason": void.reason, "void": void.sequence,
                     "installed": any(e.sequence == number for e in now.done.values())}
                    for number, void in now.voided.items()],

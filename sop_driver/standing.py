@@ -84,6 +84,7 @@ class Standing:
     returned: Entry | None
     waived: frozenset[str] = frozenset()  # gates that an emergency replaces
     voided: dict[int, Entry] = field(default_factory=dict)  # an entry → the one that voids it
+    unreported: tuple[Entry, ...] = ()  # emergencies without a report
 
     @property
     def next(self) -> Step | None:
@@ -216,15 +217,16 @@ def standing(entries: Iterable[Entry], procedure: Procedure, at: datetime | None
 
     An entry counts only where all steps before it counted when it was taken, or an emergency replaced them then.
     """
-    fold = _Fold(procedure)
+    fold, emergencies = _Fold(procedure), list[Entry]()
     for entry in entries:
         fold.take(entry)
+        emergencies += [entry] if entry.kind == "emergency" else []
     opened, since = fold.opened, fold.since
     if opened is None or since is None:
         raise KeyError("the request has no opening entry")
     return Standing(opened.request or "", procedure, Request.model_validate(opened.data["request"]),
                     opened.data["digest"], opened.data["letter"], since, fold.done, fold.returned,
-                    fold.waived(at or since), fold.voided)
+                    fold.waived(at or since), fold.voided, tuple(unreported(emergencies)))
 
 
 def _holds(entry: Entry, opened: Entry, procedure: Procedure) -> bool:

@@ -282,6 +282,8 @@ def test_emergency_by_commands_and_in_an_export(desk: Desk, sop: Sop, fleet: Any
     code, out, _ = sop("register", "verify")
     assert code == 0 and f"EMERGENCY: entry 3 let {request} pass" in out
     assert "replaced by an EMERGENCY: disposition" in sop("status", request)[1]
+    told, = json.loads(sop("status", request, "--json")[1])[0]["emergencies"]
+    assert told["entry"] == 3 and told["until"] < told["report_by"] and "freeze" in told["waives"]
     sop("register", "export", tmp_path / "export")
     (tmp_path / "receipt.json").write_text(sop("register", "receipt", request)[1])
     for path in (tmp_path / "export", tmp_path / "receipt.json"):

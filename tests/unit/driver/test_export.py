@@ -162,3 +162,20 @@ def test_many_signatures_are_checked_on_all_processors(desk: Desk, monkeypatch: 
     assert audit.read(texts).findings == []
     texts[2] = texts[2].replace("dokumen", "x").replace('"reason":null', '"reason":"x"')
     assert any(number == 3 and "signature of kasubbag" in what for number, what in audit.read(texts).findings)
+
+
+def test_document_that_two_entries_name_is_copied_once(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read-only: writing over it is refused to whoever is not root."""
+    desk.approved()
+    copy = export.shutil.copy2
+
+    def as_others(source: Path, target: Path) -> None:
+        if target.exists():
+            raise PermissionError(13, "Permission denied", str(target))
+        copy(source, target)
+
+    monkeypatch.setattr(export.shutil, "copy2", as_others)
+    export.export(desk.office, tmp_path / "export", documents=True)
+    assert outsider.check(tmp_path / "export")[0] == 0
