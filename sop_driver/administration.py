@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sop_driver import actors, export, outsider, signatures, trust
+from sop_driver import actors, export, outsider, pades, signatures, trust
 from sop_driver.directory import Actor
 from sop_driver.errors import Usage
 from sop_driver.proof import NAMESPACE
 from sop_driver.register import Entry
-from sop_driver.signatures import Sign
+from sop_driver.signatures import Pdf, Sign
 from sop_driver.standing import Office
 
 
@@ -53,12 +53,30 @@ def _pens(options: Namespace) -> Sign:
 def entered(entry: Entry | None, prepare: Path | None) -> Told:
     if entry is None:
         return prepared(prepare)
-    names = ", ".join([*entry.data["actors"], *entry.data["retired"]]) or f"the SOP {entry.data['sop']}"
+    others = f"the SOP {entry.data['sop']}" if "sop" in entry.data else ", ".join(entry.data.get("roots", ()))
+    names = ", ".join([*entry.data["actors"], *entry.data["retired"]]) or others
     return Told([f"recorded: entry {entry.sequence}, {entry.outcome}: {names}"], entry.__dict__)
 
 
-def prepared(path: Path | None) -> Told:
+def way(options: Namespace) -> Sign | Pdf:
+    """How a step is signed. Raises Usage."""
+    if not options.pades:
+        if options.crl:
+            raise Usage("--crl without --pades", "how it is signed", "it is for signatures within PDFs")
+        return signatures.pen(options.key, options.prepare, options.signature)
+    if options.key or (options.prepare is None) == (options.signature is None):
+        raise Usage("--pades without one of --prepare and --signature alone", "how it is signed",
+                    "write the sheet by --prepare FILE.pdf, have it signed, and give it by --signature SIGNED.pdf")
+    return Pdf(options.prepare, options.signature, options.crl)
+
+
+def prepared(path: Path | None, how: Sign | Pdf | None = None) -> Told:
     """What somebody has to do on the computer where their key is."""
+    if isinstance(how, Pdf):
+        return Told([f"written: {path}; nothing is recorded yet",
+                     "have it signed as it is (BSrE), a visible signature in the room at its lower end",
+                     "then repeat this command with --signature SIGNED.pdf instead of --prepare"],
+                    {"prepared": str(path), "sign": "PAdES"})
     command = f"ssh-keygen -Y sign -n {NAMESPACE} -f KEY {path}"
     return Told([f"written: {path}; nothing is recorded yet", f"sign it: {command}",
                  f"then repeat this command with --signature {path}.sig instead of --prepare"],
@@ -74,6 +92,7 @@ def _wanted(options: Namespace, office: Office, role: str | None) -> Actor:
         raise Usage("it is not said which role", "--role", "give --role, as the SOP's data names it")
     return Actor(name=options.name, role=wanted, unit=options.unit, person=options.person, stands_in=options.stands_in,
                  key=options.public and actors.public_key(str(options.public), Path()),
+                 subject=options.certificate and pades.subject(options.certificate),
                  until=options.until and actors.end_of(options.until, office))
 
 
@@ -94,6 +113,11 @@ def replace(options: Namespace, opened: Opened) -> Told:
 
 def adopt(options: Namespace, opened: Opened) -> Told:
     return entered(actors.adopt(opened(), options.signed_by, _pens(options), options.reason), options.prepare)
+
+
+def rely(options: Namespace, opened: Opened) -> Told:
+    entry = actors.rely(opened(), options.roots, options.signed_by, _pens(options), options.reason)
+    return entered(entry, options.prepare)
 
 
 def retire(options: Namespace, opened: Opened) -> Told:
@@ -158,6 +182,10 @@ SIGNED: list[Argument] = [
     ("--prepare", {"type": Path, "metavar": "FILE", "help": "only write what is to be signed elsewhere"}),
     ("--signature", {"type": Path, "metavar": "FILE", "help": "take the signature made elsewhere over it"}),
     ("--ink", {"metavar": "ID", "help": "signed on paper; ID has seen the scan and signs for that"}),
+    ("--pades", {"action": "store_true", "help": "signed within a PDF (BSrE): --prepare FILE.pdf writes what is to be "
+                                                 "signed, --signature SIGNED.pdf takes it"}),
+    ("--crl", {"type": Path, "metavar": "FILE", "help": "the authorities' lists of revoked certificates, where the "
+                                                        "signed PDF holds none (PEM, several in one file)"}),
 ]
 SIGNED_BY_ALL: list[Argument] = [
     ("--key", {"action": "append", "default": [], "metavar": "ID=KEY", "help": "sign as ID with this key; repeatable"}),
@@ -170,6 +198,8 @@ ACTOR: list[Argument] = [
     ("id", {"metavar": "ID"}), ("--name", {"required": True, "help": "of the office or person"}),
     ("--role", {"help": "as the SOP's data names it"}), ("--unit", {}),
     ("--public", {"metavar": "KEY.pub", "help": "their SSH key; left out: signs on paper"}),
+    ("--certificate", {"type": Path, "metavar": "FILE",
+                       "help": "their certificate for PDF signatures, or a PDF that they signed"}),
     ("--person", {"metavar": "ID", "help": "the id under which this person holds another office"}),
     ("--stands-in", {"choices": ["Plt", "Plh"], "help": "acts for the office's holder"}),
     ("--until", {"metavar": "YYYY-MM-DD", "help": "the last day, for who stands in"}),
@@ -187,6 +217,8 @@ COMMANDS: dict[str, tuple[str, Callable[[Namespace, Opened], Told], list[Argumen
         ("ids", {"metavar": "ID", "nargs": "+"}), REASON, BY, *SIGNED_BY_ALL]),
     "actors adopt": ("let new requests begin under the SOP's data file as it is now", adopt,
                      [REASON, BY, *SIGNED_BY_ALL]),
+    "actors trust": ("the authorities that PDF signatures rest on from now on, and no others", rely, [
+        ("roots", {"type": Path, "metavar": "ROOT.pem", "nargs": "+"}), REASON, BY, *SIGNED_BY_ALL]),
     "register verify": ("every signature, the tree, the checkpoints, the documents", verify, []),
     "register export": ("all of it for an outsider, with a verifier", export_register, [
         ("folder", {"type": Path}), ("--documents", {"action": "store_true", "help": "the documents too"})]),

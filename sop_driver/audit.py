@@ -10,7 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from sop_driver.directory import Body, Directory, Signature, statement
+from sop_driver.directory import Body, Directory, Signature, Signed, level, shown, statement
 from sop_driver.proof import Checkpoint, Tree, canonical, inclusion_root, leaf_hash, open_note, ssh_fault
 
 ORIGIN = "0" * 64  # what the first entry names as the one before it
@@ -31,6 +31,8 @@ class Audit:
     chains: dict[str, str] = field(default_factory=dict)
     started: dict[str, list[str]] = field(default_factory=dict)
     unsigned: dict[tuple[str, str], int] = field(default_factory=dict)  # (run, request) → the entry that says applied
+    forms: dict[str, dict[str, str]] = field(default_factory=dict)  # request → what sheets tell of it
+    pdfs: list[Signed] = field(default_factory=list)  # signatures that are checked where their documents are
 
     def read(self, text: str) -> Iterator[Job]:
         """Take the next entry of a whole register; gives the signatures that have to be checked."""
@@ -69,7 +71,10 @@ class Audit:
             self._follows(number, body, digest)
             self.unsigned.pop((body["data"].get("run", ""), body["request"]), None)
             try:
-                signed = [self.people.step_signature(body)]
+                if level(body["data"]) == "pades":
+                    self.pdfs.append(self.people.pdf_signature(number, body))
+                else:
+                    signed = [self.people.step_signature(body)]
             except ValueError as error:
                 self.found(number, str(error))
         elif body["kind"] == "run":
@@ -86,6 +91,10 @@ class Audit:
             self.found(number, f"it was signed for another state of {mine} than it stands in")
         if new and data["sop"] != self.people.sop:
             self.found(number, f"{mine} begins under an SOP that the officials did not adopt")
+        if "request" in data:
+            self.forms[mine] = shown(data["request"])
+        if level(data) == "pades" and not data["pades"]["shown"].items() >= self.forms[mine].items():
+            self.found(number, f"its signer was shown another request than {mine} is")
         self.chains[mine] = digest
         if "replaces" in data:
             self.chains[f"of {body['actor']}"] = digest

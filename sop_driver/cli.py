@@ -130,10 +130,10 @@ def fleet(work: Office) -> Fleet:
 
 def submit(options: argparse.Namespace) -> int:
     work = office(options)
-    now = steps.submit(work, options.request_file, options.letter, options.actor, options.replace,
-                       pen(options.key, options.prepare, options.signature), options.ink)
+    sign = admin.way(options)
+    now = steps.submit(work, options.request_file, options.letter, options.actor, options.replace, sign, options.ink)
     if now is None:
-        return tell(options, admin.prepared(options.prepare))
+        return tell(options, admin.prepared(options.prepare, sign))
     value = report.status(work, now)
     say(options, [f"recorded: {now.id}, step 1", *report.status_lines(value)], value)
     return 0
@@ -143,12 +143,11 @@ def record(options: argparse.Namespace) -> int:
     documents = admin.pairs(options.evidence, "--evidence")
     if strange := [name for name in documents if not name.isidentifier()]:
         raise Usage(f"--evidence {strange[0]}=…", "sop record", "name a document by letters, digits and `_`")
-    work = office(options)
-    entry = steps.record(work, options.request, options.step, options.actor,
-                         pen(options.key, options.prepare, options.signature), options.outcome, documents,
+    work, sign = office(options), admin.way(options)
+    entry = steps.record(work, options.request, options.step, options.actor, sign, options.outcome, documents,
                          options.reason, options.ink)
     if entry is None:
-        return tell(options, admin.prepared(options.prepare))
+        return tell(options, admin.prepared(options.prepare, sign))
     value = report.status(work, standing.stand(work, options.request))
     say(options, [f"recorded: {report.entry_line(work, entry).strip()}", *report.status_lines(value)], value)
     return 0

@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from sop_driver import desired
+from sop_driver.directory import level
 from sop_driver.plan import short
 from sop_driver.register import Entry
 from sop_driver.standing import Office, Standing, stand
@@ -63,10 +64,15 @@ def entry_line(office: Office, entry: Entry) -> str:
     agenda = f" agenda {entry.data['agenda']['text']}" if "agenda" in entry.data else ""
     documents = f" [{', '.join(f'{n} {h[:12]}' for n, h in sorted(entry.evidence.items()))}]" if entry.evidence else ""
     reason = f" - {entry.reason}" if entry.reason else ""
-    paper = f", on paper seen by {entry.data['ink']}" if "ink" in entry.data else ""
-    who = f" by {entry.actor} ({entry.role}{paper})" if entry.actor else ""
+    who = f" by {entry.actor} ({entry.role}{_way(entry)})" if entry.actor else ""
     when = local(office, entry.when)
     return f"{entry.sequence:>5}  {when}  {entry.kind} {what}{said}{agenda}{who}{documents}{reason}"
+
+
+def _way(entry: Entry) -> str:
+    """How a step is signed, where it is not by a key of the actor's own."""
+    ways = {"ink": f", on paper seen by {entry.data.get('ink')}", "pades": ", signed within a PDF", "ssh": ""}
+    return ways[level(entry.data)]
 
 
 def local(office: Office, when: datetime) -> str:
@@ -109,8 +115,8 @@ def _step_rows(office: Office, now: Standing, entries: list[Entry]) -> Iterator[
             documents = "<br>".join(f"{name} `{digest[:16]}…`" for name, digest in sorted(entry.evidence.items()))
             told = " - ".join(filter(None, (entry.outcome, entry.reason))) or "done"
             counts = "" if now.done.get(step.id) == entry else " (superseded)"
-            paper = f", on paper seen by {entry.data['ink']}" if "ink" in entry.data else ""
-            yield (f"| {step.number} | {step.activity} | {_md(told)}{counts} | {entry.actor} ({entry.role}{paper}) "
+            who = f"{entry.actor} ({entry.role}{_way(entry)})"
+            yield (f"| {step.number} | {step.activity} | {_md(told)}{counts} | {who} "
                    f"| {local(office, entry.when)} | {documents} |")
 
 

@@ -133,7 +133,7 @@ def write_previous(office: Office, path: Path, before: dict[str, Website], targe
 def show(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str]) -> tuple[Plan, list[Refusal]]:
     """What a run of these requests would change, and every gate that is closed. Changes nothing."""
     standings, refusals = closed_gates(office, requests)
-    refusals[:0] = trust.refusals(office)
+    refusals[:0] = trust.refusals(office, requests)
     if unfinished := office.register.open_run():
         refusals.append(Refusal(f"{unfinished.data['run']} has no known end ({unfinished})", "one run at a time",
                                 "the next `sop run` puts the servers back first"))
@@ -160,7 +160,7 @@ def _checked(fleet: Plays, job: Job) -> Plan:
 def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], sign: Sign,
         actor: str | None = None) -> Outcome:
     """Bring the approved requests onto the servers. Raises Refused, or Failed once the servers are as before."""
-    trust.require(office)
+    trust.require(office, requests)
     cleared(office, requests)
     with lock(office.home):
         reconcile(office, fleet)

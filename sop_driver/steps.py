@@ -7,23 +7,24 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sop_driver import archive, trust
+from sop_driver import archive, pades, trust
 from sop_driver import procedure as sop
 from sop_driver import request as requests
-from sop_driver.config import sop_file
-from sop_driver.directory import statement
+from sop_driver.config import sop_file, write_atomic
+from sop_driver.directory import CRLS, shown, statement
 from sop_driver.errors import Refusal, Refused, Usage, refuse
 from sop_driver.procedure import Step
 from sop_driver.register import Entry
 from sop_driver.request import Request
-from sop_driver.signatures import Sign
+from sop_driver.sheet import sheet
+from sop_driver.signatures import Pdf, Sign
 from sop_driver.standing import Office, Standing, stand
 
 MAX_DOCUMENT = 256 * 1024**2
 
 
-def submit(office: Office, file: Path, letter: Path | None, actor: str | None, replace: str | None, sign: Sign,
-           ink: str | None = None) -> Standing | None:
+def submit(office: Office, file: Path, letter: Path | None, actor: str | None, replace: str | None,
+           sign: Sign | Pdf, ink: str | None = None) -> Standing | None:
     """Take a request in, or replace one: what was decided on its earlier form does not count for the new one.
 
     Gives nothing where the signature is to be made elsewhere (see `signed`).
@@ -50,6 +51,8 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
     sop_hash = procedure.hash if before else office.evidence.add(source)
     fields = draft(office, who, step, replace, ink, sop=sop_hash, digest=request.digest, letter=letter_hash)
     fields["data"] |= {"request": request.model_dump(mode="json"), "replaces": replace}
+    if isinstance(sign, Pdf):
+        shows(office, fields, step, request, before.agenda if before else None, ink)
     fields["evidence"] = {document: letter_hash, "release": release, "sop": sop_hash}
     if (signatures := signed(office, fields, sign)) is None:
         return None
@@ -75,15 +78,48 @@ def draft(office: Office, actor: str, step: Step, request: str | None, ink: str 
                      **({"ink": ink} if ink else {})}}
 
 
+def shows(office: Office, fields: dict[str, Any], step: Step, request: Request, agenda: str | None,
+          ink: str | None) -> None:
+    """Make an entry one that is signed in a PDF, and say what the sheet tells its signer. Raises Refused, Usage."""
+    gate = step.gate or step.id
+    if ink:
+        raise Usage("signed on paper and in a PDF", "how it is signed", "give --ink or --pades")
+    if "pades" not in step.signed:
+        refuse(f"{step} is signed by {' or '.join(step.signed)} only", gate, "leave --pades out")
+    who = office.actor(fields["actor"])
+    if not who.subject:
+        refuse(f"the register does not know the certificate of {fields['actor']}", gate,
+               f"enter it by two officials: sop actors replace {fields['actor']} … --certificate FILE")
+    if not office.people().roots:
+        refuse("the register trusts no authority for PDF signatures", gate, "sop actors trust ROOT.pem …")
+    fields["data"]["pades"] = {"document": step.signed_sheet, "shown": {
+        "Kegiatan": f"{step.number}. {step.activity}", "Nomor agenda": agenda or "-",
+        **shown(request.model_dump(mode="json"))}}
+
+
 def _previous(office: Office, actor: str, request: str | None) -> str | None:
     """What an entry follows on, so that its signature fits there only: the request's last, or the actor's request."""
     return office.register.latest("request", request) if request else office.register.latest("brought_by", actor)
 
 
-def signed(office: Office, fields: dict[str, Any], sign: Sign) -> list[dict[str, str]] | None:
-    """The signature over a step's entry; None where it is to be made elsewhere, its statement being written."""
+def signed(office: Office, fields: dict[str, Any], sign: Sign | Pdf) -> list[dict[str, str]] | None:
+    """The signature over a step's entry; None where it is to be made elsewhere, its statement being written.
+
+    One within a PDF is in the evidence, and no other is beside it.
+    """
     by = fields["data"].get("ink", fields["actor"])
-    signature = sign(by, statement({"kind": "step", **fields}, office.people().register))
+    said = statement({"kind": "step", **fields}, office.people().register)
+    if isinstance(sign, Pdf):
+        if sign.prepare:
+            write_atomic(sign.prepare, sheet(said))
+        if not sign.signed:
+            return None
+        pades.load()
+        fields["evidence"][fields["data"]["pades"]["document"]] = keep_document(office, "signature", sign.signed, "pdf")
+        if sign.crls:
+            fields["evidence"][CRLS] = keep_document(office, CRLS, sign.crls, "any")
+        return []
+    signature = sign(by, said)
     return None if signature is None else [{"by": by, "sig": signature}]
 
 
@@ -148,7 +184,7 @@ def keep_release(office: Office, request: Request, path: Path) -> str:
     return digest
 
 
-def record(office: Office, request: str, name: str, actor: str, sign: Sign, outcome: str | None = None,
+def record(office: Office, request: str, name: str, actor: str, sign: Sign | Pdf, outcome: str | None = None,
            evidence: dict[str, Path] | None = None, reason: str | None = None, ink: str | None = None) -> Entry | None:
     """Write one step into the register, or refuse it: out of order, by the wrong actor, without its documents.
 
@@ -166,7 +202,13 @@ def record(office: Office, request: str, name: str, actor: str, sign: Sign, outc
         raise Usage(f"the reason {error}", "--reason", "write it as plain text on one line") from error
     fields = draft(office, actor, step, request, ink, sop=now.procedure.hash, digest=now.digest, letter=now.letter)
     fields |= {"outcome": outcome, "reason": reason}
-    if refusals := _against(now, step, fields, documents):
+    brought = set(documents)
+    if isinstance(sign, Pdf):
+        shows(office, fields, step, now.request, now.agenda, ink)
+        brought.add(step.signed_sheet)
+        if twice := {step.signed_sheet, CRLS} & set(documents):
+            raise Usage(f"--evidence {', '.join(twice)}=…", "how it is signed", "the signed PDF is it: leave this out")
+    if refusals := _against(now, step, fields, brought):
         raise Refused(refusals)
     fields["evidence"] = {key: keep_document(office, key, path, step.evidence.get(key, "any"))
                           for key, path in documents.items()}
@@ -174,7 +216,7 @@ def record(office: Office, request: str, name: str, actor: str, sign: Sign, outc
         return None
     with office.register.writing():
         _not_on_the_servers_now(office, request)
-        if refusals := _against(stand(office, request), step, fields, documents):  # another clerk may have been quicker
+        if refusals := _against(stand(office, request), step, fields, brought):  # another clerk may have been quicker
             raise Refused(refusals)
         still(office, fields)
         if step.gives == "agenda":

@@ -164,7 +164,7 @@ def test_paper_is_refused_where_the_sop_wants_a_key(desk: Desk) -> None:
     request = desk.submit()
     for step in ("agenda", "disposition", "review"):
         desk.take(request, step)
-    assert "signed by ssh only" in refused(desk, request, "decision", ink="kasubbag")
+    assert "signed by ssh or pades only" in refused(desk, request, "decision", ink="kasubbag")
 
 
 def test_paper_is_refused_when_seen_by_another_role_or_without_a_scan(desk: Desk) -> None:
