@@ -9,16 +9,17 @@ from typing import Any
 
 from pydantic import Field
 
-from sop_driver import notary, trust
+from sop_driver import notary, pades, trust
 from sop_driver import procedure as sop
 from sop_driver.config import Strict, load, load_yaml, sop_file
-from sop_driver.directory import PERSONAL, SEALED, Actor, Directory, statement
+from sop_driver.directory import Actor, Directory
 from sop_driver.errors import Usage, refuse
+from sop_driver.intake import keep_document
 from sop_driver.proof import fingerprint
 from sop_driver.register import Entry
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office
-from sop_driver.steps import keep_document
+from sop_driver.statement import PERSONAL, SEALED, statement
 
 GATE = "actors"
 
@@ -31,10 +32,12 @@ class First(Strict):
     unit: str | None = None
     key: str | None = None
     person: str | None = None
+    certificate: str | None = None
 
 
 class Ceremony(Strict):
     actors: dict[str, First]
+    roots: tuple[str, ...] = ()
 
 
 def public_key(given: str, where: Path) -> str:
@@ -54,9 +57,8 @@ def bootstrap(office: Office, file: Path, sign: Sign) -> Entry | None:
     """Enter the first actors: all who have a key sign. Makes the key of the checkpoints, which they sign with it."""
     if office.register.head()[0]:
         refuse(f"{office.register.path} has its first actors", GATE, "go on with `sop actors enroll`")
-    given = load(Ceremony, load_yaml(file), file).actors
-    first = {name: Actor(**actor.model_dump() | {"key": actor.key and public_key(actor.key, file.parent)})
-             for name, actor in given.items()}
+    given = load(Ceremony, load_yaml(file), file)
+    first = {name: _first(actor, file.parent) for name, actor in given.actors.items()}
     source = sop_file(office.project, office.config)
     procedure = sop.parse(source.read_bytes(), source)
     rules = procedure.officials
@@ -68,8 +70,15 @@ def bootstrap(office: Office, file: Path, sign: Sign) -> Entry | None:
         name = f"{office.config.name_policy.domain}/sop/{secrets.token_hex(4)}"
         notary.make(office.register.key_file, name)
     key = office.register.notary
-    data = {"register": key.name, "checkpoint_key": key.verifier, **_sop(procedure)}
+    data = {"register": key.name, "checkpoint_key": key.verifier, **_sop(procedure),
+            "roots": dict(pades.root(file.parent / root) for root in given.roots)}
     return enter(office, "bootstrap", first, [], [], sign, data=data, evidence={"sop": office.evidence.add(source)})
+
+
+def _first(given: First, folder: Path) -> Actor:
+    fields = given.model_dump(exclude={"certificate"})
+    return Actor(**fields | {"key": given.key and public_key(given.key, folder),
+                             "subject": pades.subject(folder / given.certificate) if given.certificate else None})
 
 
 def _sop(procedure: sop.Procedure) -> dict[str, Any]:
@@ -86,6 +95,14 @@ def adopt(office: Office, signers: list[str], sign: Sign, reason: str) -> Entry 
         refuse(f"{source} is adopted already", GATE, "go on: new requests begin under it")
     return enter(office, "adopt", {}, [], signers, sign, data=_sop(procedure), reason=reason,
                   evidence={"sop": office.evidence.add(source)})
+
+
+def rely(office: Office, roots: list[Path], signers: list[str], sign: Sign, reason: str) -> Entry | None:
+    """Let PDF signatures rest on these authorities and no others, from this entry on."""
+    given = dict(map(pades.root, roots))
+    if office.people().roots == given:
+        refuse("the register trusts these authorities already", GATE, "go on: `sop actors list` names them")
+    return enter(office, "trust", {}, [], signers, sign, data={"roots": given}, reason=reason)
 
 
 def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Sign, reason: str,
@@ -154,11 +171,14 @@ def lines(office: Office) -> list[str]:
     people = office.people()
     told = [f"{name}  {_told(office, actor)}  since {people.since[name]}"
             f"{f' until {actor.until}' if actor.until else ''}" for name, actor in people.actors.items()]
-    return told + [f"{name}  {_told(office, actor)}  {since} to {until}, retired"
-                   for name, actor, since, until in people.closed]
+    told += [f"{name}  {_told(office, actor)}  {since} to {until}, retired"
+             for name, actor, since, until in people.closed]
+    return told + [f"PDF signatures rest on {pades.named(root)}, sha256 {name}" for name, root in people.roots.items()]
 
 
 def _told(office: Office, actor: Actor) -> str:
     key = fingerprint(actor.key) if actor.key else "no key: signs on paper"
+    if actor.subject:
+        key += f"  certificate of {pades.told(actor.subject)}"
     stands_in = f" ({actor.stands_in})" if actor.stands_in else ""
     return f"{office.personal(actor.name)}, {actor.role}{stands_in}  {key}"

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sop_driver import actors, emergency, export, orders, outsider, signatures, trust, voiding
+from sop_driver import actors, export, orders, outsider, pades, signatures, trust
 from sop_driver.directory import Actor
 from sop_driver.errors import Usage
 from sop_driver.proof import NAMESPACE
 from sop_driver.register import Entry
-from sop_driver.signatures import Sign
-from sop_driver.standing import Office, stamp, unreported
+from sop_driver.signatures import Pdf, Sign
+from sop_driver.standing import Office, stamp
 
 
 class Told(NamedTuple):
@@ -40,7 +40,7 @@ def pairs(given: list[str], flag: str) -> dict[str, Path]:
     return found
 
 
-def _pens(options: Namespace) -> Sign:
+def pens(options: Namespace) -> Sign:
     """Several people sign one entry: each by a key of theirs, or by what they signed elsewhere."""
     keys, made = pairs(options.key, "--key"), pairs(options.signature, "--signature")
 
@@ -53,14 +53,31 @@ def _pens(options: Namespace) -> Sign:
 def entered(entry: Entry | None, prepare: Path | None) -> Told:
     if entry is None:
         return prepared(prepare)
-    names = ", ".join([*entry.data["actors"], *entry.data["retired"]])
+    names = ", ".join([*entry.data["actors"], *entry.data["retired"], *entry.data.get("roots", ())])
     if entry.outcome == "adopt":
         names = f"the SOP {entry.data['sop']}"
     return Told([f"recorded: entry {entry.sequence}, {entry.outcome}: {names or entry.reason}"], entry.__dict__)
 
 
-def prepared(path: Path | None) -> Told:
+def way(options: Namespace) -> Sign | Pdf:
+    """How a step is signed. Raises Usage."""
+    if not options.pades:
+        if options.crl:
+            raise Usage("--crl without --pades", "how it is signed", "it is for signatures within PDFs")
+        return signatures.pen(options.key, options.prepare, options.signature)
+    if options.key or (options.prepare is None) == (options.signature is None):
+        raise Usage("--pades without one of --prepare and --signature alone", "how it is signed",
+                    "write the sheet by --prepare FILE.pdf, have it signed, and give it by --signature SIGNED.pdf")
+    return Pdf(options.prepare, options.signature, options.crl)
+
+
+def prepared(path: Path | None, how: Sign | Pdf | None = None) -> Told:
     """What somebody has to do on the computer where their key is."""
+    if isinstance(how, Pdf):
+        return Told([f"written: {path}; nothing is recorded yet",
+                     "have it signed as it is (BSrE), a visible signature in the room at its lower end",
+                     "then repeat this command with --signature SIGNED.pdf instead of --prepare"],
+                    {"prepared": str(path), "sign": "PAdES"})
     command = f"ssh-keygen -Y sign -n {NAMESPACE} -f KEY {path}"
     return Told([f"written: {path}; nothing is recorded yet", f"sign it: {command}",
                  f"then repeat this command with --signature {path}.sig instead of --prepare"],
@@ -68,7 +85,7 @@ def prepared(path: Path | None) -> Told:
 
 
 def bootstrap(options: Namespace, opened: Opened) -> Told:
-    return entered(actors.bootstrap(opened(), options.file, _pens(options)), options.prepare)
+    return entered(actors.bootstrap(opened(), options.file, pens(options)), options.prepare)
 
 
 def _wanted(options: Namespace, office: Office, role: str | None) -> Actor:
@@ -76,12 +93,13 @@ def _wanted(options: Namespace, office: Office, role: str | None) -> Actor:
         raise Usage("it is not said which role", "--role", "give --role, as the SOP's data names it")
     return Actor(name=options.name, role=wanted, unit=options.unit, person=options.person, stands_in=options.stands_in,
                  key=options.public and actors.public_key(str(options.public), Path()),
+                 subject=options.certificate and pades.subject(options.certificate),
                  until=options.until and orders.moment(options.until, office, "--until", last=True))
 
 
 def enroll(options: Namespace, opened: Opened) -> Told:
     office = opened()
-    entry = actors.enroll(office, options.id, _wanted(options, office, None), options.signed_by, _pens(options),
+    entry = actors.enroll(office, options.id, _wanted(options, office, None), options.signed_by, pens(options),
                           options.reason, options.decree)
     return entered(entry, options.prepare)
 
@@ -89,17 +107,22 @@ def enroll(options: Namespace, opened: Opened) -> Told:
 def replace(options: Namespace, opened: Opened) -> Told:
     office = opened()
     role = office.actor(options.id).role
-    entry = actors.enroll(office, options.id, _wanted(options, office, role), options.signed_by, _pens(options),
+    entry = actors.enroll(office, options.id, _wanted(options, office, role), options.signed_by, pens(options),
                           options.reason, options.decree, replaces=True)
     return entered(entry, options.prepare)
 
 
 def adopt(options: Namespace, opened: Opened) -> Told:
-    return entered(actors.adopt(opened(), options.signed_by, _pens(options), options.reason), options.prepare)
+    return entered(actors.adopt(opened(), options.signed_by, pens(options), options.reason), options.prepare)
+
+
+def rely(options: Namespace, opened: Opened) -> Told:
+    entry = actors.rely(opened(), options.roots, options.signed_by, pens(options), options.reason)
+    return entered(entry, options.prepare)
 
 
 def retire(options: Namespace, opened: Opened) -> Told:
-    entry = actors.retire(opened(), options.ids, options.signed_by, _pens(options), options.reason)
+    entry = actors.retire(opened(), options.ids, options.signed_by, pens(options), options.reason)
     return entered(entry, options.prepare)
 
 
@@ -109,68 +132,6 @@ def list_actors(options: Namespace, opened: Opened) -> Told:
     return Told(actors.lines(office) or ["nobody yet: `sop actors bootstrap FILE`"],
                 {name: {**actor.__dict__, "name": office.personal(actor.name), "since": people.since[name]}
                  for name, actor in people.actors.items()})
-
-
-def freeze(options: Namespace, opened: Opened) -> Told:
-    office = opened()
-    start, until = (orders.moment(text, office, flag, last) for text, flag, last in
-                    ((options.start, "--from", False), (options.until, "--until", True)))
-    entry = orders.freeze(office, start, until, options.signed_by, _pens(options), options.reason)
-    return entered(entry, options.prepare)
-
-
-def unfreeze(options: Namespace, opened: Opened) -> Told:
-    entry = orders.unfreeze(opened(), options.entry, options.signed_by, _pens(options), options.reason)
-    return entered(entry, options.prepare)
-
-
-def declare(options: Namespace, opened: Opened) -> Told:
-    office = opened()
-    until = orders.moment(options.until, office, "--until", last=True)
-    entry = emergency.declare(office, options.request, until, options.signed_by, _pens(options), options.reason)
-    return alarmed(office, entry, options)
-
-
-def report(options: Namespace, opened: Opened) -> Told:
-    office = opened()
-    pen = signatures.pen(options.key, options.prepare, options.signature)
-    return alarmed(office, emergency.report(office, options.request, options.actor, options.laporan, pen), options)
-
-
-def alarmed(office: Office, entry: Entry | None, options: Namespace) -> Told:
-    if entry is None:
-        return prepared(options.prepare)
-    return Told([f"recorded: entry {entry.sequence}, emergency {entry.outcome}",
-                 *emergency.alarms(office, options.request)], entry.__dict__)
-
-
-def void(options: Namespace, opened: Opened) -> Told:
-    office = opened()
-    pen = signatures.pen(options.key, options.prepare, options.signature)
-    entry = voiding.void(office, options.request, options.entry, options.actor, pen, options.reason)
-    if entry is None:
-        return prepared(options.prepare)
-    return Told([f"recorded: entry {entry.sequence}, entry {options.entry} counts no more"], entry.__dict__)
-
-
-def list_emergencies(options: Namespace, opened: Opened) -> Told:
-    office = opened()
-    found = unreported(office.register.entries(kind="emergency"))
-    return Told(emergency.alarms(office) or ["every emergency is reported"], [entry.__dict__ for entry in found])
-
-
-def erase(options: Namespace, opened: Opened) -> Told:
-    office = opened()
-    entry = orders.erase(office, options.what, options.signed_by, _pens(options), options.reason)
-    if entry is None:
-        return prepared(options.prepare)
-    return Told([f"erased (entry {entry.sequence}): {line}" for line in orders.also(office, entry)], entry.__dict__)
-
-
-def list_windows(options: Namespace, opened: Opened) -> Told:
-    office = opened()
-    return Told(orders.window_lines(office) or ["no window is closed"],
-                [window.__dict__ for window in orders.windows(office)])
 
 
 def verify(options: Namespace, opened: Opened) -> Told:
@@ -219,7 +180,7 @@ def checkpoint(options: Namespace, opened: Opened) -> Told:
 
 def rotate(options: Namespace, opened: Opened) -> Told:
     office = opened()
-    entry = orders.rotate(office, options.signed_by, _pens(options), options.reason)
+    entry = orders.rotate(office, options.signed_by, pens(options), options.reason)
     told = entered(entry, options.prepare)
     key = office.people().checkpoint_key
     return told._replace(lines=[*told.lines, *([f"the key from now on: {key}"] if entry else [])])
@@ -236,6 +197,10 @@ SIGNED: list[Argument] = [
     ("--prepare", {"type": Path, "metavar": "FILE", "help": "only write what is to be signed elsewhere"}),
     ("--signature", {"type": Path, "metavar": "FILE", "help": "take the signature made elsewhere over it"}),
     ("--ink", {"metavar": "ID", "help": "signed on paper; ID has seen the scan and signs for that"}),
+    ("--pades", {"action": "store_true", "help": "signed within a PDF (BSrE): --prepare FILE.pdf writes what is to be "
+                                                 "signed, --signature SIGNED.pdf takes it"}),
+    ("--crl", {"type": Path, "metavar": "FILE", "help": "the authorities' lists of revoked certificates, where the "
+                                                        "signed PDF holds none (PEM, several in one file)"}),
 ]
 SIGNED_BY_ALL: list[Argument] = [
     ("--key", {"action": "append", "default": [], "metavar": "ID=KEY", "help": "sign as ID with this key; repeatable"}),
@@ -248,14 +213,14 @@ ACTOR: list[Argument] = [
     ("id", {"metavar": "ID"}), ("--name", {"required": True, "help": "of the office or person"}),
     ("--role", {"help": "as the SOP's data names it"}), ("--unit", {}),
     ("--public", {"metavar": "KEY.pub", "help": "their SSH key; left out: signs on paper"}),
+    ("--certificate", {"type": Path, "metavar": "FILE",
+                       "help": "their certificate for PDF signatures, or a PDF that they signed"}),
     ("--person", {"metavar": "ID", "help": "the id under which this person holds another office"}),
     ("--stands-in", {"choices": ["Plt", "Plh"], "help": "acts for the office's holder"}),
     ("--until", {"metavar": "YYYY-MM-DD", "help": "the last day, for who stands in"}),
     ("--decree", {"type": Path, "help": "scan of the decree"}), REASON, BY, *SIGNED_BY_ALL,
 ]
 GROUPS = {"actors": "who may take which step, and by which SOP",
-          "emergency": "what cannot wait: past some gates by two signatures, reported afterwards",
-          "freeze": "times in which nothing is changed on the servers",
           "register": "whether the register can be relied on, and what proves it"}
 COMMANDS: dict[str, tuple[str, Callable[[Namespace, Opened], Told], list[Argument]]] = {
     "actors list": ("who may act, and who once did", list_actors, []),
@@ -267,26 +232,8 @@ COMMANDS: dict[str, tuple[str, Callable[[Namespace, Opened], Told], list[Argumen
         ("ids", {"metavar": "ID", "nargs": "+"}), REASON, BY, *SIGNED_BY_ALL]),
     "actors adopt": ("let new requests begin under the SOP's data file as it is now", adopt,
                      [REASON, BY, *SIGNED_BY_ALL]),
-    "emergency declare": ("let a request as it is now pass the gates that the SOP's data lists", declare, [
-        REQ, ("--until", {"required": True, "metavar": "TIME", "help": "the end, within what the SOP's data allows"}),
-        REASON, BY, *SIGNED_BY_ALL]),
-    "emergency report": ("record the report on it, which is due some days after its end", report, [
-        REQ, ("--as", {"dest": "actor", "required": True, "help": "who reports"}),
-        ("--laporan", {"type": Path, "required": True, "help": "the report's file"}), *SIGNED[:3]]),
-    "emergency list": ("those without a report", list_emergencies, []),
-    "erase": ("remove documents or personal data for good; their hashes and all proofs stay", erase, [
-        ("what", {"nargs": "+", "metavar": "WHAT", "help": "REQ/contact, REQ/NAME of a document, actor/ID"}),
-        REASON, BY, *SIGNED_BY_ALL]),
-    "void": ("take back a step that must be corrected; both entries stay", void, [
-        REQ, ("entry", {"type": int, "metavar": "ENTRY", "help": "its number in `sop history REQ`"}),
-        ("--as", {"dest": "actor", "required": True, "help": "who took it, or the head"}), REASON, *SIGNED[:3]]),
-    "freeze add": ("close a window (elections, an audit); not even approved requests run in it", freeze, [
-        ("--from", {"dest": "start", "required": True, "metavar": "TIME", "help": "2026-12-31 or 2026-12-31T17:00"}),
-        ("--until", {"required": True, "metavar": "TIME", "help": "a day counts to its end"}),
-        REASON, BY, *SIGNED_BY_ALL]),
-    "freeze end": ("end a window early, or take it back", unfreeze, [
-        ("entry", {"type": int, "metavar": "ENTRY", "help": "the entry that closed it"}), REASON, BY, *SIGNED_BY_ALL]),
-    "freeze list": ("the windows: past, closed now, to come", list_windows, []),
+    "actors trust": ("the authorities that PDF signatures rest on from now on, and no others", rely, [
+        ("roots", {"type": Path, "metavar": "ROOT.pem", "nargs": "+"}), REASON, BY, *SIGNED_BY_ALL]),
     "register verify": ("every signature, the tree, the checkpoints, the documents", verify, []),
     "register export": ("all of it for an outsider, with a verifier", export_register, [
         ("folder", {"type": Path}), ("--documents", {"action": "store_true", "help": "the documents too"})]),

@@ -11,8 +11,9 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from sop_driver.directory import FREEZE, PERSONAL, Body, Directory, Made, Signature, statement
+from sop_driver.directory import Directory, Made, Signature, Signed
 from sop_driver.proof import Checkpoint, Tree, canonical, inclusion_root, leaf_hash, open_note, ssh_fault
+from sop_driver.statement import FREEZE, PERSONAL, Body, level, shown, statement
 
 ORIGIN = "0" * 64  # what the first entry names as the one before it
 BATCH = 2000  # signatures that a process checks in one go
@@ -36,6 +37,8 @@ class Audit:
     made: dict[int, Made] = field(default_factory=dict)
     unreported: dict[int, Body] = field(default_factory=dict)  # emergencies whose report is not there, by their entries
     unsigned: dict[tuple[str, str], int] = field(default_factory=dict)  # (run, request) → the entry that says applied
+    forms: dict[str, dict[str, str]] = field(default_factory=dict)  # request → what sheets tell of it
+    pdfs: list[Signed] = field(default_factory=list)  # signatures that are checked where their documents are
 
     def read(self, text: str) -> Iterator[Job]:
         """Take the next entry of a whole register; gives the signatures that have to be checked."""
@@ -76,7 +79,10 @@ class Audit:
             if self.people.refuses(self.made[number]):
                 self.declared.pop(body["request"], None)
             self.unsigned.pop((body["data"].get("run", ""), body["request"]), None)
-            signed = self._signed_by_one(number, body)
+            if level(body["data"]) == "pades":
+                self._signed_within(number, body)
+            else:
+                signed = self._signed_by_one(number, body)
         elif body["kind"] == "emergency":
             signed = self._emergency(number, body, digest)
         elif body["kind"] == "void":
@@ -95,6 +101,10 @@ class Audit:
             self.found(number, f"it was signed for another state of {mine} than it stands in")
         if new and data["sop"] != self.people.sop:
             self.found(number, f"{mine} begins under an SOP that the officials did not adopt")
+        if "request" in data:
+            self.forms[mine] = shown(data["request"])
+        if level(data) == "pades" and not data["pades"]["shown"].items() >= self.forms[mine].items():
+            self.found(number, f"its signer was shown another request than {mine} is")
         self.chains[mine] = digest
         if "replaces" in data:
             self.chains[f"of {body['actor']}"] = digest
@@ -139,6 +149,12 @@ class Audit:
             self.found(number, fault)
         return self._signed_by_one(number, body)
 
+    def _signed_within(self, number: int, body: Body) -> None:
+        try:
+            self.pdfs.append(self.people.pdf_signature(number, body))
+        except ValueError as error:
+            self.found(number, str(error))
+
     def _signed_by_one(self, number: int, body: Body) -> list[Signature]:
         try:
             return [self.people.step_signature(body)]
@@ -154,8 +170,11 @@ class Audit:
 
     def notes(self, now: str) -> list[str]:
         """What everybody shall see who looks, and which takes no trust from anything."""
-        erased = dict.fromkeys(str(erasure) for erasure in self.people.erased.values())
-        return [*(f"documents or personal data were {words}" for words in erased), *(
+        erased = self.people.erased
+        unseen = [f"entry {signed.entry}: its signed PDF was {erased[signed.document]}; its signature was checked when "
+                  "it was recorded" for signed in self.pdfs if signed.document in erased]
+        said = dict.fromkeys(f"documents or personal data were {erasure}" for erasure in erased.values())
+        return [*said, *unseen, *(
                 f"EMERGENCY: entry {number} let {body['request']} pass {', '.join(body['data']['waives'])} until "
                 f"{body['data']['until']}, and is not reported; the report is due by {body['data']['report_by']}"
                 f"{', LATE' if now > body['data']['report_by'] else ''}" for number, body in self.unreported.items())]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sop_driver import administration as admin
-from sop_driver import config, desired, emergency, records, report, standing, steps, trust
+from sop_driver import config, desired, emergency, officials, records, report, standing, steps, trust
 from sop_driver import plan as plans
 from sop_driver import run as runs
 from sop_driver.administration import Argument, Told
@@ -29,6 +29,8 @@ from sop_driver.signatures import pen
 from sop_driver.standing import Office
 
 EPILOG = "exit codes: 0 done · 1 the run failed · 2 usage · 3 refused by a gate · 70 a bug · 130 interrupted"
+
+GROUPS = {**admin.GROUPS, **officials.GROUPS}
 
 
 Run = Callable[[argparse.Namespace], int]
@@ -55,7 +57,7 @@ def parser() -> Parser:
     for words, (text, run, arguments) in COMMANDS.items():
         name, _, action = words.partition(" ")
         if action and name not in groups:
-            group = commands.add_parser(name, help=admin.GROUPS[name], description=admin.GROUPS[name], epilog=EPILOG)
+            group = commands.add_parser(name, help=GROUPS[name], description=GROUPS[name], epilog=EPILOG)
             groups[name] = group.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=Parser)
         made = (groups[name] if action else commands).add_parser(
             action or name, parents=[shared], help=text, description=text, epilog=EPILOG)
@@ -130,10 +132,10 @@ def fleet(work: Office) -> Fleet:
 
 def submit(options: argparse.Namespace) -> int:
     work = office(options)
-    now = steps.submit(work, options.request_file, options.letter, options.actor, options.replace,
-                       pen(options.key, options.prepare, options.signature), options.ink)
+    sign = admin.way(options)
+    now = steps.submit(work, options.request_file, options.letter, options.actor, options.replace, sign, options.ink)
     if now is None:
-        return tell(options, admin.prepared(options.prepare))
+        return tell(options, admin.prepared(options.prepare, sign))
     value = report.status(work, now)
     say(options, [f"recorded: {now.id}, step 1", *report.status_lines(value)], value)
     return 0
@@ -143,12 +145,11 @@ def record(options: argparse.Namespace) -> int:
     documents = admin.pairs(options.evidence, "--evidence")
     if strange := [name for name in documents if not name.isidentifier()]:
         raise Usage(f"--evidence {strange[0]}=…", "sop record", "name a document by letters, digits and `_`")
-    work = office(options)
-    entry = steps.record(work, options.request, options.step, options.actor,
-                         pen(options.key, options.prepare, options.signature), options.outcome, documents,
+    work, sign = office(options), admin.way(options)
+    entry = steps.record(work, options.request, options.step, options.actor, sign, options.outcome, documents,
                          options.reason, options.ink)
     if entry is None:
-        return tell(options, admin.prepared(options.prepare))
+        return tell(options, admin.prepared(options.prepare, sign))
     value = report.status(work, standing.stand(work, options.request))
     say(options, [f"recorded: {report.entry_line(work, entry).strip()}", *report.status_lines(value)], value)
     return 0
@@ -295,7 +296,8 @@ COMMANDS: dict[str, tuple[str, Run, list[Argument]]] = {
     "drift": ("compare the servers with what the register says; exit 1 where they differ", drift, []),
     "report": ("the report of a request (laporan), as Markdown", show_report, [REQ]),
     "schema": ("the JSON schema of a request file, for editors", schema, []),
-    **{name: (text, administer(run), arguments) for name, (text, run, arguments) in admin.COMMANDS.items()},
+    **{name: (text, administer(run), arguments)
+       for name, (text, run, arguments) in {**admin.COMMANDS, **officials.COMMANDS}.items()},
 }
 
 

@@ -1,30 +1,17 @@
-"""Who may take which step and sign for it, as the register's entries on actors make it; and what is signed."""
+"""Who may take which step and sign for it, and what officials ordered, as the register's entries make it."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sop_driver.proof import announcement, canonical, signed_by
+from sop_driver.proof import announcement, signed_by
+from sop_driver.statement import CRLS, Body, statement
 
-ASSIGNED = ("agenda", "run")  # what the register itself adds to an entry's data when it accepts it
-SEALED = "sealed:"  # before the sha256 of a salted value that lies beside the register
-PERSONAL = "personal."  # before the name of such a value among an entry's evidence
-FREEZE = "freeze"  # the gate of the calendar, which belongs to no step
-Body = dict[str, Any]
 Signature = tuple[str, str, str]  # who, public key, signature
-
-
-def statement(body: Body, register: str) -> str:
-    """What a person signs: the entry without what the register adds (place, time, agenda number, a new request's id).
-
-    `previous` in its data is the entry that it follows on, so that it fits one place of one register only.
-    """
-    data = {key: value for key, value in body["data"].items() if key not in ASSIGNED}
-    said = {key: body[key] for key in ("kind", "actor", "role", "step", "outcome", "evidence", "reason")}
-    request = data["replaces"] if "replaces" in data else body["request"]
-    return canonical({"format": "sop-statement-1", "register": register, "request": request, "data": data, **said})
 
 
 @dataclass(frozen=True)
@@ -38,6 +25,22 @@ class Actor:
     person: str | None = None
     stands_in: str | None = None
     until: str | None = None
+    subject: dict[str, str] | None = None  # what certificates for PDF signatures call this person
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A signature that a PDF of the evidence carries, and what it has to come to."""
+
+    entry: int
+    request: str
+    by: str
+    subject: dict[str, str]
+    roots: tuple[bytes, ...]
+    time: str
+    statement: str
+    document: str
+    crls: str | None
 
 
 def _told(duration: dict[str, int]) -> str:
@@ -98,6 +101,7 @@ class Directory:
     sop: str = ""  # the sha256 of the SOP that new requests begin under
     rules: dict[str, Any] = field(default_factory=dict)
     sops: dict[str, Body] = field(default_factory=dict)  # an adopted SOP's sha256 → the data of its entry
+    roots: dict[str, str] = field(default_factory=dict)  # authorities that PDF signatures rest on: sha256 → DER
     last: str | None = None
     actors: dict[str, Actor] = field(default_factory=dict)
     since: dict[str, str] = field(default_factory=dict)
@@ -141,6 +145,9 @@ class Directory:
         self.sop, self.rules = data.get("sop", self.sop), data.get("rules", self.rules)
         if "sop" in data:
             self.sops[self.sop] = data
+        self.roots = data.get("roots", self.roots)
+        found += [f"the root {name} is another certificate than it says" for name, root in self.roots.items()
+                  if hashlib.sha256(base64.b64decode(root)).hexdigest() != name]
         for name in (*data["retired"], *(new if body["outcome"] == "replace" else ())):
             if (gone := self.actors.pop(name, None)) is None:
                 found.append(f"{name} is no actor now")
@@ -183,12 +190,21 @@ class Directory:
             self.keys.append((body["sequence"], key))
         return found
 
+    @staticmethod
+    def _same(new: Actor, old: Actor | None) -> bool:
+        """Whether it is the same person with the same key, of whom other things are said."""
+        return old is not None and (new.key, new.name, new.person) == (old.key, old.name, old.person)
+
     def _misplaced(self, body: Body, new: dict[str, Actor]) -> list[str]:
         first, replaces = body["outcome"] == "bootstrap", body["outcome"] == "replace"
         ever = {*self.actors, *(name for name, _, _, _ in self.closed)}
         keys = {actor.key for actor in (*self.actors.values(), *(gone for _, gone, _, _ in self.closed))}
-        found = [f"the key of {name} is or was somebody's already" for name, a in new.items() if a.key in keys - {None}]
+        found = [f"the key of {name} is or was somebody's already" for name, a in new.items()
+                 if a.key in keys - {None} and not (replaces and self._same(a, self.actors.get(name)))]
         found += [f"the id {name} is or was somebody's already" for name in new if name in ever and not replaces]
+        found += [f"the certificate of {name} is that of {other}, another person" for name, a in new.items()
+                  for other, b in {**self.actors, **new}.items()
+                  if a.subject and a.subject == b.subject and (a.person or name) != (b.person or other)]
         if first != (self.last is None):
             found.append("the first actors are entered once, before all others")
         if body["data"]["previous"] != self.last:
@@ -257,8 +273,32 @@ class Directory:
         return None
 
     def step_signature(self, body: Body) -> Signature:
-        """The signature that a step's entry must carry. Raises ValueError with what is wrong."""
-        actor, by = body["actor"], body["data"].get("ink", body["actor"])
+        """The SSH signature that a step's entry must carry. Raises ValueError with what is wrong."""
+        by = self._signer(body)
+        found = {item["by"]: item["sig"] for item in body["signatures"]}
+        if set(found) != {by}:
+            raise ValueError(f"it is signed by {', '.join(sorted(found)) or 'nobody'}, not by {by}")
+        if (key := self.actors[by].key) is None:
+            raise ValueError(f"{by} has no key in this register")
+        return by, key, found[by]
+
+    def pdf_signature(self, number: int, body: Body) -> Signed:
+        """The PDF signature that a step's entry must rest on. Raises ValueError with what is wrong."""
+        by = self._signer(body)
+        document = body["evidence"].get(name := body["data"]["pades"]["document"])
+        if not document or body["signatures"]:
+            raise ValueError(f"{name} alone carries its signature, and {'is missing' if not document else 'does not'}")
+        if not (subject := self.actors[by].subject):
+            raise ValueError(f"this register does not know the certificate of {by}")
+        if not self.roots:
+            raise ValueError("this register trusts no authority for PDF signatures")
+        roots = tuple(map(base64.b64decode, self.roots.values()))
+        return Signed(number, body["request"], by, subject, roots, body["time"], statement(body, self.register),
+                      document, body["evidence"].get(CRLS))
+
+    def _signer(self, body: Body) -> str:
+        actor: str = body["actor"]
+        by: str = body["data"].get("ink", actor)
         for name in dict.fromkeys((actor, by)):
             if fault := self.fault(name, body["time"]):
                 raise ValueError(fault)
@@ -267,9 +307,4 @@ class Directory:
                              f"({body['data']['person']})")
         if by != actor and self.actors[by].role != self.rules["ink"]:
             raise ValueError(f"{by} is {self.actors[by].role}; paper is seen by {self.rules['ink']}")
-        found = {item["by"]: item["sig"] for item in body["signatures"]}
-        if set(found) != {by}:
-            raise ValueError(f"it is signed by {', '.join(sorted(found)) or 'nobody'}, not by {by}")
-        if (key := self.actors[by].key) is None:
-            raise ValueError(f"{by} has no key in this register")
-        return by, key, found[by]
+        return by

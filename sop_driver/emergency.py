@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from sop_driver.errors import Usage, refuse
+from sop_driver.intake import keep_document
 from sop_driver.procedure import Emergency
 from sop_driver.register import Entry
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, Standing, local, stamp, stand, unreported
-from sop_driver.steps import binding, keep_document, plain, written
+from sop_driver.steps import binding, plain, written
 
 GATE = "emergency"
 

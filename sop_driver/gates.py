@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sop_driver.directory import FREEZE, Erasure
+from sop_driver.directory import Erasure
 from sop_driver.errors import Refusal
 from sop_driver.evidence import Evidence
 from sop_driver.procedure import Step
 from sop_driver.standing import Standing
+from sop_driver.statement import FREEZE, level
 
 
 class Frozen(NamedTuple):
@@ -49,8 +50,8 @@ def taken(case: Case, step: Step) -> Refusal | None:
     if entry.role not in step.actors:
         return Refusal(f"{now.id}: {step} was taken by {entry.actor}, who is {entry.role} ({entry})", gate,
                        f"{' or '.join(step.actors)} takes it")
-    if (level := "ink" if "ink" in entry.data else "ssh") not in step.signed:
-        return Refusal(f"{now.id}: {step} is signed by {level} ({entry}), and takes {' or '.join(step.signed)}", gate,
+    if (way := level(entry.data)) not in step.signed:
+        return Refusal(f"{now.id}: {step} is signed by {way} ({entry}), and takes {' or '.join(step.signed)}", gate,
                        f"{' or '.join(step.actors)} takes it again and signs so")
     if other := now.taken_by(entry.data["person"], now.procedure.apart(step)):
         both = f"{now.id}: {step} and {other.step} were both taken by {entry.data['person']} ({entry}, {other})"

@@ -7,16 +7,17 @@ from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
 from sop_driver import actors, notary
-from sop_driver.directory import PERSONAL, SEALED, Window
+from sop_driver.directory import Window
 from sop_driver.errors import Usage, refuse
 from sop_driver.proof import announcement
 from sop_driver.register import Entry
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, stamp, worded
+from sop_driver.statement import CRLS, PERSONAL, SEALED
 from sop_driver.steps import plain
 
 GATE = "freeze"
-KEPT = ("sop", "release")  # evidence that is never erased: what the register is read by, and what the servers run
+KEPT = ("sop", "release", CRLS)  # evidence that is never erased: what the register is read by, and what the servers run
 
 
 def moment(text: str, office: Office, flag: str, last: bool = False) -> str:
@@ -63,8 +64,8 @@ def erase(office: Office, words: list[str], signers: list[str], sign: Sign, reas
     erased = office.people().erased
     kept = {digest for entry in office.register.entries() for name, digest in entry.evidence.items() if name in KEPT}
     if needed := sorted({found[digest] for digest in found.keys() & kept}):
-        refuse(f"{', '.join(needed)} is also a release or an SOP's data, which the register stands on", "erasure",
-               "leave it out")
+        refuse(f"{', '.join(needed)} is also a release, an SOP's data or a list of certificates", "erasure",
+               "leave it out: the register needs it")
     entry = None
     if new := sorted(found.keys() - erased.keys()):
         entry = actors.enter(office, "erase", {}, [], signers, sign, reason=plain(reason), data={"erased": new})

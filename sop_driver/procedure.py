@@ -12,8 +12,8 @@ import yaml
 from pydantic import Field, model_validator
 
 from sop_driver.config import Strict, load
-from sop_driver.directory import FREEZE
 from sop_driver.errors import Usage
+from sop_driver.statement import FREEZE
 
 # Gates that look at more than whether a step was taken: what nobody's word can replace.
 NEVER_WAIVED = {"request letter", "agenda number", "approval", "existence check", "build evidence"}
@@ -50,10 +50,16 @@ class Step(Strict):
     gives: Literal["agenda"] | None = None
     outcomes: dict[str, Branch] = Field({})
     gate: str | None = None
-    signed: tuple[Literal["ssh", "ink"], ...] = Field(("ssh",), min_length=1)
+    signed: tuple[Literal["ssh", "pades", "ink"], ...] = Field(("ssh",), min_length=1)
+    sheet: str | None = None
 
     def __str__(self) -> str:
         return f"step {self.number} ({self.id}: {self.activity})"
+
+    @property
+    def signed_sheet(self) -> str:
+        """The name of the evidence that a signed PDF is kept as."""
+        return self.sheet or "lembar_ttd"
 
 
 class Officials(Strict):
@@ -104,6 +110,8 @@ class Procedure(Strict):
             raise ValueError(f"separation: no such step: {', '.join(sorted(strange))}")
         self._emergency_hangs_together()
         for step in self.steps:
+            if step.sheet and (step.sheet not in step.evidence or step is self.steps[0]):
+                raise ValueError(f"{step}: the sheet {step.sheet} is no document of it that could be made from it")
             if unknown := set(step.actors) - set(self.roles):
                 raise ValueError(f"{step}: no such role: {', '.join(sorted(unknown))}")
             for branch in step.outcomes.values():

@@ -11,6 +11,7 @@ from sop_driver.plan import short
 from sop_driver.register import Entry
 from sop_driver.request import Contact, Request
 from sop_driver.standing import Office, Standing, local, stamp, stand, unreported, worded
+from sop_driver.statement import level
 
 
 def status(office: Office, now: Standing) -> dict[str, Any]:
@@ -81,15 +82,20 @@ def entry_line(office: Office, entry: Entry) -> str:
     agenda = f" agenda {entry.data['agenda']['text']}" if "agenda" in entry.data else ""
     documents = f" [{', '.join(f'{n} {h[:12]}' for n, h in sorted(entry.evidence.items()))}]" if entry.evidence else ""
     reason = f" - {entry.reason}" if entry.reason else ""
-    paper = f", on paper seen by {entry.data['ink']}" if "ink" in entry.data else ""
     if entry.kind == "emergency":
         what = f"{', '.join(entry.data.get('waives', ()))} until {entry.data['until']}" if "until" in entry.data else \
             f"of entry {entry.data['emergency']}"
     if entry.kind == "void":
         what = f"{entry.step} of entry {entry.data['entry']}"
-    who = f" by {entry.actor} ({entry.role}{paper})" if entry.actor else ""
+    who = f" by {entry.actor} ({entry.role}{_way(entry)})" if entry.actor else ""
     when = local(office, entry.when)
     return f"{entry.sequence:>5}  {when}  {entry.kind} {what}{said}{agenda}{who}{documents}{reason}"
+
+
+def _way(entry: Entry) -> str:
+    """How a step is signed, where it is not by a key of the actor's own."""
+    ways = {"ink": f", on paper seen by {entry.data.get('ink')}", "pades": ", signed within a PDF", "ssh": ""}
+    return ways[level(entry.data)]
 
 
 def websites(office: Office) -> list[str]:
@@ -138,8 +144,8 @@ def _step_rows(office: Office, now: Standing, entries: list[Entry]) -> Iterator[
             counts = "" if now.done.get(step.id) == entry else " (superseded)"
             if void := now.voided.get(entry.sequence):
                 counts = f" (VOIDED by {void.actor}, entry {void.sequence}: {_md(void.reason or '')})"
-            paper = f", on paper seen by {entry.data['ink']}" if "ink" in entry.data else ""
-            yield (f"| {step.number} | {step.activity} | {_md(told)}{counts} | {entry.actor} ({entry.role}{paper}) "
+            who = f"{entry.actor} ({entry.role}{_way(entry)})"
+            yield (f"| {step.number} | {step.activity} | {_md(told)}{counts} | {who} "
                    f"| {local(office, entry.when)} | {documents} |")
 
 

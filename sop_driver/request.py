@@ -14,9 +14,9 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from sop_driver.config import NamePolicy, Strict
-from sop_driver.directory import SEALED
 from sop_driver.errors import Usage
 from sop_driver.proof import canonical
+from sop_driver.statement import SEALED
 
 MAX_FILE = 64 * 1024
 MAX_DEPTH = 8

@@ -16,13 +16,13 @@ from sop_driver import desired, gates, steps, trust
 from sop_driver import plan as plans
 from sop_driver.config import FleetFacts, Home, write_atomic
 from sop_driver.desired import Allocation, Website
-from sop_driver.directory import FREEZE
 from sop_driver.errors import Failed, Interrupted, Refusal, Refused, refuse
 from sop_driver.fleet import FleetResult, Plays
 from sop_driver.plan import Plan
 from sop_driver.proof import canonical
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, Standing, stamp, stand, worded
+from sop_driver.statement import FREEZE
 
 WEBSITES, PROBE, BACKUP = "websites.yml", "probe.yml", "backup.yml"
 
@@ -141,7 +141,7 @@ def write_previous(office: Office, path: Path, before: dict[str, Website], targe
 def show(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str]) -> tuple[Plan, list[Refusal]]:
     """What a run of these requests would change, and every gate that is closed. Changes nothing."""
     standings, refusals = closed_gates(office, requests)
-    refusals[:0] = trust.refusals(office)
+    refusals[:0] = trust.refusals(office, requests)
     if unfinished := office.register.open_run():
         refusals.append(Refusal(f"{unfinished.data['run']} has no known end ({unfinished})", "one run at a time",
                                 "the next `sop run` puts the servers back first"))
@@ -168,7 +168,7 @@ def _checked(fleet: Plays, job: Job) -> Plan:
 def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], sign: Sign,
         actor: str | None = None) -> Outcome:
     """Bring the approved requests onto the servers. Raises Refused, or Failed once the servers are as before."""
-    trust.require(office)
+    trust.require(office, requests)
     cleared(office, requests, but=FREEZE)  # a freeze stops changes, not putting back what a dead run left
     with lock(office.home):
         reconcile(office, fleet)

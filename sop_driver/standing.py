@@ -13,13 +13,14 @@ from zoneinfo import ZoneInfo
 
 from sop_driver import procedure as sop
 from sop_driver.config import Config, Home
-from sop_driver.directory import SEALED, Actor, Directory, Window
+from sop_driver.directory import Actor, Directory, Window
 from sop_driver.errors import Usage, refuse
 from sop_driver.evidence import Evidence
 from sop_driver.procedure import Procedure, Step
 from sop_driver.proof import leaf_hash
 from sop_driver.register import Entry, Register
 from sop_driver.request import Request
+from sop_driver.statement import SEALED
 
 ABOUT = ("step", "emergency", "void")  # kinds of entries on one request
 
