@@ -10,15 +10,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from driver import people
 from driver.desk import PROJECT, Desk
+from driver.test_actors import bare
 from driver.test_cli import Sop, fleet, sop
 from driver.test_export import verify
 from driver.test_freeze import freeze
-from sop_driver import actors, emergency, gates, orders, procedure, report, run, standing, trust
+from sop_driver import actors, emergency, gates, orders, procedure, report, run, standing, trust, voiding
 from sop_driver.errors import Refused, Usage
 from sop_driver.register import Entry
 
-__all__ = ["fleet", "sop"]
+__all__ = ["bare", "fleet", "sop"]
 BY = ["kadis", "kasubbag"]
 SOP_FILE = PROJECT / "sop_driver/data/sop-website-2024.yml"
 
@@ -292,3 +294,38 @@ def test_emergency_by_commands_and_in_an_export(desk: Desk, sop: Sop, fleet: Any
     code, out, err = sop("emergency", "report", request, "--as", "kabid", "--laporan", desk.paper)
     assert code == 0 and "EMERGENCY" not in out and json.loads(sop("emergency", "list", "--json")[1]) == []
     assert sop("emergency", "report", request, "--as", "kabid", "--laporan", desk.paper)[0] == 3
+
+
+def test_emergency_is_signed_on_two_other_computers(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    request = desk.submit()
+    until = (datetime.now(ZoneInfo("Asia/Makassar")) + timedelta(hours=6)).strftime("%Y-%m-%dT%H:%M")
+    words = ("emergency", "declare", request, "--until", until, "--reason", "diretas", "--signed-by", *BY)
+    told, made = tmp_path / "said", list[str]()
+    code, out, err = sop(*words, "--prepare", told)
+    assert code == 0 and "nothing is recorded yet" in out and not standing.stand(desk.office, request).unreported, err
+    for name in BY:
+        (tmp_path / f"{name}.sig").write_text(people.sign(name, told.read_text()))
+        made += ["--signature", f"{name}={tmp_path}/{name}.sig"]
+    code, out, err = sop(*words, *made)
+    assert code == 0 and "recorded: entry 3, emergency declared" in out, err
+
+
+def test_register_from_before_goes_on_without_emergencies(bare: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first entry says nothing of emergencies, refusals or a head, until two officials adopt a file that does."""
+    old = actors._sop
+    monkeypatch.setattr(actors, "_sop", lambda found: {
+        "sop": found.hash, "rules": {"signers": ["kadis", "kasubbag", "bidang"], "count": 2, "ink": "kasubbag"}})
+    actors.bootstrap(bare.office, bare.ceremony(), bare.sign)
+    request = bare.approved()
+    with pytest.raises(Refused, match="the SOP of the request knows no emergency"):
+        declare(bare, request)
+    with pytest.raises(Refused, match="only kabid takes back the 'yes' of entry 6"):
+        voiding.void(bare.office, request, 6, "kadis", bare.sign, "x")
+    assert voiding.void(bare.office, request, 6, "kabid", bare.sign, "x")
+    bare.run(bare.approve(request))
+    monkeypatch.setattr(actors, "_sop", old)
+    path = bare.document("new.yml", f"{SOP_FILE.read_text()}# 2027\n")
+    bare.office.config = bare.config.model_copy(update={"sop": str(path)})
+    actors.adopt(bare.office, BY, bare.sign, "SK 3")
+    declare(bare, bare.submit(requester="disdik", name="lain.tarakankota.go.id"))
+    assert trust.examine(bare.office).findings == []
