@@ -19,7 +19,7 @@ from sop_driver.proof import fingerprint
 from sop_driver.register import Entry
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office
-from sop_driver.statement import PERSONAL, SEALED, statement
+from sop_driver.statement import CERTIFICATE, PERSONAL, SEALED, statement
 
 GATE = "actors"
 
@@ -150,20 +150,31 @@ def enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str
         entry = office.register.append("actors", **body, signatures=[
             {"by": name, "sig": signature} for name, signature in signatures])
         trust.accept(office, entry)
-    for name in new:
-        office.evidence.signed(office.personal(new[name].name), f"name of {name}")
+    for name, actor in new.items():
+        office.evidence.signed(office.personal(actor.name), f"name of {name}")
+        office.evidence.signed(office.personal(actor.subject or ""), f"certificate of {name}")
     return entry
 
 
 def _sealed(office: Office, people: Directory, new: dict[str, Actor]) -> tuple[dict[str, Actor], dict[str, str]]:
-    """Actors as the register keeps them, without their names, and where the names are."""
+    """Actors as the register keeps them, without their names and certificates, and where these are."""
     found: dict[str, Actor] = {}
+    holders = {office.personal(actor.subject): people.person(name) for name, actor in people.actors.items()
+               if actor.subject and name not in new}
     for name, actor in new.items():
-        now = people.actors.get(name)
+        now, person = people.actors.get(name), actor.person or name
         same = now is not None and now.name.startswith(SEALED) and office.personal(now.name) == actor.name
         found[name] = replace(actor, name=now.name if now and same else
                               SEALED + office.evidence.seal(actor.name, f"name of {name}"))
-    return found, {PERSONAL + name: actor.name.removeprefix(SEALED) for name, actor in found.items()}
+        if actor.subject:
+            if (holder := holders.setdefault(actor.subject, person)) != person:
+                refuse(f"the certificate of {name} is that of {holder}, another person", GATE,
+                       f"take {name}'s own, or say that they are one person: --person {holder}")
+            digest = office.evidence.seal(actor.subject, f"certificate of {name}")
+            found[name] = replace(found[name], subject=SEALED + digest)
+    kept = {PERSONAL + name: actor.name for name, actor in found.items()}
+    kept |= {PERSONAL + name + CERTIFICATE: actor.subject for name, actor in found.items() if actor.subject}
+    return found, {label: seal.removeprefix(SEALED) for label, seal in kept.items()}
 
 
 def lines(office: Office) -> list[str]:
@@ -179,6 +190,6 @@ def lines(office: Office) -> list[str]:
 def _told(office: Office, actor: Actor) -> str:
     key = fingerprint(actor.key) if actor.key else "no key: signs on paper"
     if actor.subject:
-        key += f"  certificate of {pades.told(actor.subject)}"
+        key += f"  certificate of {pades.worded(office.personal(actor.subject))}"
     stands_in = f" ({actor.stands_in})" if actor.stands_in else ""
     return f"{office.personal(actor.name)}, {actor.role}{stands_in}  {key}"

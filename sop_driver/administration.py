@@ -130,7 +130,8 @@ def list_actors(options: Namespace, opened: Opened) -> Told:
     office = opened()
     people = office.people()
     return Told(actors.lines(office) or ["nobody yet: `sop actors bootstrap FILE`"],
-                {name: {**actor.__dict__, "name": office.personal(actor.name), "since": people.since[name]}
+                {name: {**actor.__dict__, "name": office.personal(actor.name), "since": people.since[name],
+                        "subject": actor.subject and office.personal(actor.subject)}
                  for name, actor in people.actors.items()})
 
 

@@ -171,8 +171,9 @@ class Audit:
     def notes(self, now: str) -> list[str]:
         """What everybody shall see who looks, and which takes no trust from anything."""
         erased = self.people.erased
-        unseen = [f"entry {signed.entry}: its signed PDF was {erased[signed.document]}; its signature was checked when "
-                  "it was recorded" for signed in self.pdfs if signed.document in erased]
+        unseen = [f"entry {signed.entry}: what its signature within a PDF is checked by was {erased[gone[0]]}; it was "
+                  "checked when it was recorded" for signed in self.pdfs
+                  if (gone := [digest for digest in signed.documents if digest in erased])]
         said = dict.fromkeys(f"documents or personal data were {erasure}" for erasure in erased.values())
         return [*said, *unseen, *(
                 f"EMERGENCY: entry {number} let {body['request']} pass {', '.join(body['data']['waives'])} until "

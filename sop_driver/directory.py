@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sop_driver.proof import announcement, signed_by
-from sop_driver.statement import CRLS, Body, statement
+from sop_driver.statement import CRLS, SEALED, Body, statement
 
 Signature = tuple[str, str, str]  # who, public key, signature
 
@@ -25,7 +25,7 @@ class Actor:
     person: str | None = None
     stands_in: str | None = None
     until: str | None = None
-    subject: dict[str, str] | None = None  # what certificates for PDF signatures call this person
+    subject: str | None = None  # what certificates for PDF signatures call this person (JSON), sealed
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,17 @@ class Signed:
     entry: int
     request: str
     by: str
-    subject: dict[str, str]
+    subject: str  # the sha256 of what certificates call this person
     roots: tuple[bytes, ...]
     time: str
     statement: str
     document: str
     crls: str | None
+
+    @property
+    def documents(self) -> list[str]:
+        """All that checking it needs, by their sha256."""
+        return [self.document, self.subject, *filter(None, [self.crls])]
 
 
 def _told(duration: dict[str, int]) -> str:
@@ -202,9 +207,6 @@ class Directory:
         found = [f"the key of {name} is or was somebody's already" for name, a in new.items()
                  if a.key in keys - {None} and not (replaces and self._same(a, self.actors.get(name)))]
         found += [f"the id {name} is or was somebody's already" for name in new if name in ever and not replaces]
-        found += [f"the certificate of {name} is that of {other}, another person" for name, a in new.items()
-                  for other, b in {**self.actors, **new}.items()
-                  if a.subject and a.subject == b.subject and (a.person or name) != (b.person or other)]
         if first != (self.last is None):
             found.append("the first actors are entered once, before all others")
         if body["data"]["previous"] != self.last:
@@ -293,8 +295,8 @@ class Directory:
         if not self.roots:
             raise ValueError("this register trusts no authority for PDF signatures")
         roots = tuple(map(base64.b64decode, self.roots.values()))
-        return Signed(number, body["request"], by, subject, roots, body["time"], statement(body, self.register),
-                      document, body["evidence"].get(CRLS))
+        return Signed(number, body["request"], by, subject.removeprefix(SEALED), roots, body["time"],
+                      statement(body, self.register), document, body["evidence"].get(CRLS))
 
     def _signer(self, body: Body) -> str:
         actor: str = body["actor"]

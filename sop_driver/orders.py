@@ -13,7 +13,7 @@ from sop_driver.proof import announcement
 from sop_driver.register import Entry
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, stamp, worded
-from sop_driver.statement import CRLS, PERSONAL, SEALED
+from sop_driver.statement import CERTIFICATE, CRLS, PERSONAL, SEALED
 from sop_driver.steps import plain
 
 GATE = "freeze"
@@ -55,8 +55,8 @@ def unfreeze(office: Office, number: int, signers: list[str], sign: Sign, reason
 def erase(office: Office, words: list[str], signers: list[str], sign: Sign, reason: str) -> Entry | None:
     """Remove documents and personal data for good; their hashes stay, and with them every proof.
 
-    A word is REQ/contact, REQ/NAME of a document, or actor/ID for past holders' names and decrees. Raises Refused where
-    it is nothing, or gone: then the files that an interrupted erasure left are removed.
+    A word is REQ/contact, REQ/NAME of a document, or actor/ID for past holders' names, certificates and decrees. Raises
+    Refused where it is nothing, or gone: then the files that an interrupted erasure left are removed.
     """
     found = dict[str, str]()
     for word in words:
@@ -103,7 +103,8 @@ def _meant(office: Office, word: str) -> list[str]:
         now = {actor.name for id_, actor in office.people().actors.items() if id_ == name}
         found = [digest for entry in office.register.entries(kind="actors")
                  if (seal := entry.evidence.get(PERSONAL + name)) and SEALED + seal not in now
-                 for label, digest in entry.evidence.items() if label in (PERSONAL + name, "decree")]
+                 for label, digest in entry.evidence.items()
+                 if label in (PERSONAL + name, PERSONAL + name + CERTIFICATE, "decree")]
     else:
         found = [digest for entry in office.register.entries(request=subject)
                  for label, digest in entry.evidence.items() if label in (name, PERSONAL + name) and label not in KEPT]

@@ -30,8 +30,8 @@ def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> 
     except (OSError, ValueError, KeyError, TypeError) as error:
         return 2, [f"this cannot be read as an export or a receipt: {type(error).__name__}: {error}"]
     note = found.notes(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-    note += [f"NOT checked here, as it is a signature within a PDF: entry {signed.entry}, {signed.by} "
-             f"({', '.join(signed.subject.values())}), evidence/{signed.document}" for signed in found.pdfs
+    note += [f"NOT checked here, as it is a signature within a PDF: entry {signed.entry}, {signed.by}, "
+             f"evidence/{signed.document}" for signed in found.pdfs
              if signed.document not in found.people.erased]
     note += [] if key else [GIVEN + pinned]
     if lines := found.lines():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib
+import json
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sop_driver.directory import Signed
 from sop_driver.errors import Usage, refuse
 from sop_driver.evidence import Evidence
+from sop_driver.proof import canonical
 from sop_driver.sheet import ROOM, sheet
 
 if TYPE_CHECKING:
@@ -52,9 +54,8 @@ def load() -> None:
 
 def fault(signed: Signed, evidence: Evidence) -> str | None:
     """Why the PDF in the evidence is not this person's signature over the statement; None where it is."""
-    for digest in filter(None, (signed.document, signed.crls)):
-        if lost := evidence.fault(digest):
-            return lost
+    if lost := next(filter(None, map(evidence.fault, signed.documents)), None):
+        return lost
     if evidence.path(signed.document).stat().st_size > MAX_SIGNED:
         return f"the PDF is larger than {MAX_SIGNED // 1024**2} MiB"
     octets = evidence.path(signed.document).read_bytes()
@@ -64,12 +65,12 @@ def fault(signed: Signed, evidence: Evidence) -> str | None:
     for name in ("pyhanko", "pyhanko_certvalidator"):  # what they would log is told by the refusal
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
-        return _fault(signed, octets, len(drawn), crls)
+        return _fault(signed, json.loads(evidence.unsealed(signed.subject)), octets, len(drawn), crls)
     except Exception as error:  # hostile files: whatever the reader stumbles over, the signature does not count
         return f"it cannot be read as a signed PDF ({type(error).__name__}: {error})"
 
 
-def _fault(signed: Signed, octets: bytes, length: int, crls: bytes) -> str | None:
+def _fault(signed: Signed, subject: dict[str, str], octets: bytes, length: int, crls: bytes) -> str | None:
     from pyhanko.pdf_utils.reader import PdfFileReader
 
     reader = PdfFileReader(BytesIO(octets), strict=True)
@@ -85,10 +86,9 @@ def _fault(signed: Signed, octets: bytes, length: int, crls: bytes) -> str | Non
         if found := _against(signature, *contexts, last=signature is made[-1]):
             return found
     names = [signature.signer_cert.subject.native for signature in made]
-    if not any(all(name.get(key) == value for key, value in signed.subject.items()) for name in names):
-        return (f"it is made by {' and '.join(told(name) for name in names)}; "
-                f"{signed.by} is {told(signed.subject)}")
-    return None
+    if any(all(name.get(key) == value for key, value in subject.items()) for name in names):
+        return None
+    return f"it is made by {' and '.join(map(told, names))}; {signed.by} is {told(subject)}"
 
 
 def told(name: Mapping[str, Any]) -> str:
@@ -212,8 +212,8 @@ def root(path: Path) -> tuple[str, str]:
     return hashlib.sha256(der).hexdigest(), base64.b64encode(der).decode()
 
 
-def subject(path: Path) -> dict[str, str]:
-    """What certificates call a person, from one of theirs or a PDF that they signed. Raises Usage."""
+def subject(path: Path) -> str:
+    """What certificates call a person (JSON), from one of theirs or a PDF that they signed. Raises Refused, Usage."""
     try:
         octets = path.read_bytes()
         if octets.startswith(b"%PDF-"):
@@ -232,4 +232,9 @@ def subject(path: Path) -> dict[str, str]:
     if "common_name" not in found or len(found) < 2:
         refuse(f"the certificate says only {told(named)}", "certificate",
                "take one that names the person and their organisation or number")
-    return found
+    return canonical(found)
+
+
+def worded(text: str) -> str:
+    """A subject for people; other words as they are."""
+    return told(json.loads(text)) if text.startswith("{") else text

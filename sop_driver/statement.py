@@ -9,6 +9,7 @@ from sop_driver.proof import canonical
 ASSIGNED = ("agenda", "run")  # what the register itself adds to an entry's data when it accepts it
 SEALED = "sealed:"  # before the sha256 of a salted value that lies beside the register
 PERSONAL = "personal."  # before the name of such a value among an entry's evidence
+CERTIFICATE = ".certificate"  # after an actor's id there, for what certificates call them
 FREEZE = "freeze"  # the gate of the calendar, which belongs to no step
 Body = dict[str, Any]
 CRLS = "crl"  # the evidence that holds the authority's lists of revoked certificates

@@ -110,8 +110,9 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
         found = audit.whole(register.texts, notes, register.notary.verifier, office.config.witnesses)
     if fault := register.schema_fault():
         found.found(found.tree.size + 1, fault)
+    gone = found.people.erased.keys() if requests is None else set[str]()  # what is run now must be there
     wanted = [signed for signed in found.pdfs if (requests is None or signed.request in requests)
-              and signed.document not in found.people.erased]
+              and gone.isdisjoint(signed.documents)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:  # starts no process before it is used
         faults = (pool.map if len(wanted) > FEW else map)(pades.fault, wanted, repeat(office.evidence))
         found.findings += [(signed.entry, _told(signed, fault)) for signed, fault in zip(wanted, faults, strict=True)
