@@ -15,6 +15,7 @@ PAGES = {
         "public/index.php": """<?php
 if (isset($_GET['read'])) { echo @file_get_contents($_GET['read']) === false ? 'denied' : 'read'; exit; }
 $code = '<?php echo "ran";';
+if (isset($_GET['list'])) { echo @scandir($_GET['list']) ? 'listed' : 'denied'; exit; }
 if (isset($_GET['write'])) { echo @file_put_contents($_GET['write'], $code) ? 'written' : 'denied'; exit; }
 if (isset($_GET['connect'])) { echo @stream_socket_client($_GET['connect'], $n, $e, 2) ? 'connected' : 'denied'; exit; }
 if (isset($_GET['server'])) { echo $_SERVER[$_GET['server']] ?? 'not set'; exit; }
