@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pathlib
 import posixpath
 import re
@@ -10,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from ansible.module_utils import manifest
 from ansible.module_utils.transaction import Change, Refused
 
 HOMES = pathlib.Path("/srv/websites")
@@ -98,16 +98,9 @@ def user(website: dict[str, Any]) -> str:
 
 
 def paths(website: dict[str, Any]) -> dict[str, str]:
-    """Where the website lies on its web host.
-
-    A release with other writable folders is another folder: the live one is never changed where it stands.
-    """
+    """Where the website lies on its web host."""
     home = HOMES / website["name"]
-    release = home / "releases" / website["release"]["sha256"][:32]
-    if website["writable"]:
-        writable = "\n".join(sorted(website["writable"]))
-        release = release.with_name(f"{release.name}-{hashlib.sha256(writable.encode()).hexdigest()[:8]}")
-    return {"home": str(home), "release": str(release), "data": str(home / "data")}
+    return {"home": str(home), "release": str(manifest.folder(home, website)), "data": str(home / "data")}
 
 
 def root(website: dict[str, Any]) -> str:
