@@ -63,7 +63,8 @@ def main() -> None:
     for host in sys.argv[2:]:
         one = website("statis.example.go.id", 20001, host, sha["static"], aliases=["www2.example.go.id"])
         two = website("php.example.go.id", 20002, host, sha["php"], setup_script="setup.php", **php)
-        three = website("tetangga.example.go.id", 20003, host, sha["php"], setup_script="setup.php", **php)
+        three = website("tetangga.example.go.id", 20003, host, sha["php"], setup_script="setup.php", waf="block",
+                        **php)
         bad = {"writable": [], "runtime": "php", "document_root": "public", "created_by": "run-000002"}
         states = {
             "first": [one, two, three],
