@@ -243,7 +243,8 @@ def drift(options: argparse.Namespace) -> int:
     lines = [*plans.lines(found.changes),
              *(f"foreign: {canonical(conflict)}" for conflict in found.conflicts),
              *(f"kept without a website: {orphan['website']} on {orphan['host']}" for orphan in found.orphans)]
-    say(options, lines or ["the servers are as the register says"], found.__dict__)
+    lines = lines or ["the servers are as the register says"]
+    say(options, [*lines, *plans.nightly_lines(found.nightly)], found.__dict__)
     return 1 if found.changes or found.conflicts else 0
 
 

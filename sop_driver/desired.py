@@ -67,7 +67,7 @@ def website(request: Request, allocation: Allocation) -> Website:
         "probe": {"path": request.probe.path, "contains": request.probe.contains or request.title},
         "release": {"sha256": request.release.sha256, "size": allocation["release_size"]},
         "database": database, "web_host": allocation["web_host"], "address": allocation["address"],
-        "size": request.size, "created_by": allocation["created_by"],
+        "size": request.size, "waf": request.waf, "created_by": allocation["created_by"],
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sop_driver.errors import Refusal
@@ -15,11 +15,12 @@ SIGNS = {"create": "+", "update": "~", "suspend": "!", "remove": "-", "purge": "
 
 @dataclass(frozen=True)
 class Plan:
-    """Sorted changes, names that are taken by something foreign, and data that nobody asks for any more."""
+    """Sorted changes, names that something foreign holds, data that nobody asks for, and what the last night found."""
 
     changes: list[dict[str, Any]]
     conflicts: list[dict[str, Any]]
     orphans: list[dict[str, str]]
+    nightly: list[dict[str, Any]] = field(default_factory=list)
 
     def refusals(self, names: Iterable[str]) -> list[Refusal]:
         """Why this plan must not be applied for these websites: taken names, and changes nobody approved (drift)."""
@@ -41,7 +42,7 @@ class Plan:
 def from_result(result: FleetResult) -> Plan:
     orphans = [{"website": name, "host": r.host} for r in result.results for name in r.values.get("orphans") or []]
     return Plan(sorted(result.gather("changes"), key=_place), sorted(result.gather("conflicts"), key=canonical),
-                sorted(orphans, key=canonical))
+                sorted(orphans, key=canonical), sorted(result.gather("nightly"), key=canonical))
 
 
 def _place(change: dict[str, Any]) -> tuple[str, ...]:
@@ -64,6 +65,15 @@ def lines(changes: Iterable[dict[str, Any]]) -> list[str]:
         sign = SIGNS.get(change["action"], "?")
         text.append(f"    {sign} {change['action']} {change['subject']} {' → '.join(values)}".rstrip())
     return text
+
+
+def nightly_lines(nightly: Iterable[dict[str, Any]]) -> list[str]:
+    """What the last nightly check of releases found, a line a web host."""
+    return [
+        f"nightly check on {at['host']}: "
+        + (f"{last['finished']}, {last['found']} files that no release brought or that differ" if last else "none yet")
+        for at in nightly for last in [at["last"]]
+    ]
 
 
 def short(value: Any) -> str:

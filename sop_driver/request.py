@@ -132,6 +132,8 @@ class Request(Strict):
     php_version: Annotated[str, Field(pattern=r"^[0-9]\.[0-9]{1,2}$")] | None = None
     database: Literal["mariadb", "postgresql"] | None = None
     size: Literal["small", "medium", "large"] = "small"
+    waf: Literal["detect", "block"] = Field(
+        "detect", description="what happens to requests that look like attacks: they are logged, or refused")
     document_root: RelativePath | Literal[""] = ""
     writable: list[RelativePath] = Field([], max_length=50)
     setup_script: RelativePath | None = None

@@ -15,6 +15,7 @@ PAGES = {
         "public/index.php": """<?php
 if (isset($_GET['read'])) { echo @file_get_contents($_GET['read']) === false ? 'denied' : 'read'; exit; }
 $code = '<?php echo "ran";';
+if (isset($_GET['list'])) { echo @scandir($_GET['list']) ? 'listed' : 'denied'; exit; }
 if (isset($_GET['write'])) { echo @file_put_contents($_GET['write'], $code) ? 'written' : 'denied'; exit; }
 if (isset($_GET['connect'])) { echo @stream_socket_client($_GET['connect'], $n, $e, 2) ? 'connected' : 'denied'; exit; }
 if (isset($_GET['server'])) { echo $_SERVER[$_GET['server']] ?? 'not set'; exit; }
@@ -62,7 +63,8 @@ def main() -> None:
     for host in sys.argv[2:]:
         one = website("statis.example.go.id", 20001, host, sha["static"], aliases=["www2.example.go.id"])
         two = website("php.example.go.id", 20002, host, sha["php"], setup_script="setup.php", **php)
-        three = website("tetangga.example.go.id", 20003, host, sha["php"], setup_script="setup.php", **php)
+        three = website("tetangga.example.go.id", 20003, host, sha["php"], setup_script="setup.php", waf="block",
+                        **php)
         bad = {"writable": [], "runtime": "php", "document_root": "public", "created_by": "run-000002"}
         states = {
             "first": [one, two, three],

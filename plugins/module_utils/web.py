@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pathlib
 import posixpath
 import re
@@ -10,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from ansible.module_utils import manifest
 from ansible.module_utils.transaction import Change, Refused
 
 HOMES = pathlib.Path("/srv/websites")
@@ -20,6 +20,8 @@ PATH = re.compile(r"(?=.{1,1000}\Z)[A-Za-z0-9_][A-Za-z0-9._-]{0,250}(/[A-Za-z0-9
 PAGE = re.compile(r"/[A-Za-z0-9._~/%?=&+,:;@-]*\Z")
 PLAIN = re.compile(r"[A-Za-z0-9 ._:/,@+-]*\Z")  # what FPM reads as it stands between quotes
 VERSION = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}\Z")
+UPLOAD = re.compile(r"([0-9]{1,9})([KMG]?)\Z")
+MOST = 1024**3  # what ModSecurity takes
 HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}\Z")
 SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 PORTS = {"mariadb": 3306, "postgresql": 5432}
@@ -56,6 +58,7 @@ def _wrong(website: dict[str, Any]) -> Iterator[Any]:
     yield from (host for host in [database["host"]] if not fits(HOST, host))
     choices = [("state", STATES), ("runtime", ("static", "php"))]
     yield from (website[key] for key, known in choices if website[key] not in known)
+    yield from (waf for waf in [website.get("waf", "detect")] if waf not in ("detect", "block"))
     yield from (database[key] for key, known in [("engine", tuple(PORTS))] if database[key] not in known)
 
 
@@ -98,16 +101,9 @@ def user(website: dict[str, Any]) -> str:
 
 
 def paths(website: dict[str, Any]) -> dict[str, str]:
-    """Where the website lies on its web host.
-
-    A release with other writable folders is another folder: the live one is never changed where it stands.
-    """
+    """Where the website lies on its web host."""
     home = HOMES / website["name"]
-    release = home / "releases" / website["release"]["sha256"][:32]
-    if website["writable"]:
-        writable = "\n".join(sorted(website["writable"]))
-        release = release.with_name(f"{release.name}-{hashlib.sha256(writable.encode()).hexdigest()[:8]}")
-    return {"home": str(home), "release": str(release), "data": str(home / "data")}
+    return {"home": str(home), "release": str(manifest.folder(home, website)), "data": str(home / "data")}
 
 
 def root(website: dict[str, Any]) -> str:
@@ -124,6 +120,16 @@ def certificate(website: dict[str, Any], server: Server) -> str:
     return "acme" if server.acme else "none"
 
 
+def upload(website: dict[str, Any], server: Server) -> int:
+    """The bytes of the largest request that the website takes: what PHP reads in its size's `upload`."""
+    text = str(server.sizes[website["size"]]["upload"])
+    match = UPLOAD.match(text.upper())
+    size = int(match[1]) * 1024 ** " KMG".index(match[2] or " ") if match else 0
+    if not 0 < size <= MOST:
+        raise Refused(f"apache_sizes gives the upload {text!r}", "write a number with K, M or G, 1G at most")
+    return size
+
+
 def vhost(website: dict[str, Any]) -> str:
     """The website's own Apache file: data only, the policy is in the macros."""
     names = " ".join([website["name"], *sorted(website["aliases"])])
@@ -132,7 +138,9 @@ def vhost(website: dict[str, Any]) -> str:
         return f'Use WebsiteSuspended {website["name"]} "{names}" {shown}\n'
     macro = "WebsitePhp" if website["runtime"] == "php" else "WebsiteStatic"
     last = f" {website['_socket']}" if website["runtime"] == "php" else ""
-    lines = [f'Use {macro} {website["name"]} "{names}" {shown} {root(website)}{last}']
+    # What the vhost looks for comes before it.
+    lines = [f"Use WebsiteRequests {website['name']} {website.get('waf', 'detect')} {website['_upload']}"]
+    lines += [f'Use {macro} {website["name"]} "{names}" {shown} {root(website)}{last}']
     lines += [f"Use WebsiteWritable {paths(website)['release']}/{path}" for path in sorted(website["writable"])]
     if website["setup_script"]:
         lines.append(f"Use WebsiteInternal {posixpath.join(paths(website)['release'], website['setup_script'])}")

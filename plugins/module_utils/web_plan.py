@@ -34,6 +34,7 @@ class Plan:
                     **website,
                     "_socket": f"{web.SOCKETS}/{token}.sock",
                     "_certificate": web.certificate(website, server),
+                    "_upload": web.upload(website, server),
                 }
             elif website["state"] == "purged":
                 self.purged[website["name"]] = website

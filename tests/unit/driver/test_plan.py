@@ -38,6 +38,14 @@ def test_lines_group_by_website_then_server() -> None:
     ]
 
 
+def test_nightly_lines_tell_each_web_host_s_last_check() -> None:
+    last = {"finished": "2026-11-24T02:10:00+00:00", "found": 3}
+    found = of(nightly=[{"host": "web2", "last": None}, {"host": "web1", "last": last}])
+    assert plan.nightly_lines(found.nightly) == [
+        "nightly check on web1: 2026-11-24T02:10:00+00:00, 3 files that no release brought or that differ",
+        "nightly check on web2: none yet"]
+
+
 def test_refusals_are_none_for_the_run_s_own_websites() -> None:
     assert of(change("a", "web1", "create"), change(None, "web1", "update")).refusals(["a"]) == []
 

@@ -51,6 +51,7 @@ FIELDS: list[tuple[str | int, ...]] = [
     ("php_version",),
     ("database",),
     ("size",),
+    ("waf",),
     ("document_root",),
     ("writable", 0),
     ("setup_script",),
