@@ -85,6 +85,8 @@ def check(website: dict[str, Any], server: Server) -> None:
         raise Refused(f"{name} has no release hash", "give the release's sha256")
     if live and not known:
         raise Refused(f"{name} asks for the size {size!r}", f"ask for one of {', '.join(server.sizes)}")
+    if live and website["database"] and website["database"]["host"] not in server.database_hosts:
+        raise Refused(f"{name} names the database server {website['database']['host']}", "name one of the fleet's")
     if live and website["runtime"] == "php" and (not server.php or asked not in (None, "", server.php)):
         raise Refused(
             f"{name} asks for PHP {asked or ''}; this server has {server.php or 'none'}",
@@ -95,6 +97,11 @@ def check(website: dict[str, Any], server: Server) -> None:
 def user(website: dict[str, Any]) -> str:
     """The website's unix user, group, database and database user."""
     return f"w{website['uid']}"
+
+
+def claims(website: dict[str, Any]) -> set[object]:
+    """What only one website of a server can have."""
+    return {website["uid"], website["name"], *website["aliases"]}
 
 
 def paths(website: dict[str, Any]) -> dict[str, str]:
@@ -165,8 +172,6 @@ def environment(website: dict[str, Any], server: Server, password: str | None) -
     told = {"TMPDIR": f"{paths(website)['home']}/temporary", "WEBSITE_NAME": website["name"]}
     database = website["database"]
     if database:
-        if database["host"] not in server.database_hosts:
-            raise Refused(f"{website['name']} names the database server {database['host']}", "name one of the fleet's")
         told |= {
             "DB_ENGINE": database["engine"],
             "DB_HOST": server.database_hosts[database["host"]],

@@ -48,6 +48,7 @@ class FakeFleet:
         self.faults: dict[str, Callable[[str], FleetResult] | None] = {}
         self.failures: list[str] = []
         self.snapshots = True
+        self.bad: dict[str, str] = {}  # websites that a layer leaves as they are, and why
         self.played: list[tuple[str, bool, list[str]]] = []
         self.on_play: Callable[[str, bool], None] = lambda playbook, check: None
 
@@ -87,6 +88,15 @@ class FakeFleet:
         if playbook == "backup.yml":
             return {"snapshots": {name: {"id": "abc"} for name in chosen} if self.snapshots else {}}
         wanted = {row["name"]: row for row in rows if row["state"] == "present"}
+        refused = [
+            {"website": name, "what": what, "mend": "mend it", "layer": "web", "host": "web1"}
+            for name, what in self.bad.items()
+            if not check and name in {row["name"] for row in rows}
+        ]
+        if not check:
+            for name in self.bad:
+                wanted.pop(name, None)
+            wanted |= {name: self.existing[name] for name in self.bad if name in self.existing}
         changes = [
             {
                 "layer": "web",
@@ -112,6 +122,7 @@ class FakeFleet:
             "created": [],
             "conflicts": conflicts,
             "orphans": [],
+            "refused": refused,
         }
 
 

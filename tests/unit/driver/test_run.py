@@ -68,6 +68,55 @@ def test_run_refuses_a_name_taken_on_the_fleet(desk: Desk) -> None:
     assert desk.outcomes() == [] and desk.fleet.existing == {}
 
 
+def test_run_puts_back_when_a_layer_leaves_its_website(desk: Desk) -> None:
+    """Its requester must not be told that it is done."""
+    go(desk, desk.approved(name="lain.tarakankota.go.id"))
+    before = dict(desk.fleet.existing)
+
+    def mend(playbook: str, check: bool) -> None:
+        if desk.fleet.played[-2][0] == "end leftovers":
+            desk.fleet.bad.clear()
+
+    desk.fleet.bad, desk.fleet.on_play = {NAME: "its setup script failed"}, mend
+    error = ends(desk, desk.approved())
+    assert isinstance(error, Failed) and "its setup script failed (web on web1): mend it" in str(error)
+    assert desk.outcomes()[2:] == ["started", "rolled_back"] and desk.fleet.existing == before
+
+
+def test_run_tells_of_another_website_that_a_layer_left_and_goes_on(desk: Desk) -> None:
+    other = "lain.tarakankota.go.id"
+    go(desk, desk.approved(name=other))
+    desk.fleet.bad = {other: "its archive is missing"}
+    outcome = go(desk, desk.approved())
+    assert outcome.left == {other: "its archive is missing (web on web1): mend it"}
+    assert desk.outcomes()[2:] == ["started", "applied"] and NAME in desk.fleet.existing
+
+
+def test_run_is_put_back_whatever_is_wrong_with_another_website(desk: Desk) -> None:
+    other = "lain.tarakankota.go.id"
+    go(desk, desk.approved(name=other))
+    desk.fleet.bad, desk.fleet.faults["probe.yml"] = {other: "its archive is missing"}, failing
+    ends(desk, desk.approved())
+    assert desk.outcomes()[2:] == ["started", "rolled_back"]
+
+
+def test_run_ends_unknown_when_its_own_website_cannot_be_put_back(desk: Desk) -> None:
+    desk.fleet.bad = {NAME: "its user is in use"}
+    error = ends(desk, desk.approved())
+    assert "UNKNOWN" in str(error) and str(error).count("its user is in use") == 2
+    assert desk.outcomes() == ["started", "unknown"]
+
+
+def test_run_goes_on_where_another_websites_name_is_taken(desk: Desk) -> None:
+    """It will not be touched; its own request is refused by the existence check."""
+    other = "lain.tarakankota.go.id"
+    go(desk, desk.approved(name=other))
+    desk.fleet.foreign = {other}
+    del desk.fleet.existing[other]
+    plan, refusals = run.show(desk.office, desk.fleet, desk.facts, [desk.approved()])
+    assert refusals == [] and "vhost on web1 is not from this register" in plan.others([NAME])[0]
+
+
 def test_run_refuses_drift_and_says_which(desk: Desk) -> None:
     go(desk, desk.approved(name="lain.tarakankota.go.id"))
     desk.fleet.existing["lain.tarakankota.go.id"]["title"] = "changed by hand"
