@@ -113,21 +113,26 @@ class Release(Strict):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+STATES = {"suspend": "suspended", "resume": "present"}  # what these kinds make of a website, and nothing else of it
+COMMON = {"agency", "unit", "letter", "requester", "kind", "name", "purpose", "contact"}
+
+
 class Request(Strict):
-    """What an agency asks for: the whole description of the website, on an update too."""
+    """What an agency asks for: the whole description of the website, on an update too; or a change of its state."""
 
     agency: Text = Field(description="the agency (PD) that asks, e.g. Dinas Kesehatan")
     unit: Text = Field(description="its unit that answers for the website")
     letter: Letter
     requester: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = Field(
         None, description="the agency's id in the register (`sop actors list`)")
-    kind: Literal["create", "update"]
+    kind: Literal["create", "update", "suspend", "resume"] = Field(
+        description="suspend and resume name the website and why (purpose), and nothing of its description")
     name: str = Field(max_length=300, description="the website's full name, below the government's domain")
     aliases: list[str] = Field([], max_length=20)
-    title: Text
+    title: Text | None = Field(None, validate_default=True)
     purpose: LongText
     contact: Contact
-    runtime: Literal["static", "php"]
+    runtime: Literal["static", "php"] | None = Field(None, validate_default=True)
     php_version: Annotated[str, Field(pattern=r"^[0-9]\.[0-9]{1,2}$")] | None = None
     database: Literal["mariadb", "postgresql"] | None = None
     size: Literal["small", "medium", "large"] = "small"
@@ -136,7 +141,14 @@ class Request(Strict):
     setup_script: RelativePath | None = None
     probe: Probe = Probe()
     address: Literal["shared", "own"] = "shared"
-    release: Release
+    release: Release | None = Field(None, validate_default=True)
+
+    @field_validator("title", "runtime", "release")
+    @classmethod
+    def _described(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and info.data.get("kind") not in STATES:
+            raise ValueError("is missing: who asks for a website to be made or updated describes the whole of it")
+        return value
 
     @field_validator("name", "aliases")
     @classmethod
@@ -146,6 +158,15 @@ class Request(Strict):
         if isinstance(policy, NamePolicy) and (faults := [f for name in names for f in name_faults(name, policy)]):
             raise ValueError("; ".join(faults))
         return value
+
+    @model_validator(mode="after")
+    def _describes_nothing(self) -> Request:
+        described = {name for name, field in type(self).model_fields.items()
+                     if name not in COMMON and getattr(self, name) != field.default}
+        if self.kind in STATES and described:
+            told = ", ".join(sorted(described))
+            raise ValueError(f"a request of kind {self.kind} has no {told}: the website stays as it is described")
+        return self
 
     @model_validator(mode="after")
     def _fits_together(self) -> Request:
@@ -159,6 +180,11 @@ class Request(Strict):
             if any(folder.startswith(other + "/") or self.writable.count(folder) > 1 for other in self.writable):
                 raise ValueError(f"the writable folder {folder!r} is named twice or lies within another")
         return self
+
+    @property
+    def branch(self) -> str:
+        """The SOP's branch that it takes: what changes a website that is there is an update."""
+        return "create" if self.kind == "create" else "update"
 
     @property
     def digest(self) -> str:

@@ -118,7 +118,8 @@ def prepare(office: Office, facts: FleetFacts, standings: list[Standing], run: s
         allocations = desired.allocate(standings, run, office.register, office.evidence, facts)
     except desired.Unplaceable as error:
         raise Refused([error.refusal]) from error
-    new = [desired.website(now.request, a) for now, a in zip(standings, allocations, strict=True)]
+    pairs = zip(standings, allocations, strict=True)
+    new = [desired.website(now.request, a, before.get(now.request.name)) for now, a in pairs]
     job = Job(run, folder, standings, allocations, before, before | {row["name"]: row for row in new})
     desired.write(job.target_file, office.register, job.target)
     write_previous(office, job.previous_file, before, job.target)  # now, as a full disk must not stop putting back
@@ -204,7 +205,7 @@ def _order(office: Office, now: Standing, actor: str | None, sign: Sign) -> dict
     fields = steps.draft(office, who, step, now.id, None, sop=now.procedure.hash, digest=now.digest, letter=now.letter)
     if other := now.taken_by(fields["data"]["person"], now.procedure.apart(step)):
         refuse(f"{who} took {other.step} ({other}), and nobody takes both it and {step}", step.id, "give --as another")
-    fields["evidence"] = {"release": now.request.release.sha256}
+    fields["evidence"] = {"release": now.request.release.sha256} if now.request.release else {}
     fields["signatures"] = steps.signed(office, fields, sign) or []
     trust.accept(office, office.register.next_entry("step", **fields))
     return fields
@@ -265,7 +266,7 @@ def reconcile(office: Office, fleet: Plays) -> None:
     before = desired.fold(office.register)
     if started := office.register.open_run():
         run_id = started.data["run"]
-        mine = {row["name"]: row for row in desired.rows(office.register, started)}
+        mine = {row["name"]: row for row in desired.rows(office.register, started, before)}
         target = before | mine
         previous = write_previous(office, office.home.runs / run_id / "desired-previous.json", before, target)
         put_back(office, fleet, run_id, mine, previous, "the run had no end; the servers were put back by the next one",

@@ -15,7 +15,7 @@ from sop_driver.directory import statement
 from sop_driver.errors import Refusal, Refused, Usage, refuse
 from sop_driver.procedure import Step
 from sop_driver.register import Entry
-from sop_driver.request import Request
+from sop_driver.request import Release, Request
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, Standing, stand
 
@@ -46,11 +46,11 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
         letter_hash = before.letter
     else:
         refuse(f"no {document} came with the request", step.gate or step.id, "give the letter: --letter FILE.pdf")
-    release = keep_release(office, request, requests.locate(file, request.release))
+    release = request.release and keep_release(office, request, request.release, requests.locate(file, request.release))
     sop_hash = procedure.hash if before else office.evidence.add(source)
     fields = draft(office, who, step, replace, ink, sop=sop_hash, digest=request.digest, letter=letter_hash)
     fields["data"] |= {"request": request.model_dump(mode="json"), "replaces": replace}
-    fields["evidence"] = {document: letter_hash, "release": release, "sop": sop_hash}
+    fields["evidence"] = {document: letter_hash, "sop": sop_hash, **({"release": release} if release else {})}
     if (signatures := signed(office, fields, sign)) is None:
         return None
     with office.register.writing():
@@ -123,14 +123,14 @@ def keep_document(office: Office, name: str, path: Path, kind: str) -> str:
     return office.evidence.add(path)
 
 
-def keep_release(office: Office, request: Request, path: Path) -> str:
+def keep_release(office: Office, request: Request, release: Release, path: Path) -> str:
     """Keep the release as evidence once its hash and everything in it is as declared. Raises Refused."""
     gate = "release archive"
     if path.stat().st_size > archive.MAX_BYTES:  # before it is copied anywhere
         refuse(f"{path.name} is larger than {archive.MAX_BYTES // 1024**3} GiB", gate, "leave out what is no website")
     with office.evidence.staged(path) as (copy, digest):
-        if digest != request.release.sha256:
-            refuse(f"{path.name} has the sha256 {digest}, the request names {request.release.sha256}", gate,
+        if digest != release.sha256:
+            refuse(f"{path.name} has the sha256 {digest}, the request names {release.sha256}", gate,
                    "put the right archive beside the request, or correct release.sha256")
         try:
             found = archive.inspect(copy)
@@ -226,7 +226,7 @@ def _against(now: Standing, step: Step, fields: dict[str, Any], documents: Itera
     branch = step.outcomes.get(outcome or "")
     if branch and branch.needs_reason and not reason:
         against(f"{step} needs a reason for {outcome!r}", "give --reason TEXT")
-    if branch and branch.kind and branch.kind != now.request.kind:
+    if branch and branch.kind and branch.kind != now.request.branch:
         against(f"the outcome {outcome} asks for a request of kind {branch.kind}, this one is {now.request.kind}",
                 f"correct it to `kind: {branch.kind}` and `sop submit … --replace {now.id}`")
     if lacking := set(step.evidence) - set(documents):

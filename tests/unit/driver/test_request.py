@@ -116,7 +116,7 @@ def test_read_refuses_or_carries_literally_hostile_text(desk: Desk, place: tuple
         "address": {"ipv4": "198.51.100.11", "ipv6": None, "own": False},
         "created_by": "r",
     }
-    state = json.dumps({"websites": [desired.website(found, allocation)]})
+    state = json.dumps({"websites": [desired.website(found, allocation, None)]})
     value: Any = found.model_dump(mode="json")
     for key in place:
         value = value[key]
@@ -314,3 +314,21 @@ def test_submit_refuses_actor_who_is_no_agency(desk: Desk) -> None:
 def test_example_is_a_good_request() -> None:
     found = request.read(PROJECT / "sop_driver/data/request.example.yml", POLICY)
     assert found.contact.phone == "0551-21234" and found.probe.contains == "Dinas Kesehatan"
+
+
+@pytest.mark.parametrize("kind", ["suspend", "resume"])
+def test_change_of_state_names_the_website_and_describes_nothing(desk: Desk, kind: str) -> None:
+    asked = request.read(desk.write(desk.form(kind=kind)), desk.config.name_policy)
+    assert (asked.branch, asked.release, asked.title) == ("update", None, None)
+    assert Request.model_validate(asked.model_dump(mode="json")) == asked, "as the register keeps it"
+    with pytest.raises(Usage, match=f"a request of kind {kind} has no aliases, title: the website stays as it is"):
+        request.read(desk.write(desk.form(kind=kind, title="Baru", aliases=["a.tarakankota.go.id"])),
+                      desk.config.name_policy)
+
+
+@pytest.mark.parametrize("field", ["title", "runtime", "release"])
+@pytest.mark.parametrize("kind", ["create", "update"])
+def test_website_that_is_made_or_updated_is_described_as_a_whole(desk: Desk, kind: str, field: str) -> None:
+    form = {name: value for name, value in desk.form(kind=kind).items() if name != field}
+    with pytest.raises(Usage, match=rf"{field} \(line 1\): is missing: who asks"):
+        request.read(desk.write(form), desk.config.name_policy)

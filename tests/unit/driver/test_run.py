@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from driver.desk import Desk, failing, silent, unreachable
-from sop_driver import desired, records, run, standing, trust
+from sop_driver import desired, records, report, run, standing, trust
 from sop_driver.errors import Failed, Interrupted, Refused, SopError
 from sop_driver.fleet import FleetResult, Result
 
@@ -388,3 +388,41 @@ def test_first_snapshot_is_taken_before_another_run_may_begin(desk: Desk) -> Non
     desk.fleet.on_play = other
     go(desk, request)
     assert told == [True]
+
+
+def test_run_suspends_and_resumes_with_everything_else_of_the_website_kept(desk: Desk) -> None:
+    go(desk, desk.approved(runtime="php", database="mariadb", address="own"))
+    before = desired.fold(desk.office.register)[NAME]
+    for kind, state in (("suspend", "suspended"), ("resume", "present")):
+        request = desk.approved(kind=kind)
+        desk.fleet.played.clear()
+        outcome = go(desk, request)
+        after = desired.fold(desk.office.register)[NAME]
+        changed = {key for key in before if before[key] != after[key]}
+        assert after["state"] == state and changed <= {"state", "agenda", "request"}
+        assert [name for name, check, _ in desk.fleet.played if not check] == [
+            "backup.yml", "websites.yml", "probe.yml", "backup.yml"]
+        assert outcome.websites == [after] and desk.fleet.existing[NAME]["state"] == state
+        assert "Release:" not in "\n".join(report.report(desk.office, request))
+    assert trust.examine(desk.office).findings == []
+
+
+def test_update_of_a_suspended_website_leaves_it_suspended(desk: Desk) -> None:
+    go(desk, desk.approved())
+    go(desk, desk.approved(kind="suspend"))
+    go(desk, desk.approved(kind="update", title="Baru"))
+    row = desired.fold(desk.office.register)[NAME]
+    assert (row["state"], row["title"]) == ("suspended", "Baru")
+
+
+def test_run_that_cannot_suspend_leaves_the_website_up(desk: Desk) -> None:
+    go(desk, desk.approved())
+    desk.fleet.faults["probe.yml 2"] = failing
+    ends(desk, desk.approved(kind="suspend"))
+    assert desk.fleet.existing[NAME]["state"] == desired.fold(desk.office.register)[NAME]["state"] == "present"
+
+
+@pytest.mark.parametrize("kind", ["suspend", "resume"])
+def test_show_refuses_a_change_of_state_of_a_website_that_is_not_there(desk: Desk, kind: str) -> None:
+    with pytest.raises(Refused, match="does not exist"):
+        run.show(desk.office, desk.fleet, desk.facts, [desk.approved(kind=kind)])
