@@ -69,6 +69,7 @@ def website(request: Request, allocation: Allocation, old: Website | None) -> We
         "aliases": sorted(request.aliases), "title": request.title, "agency": request.agency, "unit": request.unit,
         **asked,
         "runtime": request.runtime, "php_version": request.php_version, "document_root": request.document_root,
+        "program": request.program, "entry": request.entry,
         "writable": sorted(request.writable), "setup_script": request.setup_script,
         "probe": {"path": request.probe.path, "contains": request.probe.contains or request.title},
         "release": {"sha256": request.release.sha256, "size": allocation["release_size"]},

@@ -132,8 +132,10 @@ class Request(Strict):
     title: Text | None = Field(None, validate_default=True)
     purpose: LongText
     contact: Contact
-    runtime: Literal["static", "php"] | None = Field(None, validate_default=True)
+    runtime: Literal["static", "php", "proxy"] | None = Field(None, validate_default=True)
     php_version: Annotated[str, Field(pattern=r"^[0-9]\.[0-9]{1,2}$")] | None = None
+    program: Literal["python3", "node"] | None = Field(None, description="what runs a proxy website's application")
+    entry: RelativePath | None = Field(None, description="its first file; it serves HTTP on the socket named by SOCKET")
     database: Literal["mariadb", "postgresql"] | None = None
     size: Literal["small", "medium", "large"] = "small"
     document_root: RelativePath | Literal[""] = ""
@@ -174,6 +176,10 @@ class Request(Strict):
             raise ValueError("the name and the aliases repeat each other")
         if self.runtime == "static" and (self.php_version or self.database or self.setup_script or self.writable):
             raise ValueError("a static website has no php_version, database, setup_script or writable folder")
+        if self.runtime == "proxy" and (self.php_version or self.document_root or not (self.program and self.entry)):
+            raise ValueError("a proxy website has a program and an entry, and no php_version or document_root")
+        if self.runtime != "proxy" and (self.program or self.entry):
+            raise ValueError("program and entry belong to runtime: proxy")
         for folder in self.writable:
             if folder == self.document_root or self.document_root.startswith(folder + "/"):
                 raise ValueError(f"the writable folder {folder!r} would make the website's own code writable")

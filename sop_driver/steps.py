@@ -141,6 +141,8 @@ def keep_release(office: Office, request: Request, release: Release, path: Path)
             faults.append(f"document_root {request.document_root!r} is no folder in it")
         if request.setup_script and request.setup_script not in found.files:
             faults.append(f"setup_script {request.setup_script!r} is no file in it")
+        if request.entry and request.entry not in found.files:
+            faults.append(f"entry {request.entry!r} is no file in it")
         faults += [f"writable {w!r} is a file in it" for w in request.writable if w in found.files | found.links.keys()]
         if faults:
             mend = "correct the request or the archive"

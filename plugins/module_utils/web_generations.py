@@ -10,7 +10,7 @@ import shutil
 from ansible.module_utils import web
 from ansible.module_utils import web_server as host_side
 from ansible.module_utils.transaction import Refused, write_atomic
-from ansible.module_utils.web_plan import Plan
+from ansible.module_utils.web_plan import KINDS, Plan
 
 
 def spoilers(names, fault):
@@ -52,7 +52,7 @@ class Generations(Plan):
 
     def fill(self, generation, files):
         """Write all files of a generation, and the list of the websites that are ours from then on."""
-        for folder in ("apache", "fpm"):
+        for folder in KINDS.values():
             (generation / folder).mkdir(parents=True)
         mark = f"Header always set X-Generation {generation.name} \"expr=-R '127.0.0.0/8'\"\n"
         for name, text in {**files, "apache/.generation": mark}.items():

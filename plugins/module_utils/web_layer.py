@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import errno
 import json
 import pathlib
 import shutil
 
-from ansible.module_utils import web, web_setup, web_tls
+from ansible.module_utils import web, web_apps, web_setup, web_tls
 from ansible.module_utils import web_server as host_side
 from ansible.module_utils.transaction import Left, Refused, write_atomic
 from ansible.module_utils.web_generations import Generations
@@ -31,6 +32,7 @@ class Layer(Generations):
 
     def __init__(self, params, server):
         super().__init__(params, server)
+        self.busy = False  # from here on a kill leaves what the next run has to settle
         self.begun = {}  # websites that this run made or is about to purge: their users' ids
         self.stuck = {}  # those that could not be removed; the next run tries again
         self.excluded = set()  # websites that were left before anything was done
@@ -59,6 +61,7 @@ class Layer(Generations):
 
     def settle(self):
         """Remove what a killed run had begun and no generation knows."""
+        self.keep_apps()  # before the users go, as whom systemd would start them again
         for name, uid in self.journal["websites"].items():
             if name not in self.old and (error := self.remove(name, uid)):
                 self.leave(name, error)
@@ -72,7 +75,7 @@ class Layer(Generations):
     def write_journal(self):
         """Tell the next run what this one is about to make or to purge, or could not remove; nothing is no file."""
         websites = {**self.stuck, **self.begun}
-        if not websites and not self.made:
+        if not websites and not self.made and not self.busy:
             host_side.JOURNAL.unlink(missing_ok=True)
             return
         made = [str(path) for paths in self.made.values() for path in paths]
@@ -85,6 +88,7 @@ class Layer(Generations):
         self.made = {w["name"]: host_side.brings(w) for w in lacking if w["name"] in self.old}
         going = [*self.new, *[self.old[name] for name in self.purged if name in self.old]]
         self.begun = {w["name"]: w["uid"] for w in going}
+        self.busy = True
         self.write_journal()
         self.each([w for w in self.wanted.values() if not host_side.user_exists(web.user(w))], host_side.make_users)
         homeless = [w for w in self.wanted.values() if not pathlib.Path(web.paths(w)["home"]).is_dir()]
@@ -98,10 +102,18 @@ class Layer(Generations):
         for website in list(self.wanted.values()):
             self.each([website], lambda one: self.set_up_one(one[0]))
 
+    def start_apps(self):
+        """Start new applications beside the old ones, which go once nobody asks them any more."""
+        apps = self.apps({path: text for name in self.wanted for path, text in self.texts_of(name).items()})
+        live = {name: self.there("apps", name) for name in apps}
+        changed = [n for n in apps if n in self.stopped or live[n] != self.files[f"apps/{n}.conf"]]
+        for website in [self.wanted[name] for name in changed]:
+            self.each([website], lambda one: web_apps.start(one[0], apps[one[0]["name"]]))
+
     def set_up_one(self, website):
         done = self.old.get(website["name"], {}).get("_setup")
         wanted = [website["release"]["sha256"], website["setup_script"]]
-        if website["setup_script"] and web.wants_pool(website):
+        if website["setup_script"] and (web.wants_pool(website) or web.wants_app(website)):
             if done != wanted:
                 size = self.params["sizes"][website["size"]]
                 web_setup.setup(website, self.server, self.password(website), size)
@@ -121,6 +133,11 @@ class Layer(Generations):
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             found = zip(names, pool.map(fault, names), strict=True)
             return {name: error for name, error in found if error}
+
+    def keep_apps(self):
+        """Stop the applications that the live generation does not ask; none where it was damaged and does not tell."""
+        with contextlib.suppress(ValueError):
+            web_apps.keep({app["name"] for app in self.live_apps().values()})
 
     def rest(self, changes):
         """The changes but those of websites that are left since they were planned."""
@@ -153,6 +170,7 @@ class Layer(Generations):
             uid = self.begun.pop(name, None)
             if uid is not None and name not in self.old and (error := self.remove(name, uid)):
                 faults[name] = error
+        self.busy = False
         self.write_journal()
         return faults
 
@@ -166,6 +184,7 @@ class Layer(Generations):
                 host_side.reload(self.server.php, pathlib.Path(before).name)
         finally:
             self.unstage(host_side.CURRENT.readlink())
+            self.keep_apps()
             faults = self.unmake({*self.begun, *self.made})
         if faults:
             raise Refused("; ".join(f"{name}: {error}" for name, error in faults.items()), "run again")
@@ -191,6 +210,7 @@ class Layer(Generations):
         try:
             self.make()
             self.set_up()
+            self.start_apps()
             live = self.go_live(changes)
         except BaseException as error:
             try:
@@ -209,6 +229,7 @@ class Layer(Generations):
         """Drop purged and left websites, old generations and old releases; nothing live depends on them."""
         web_tls.release(set(self.held) & set(self.left))
         self.unstage(generation)
+        self.keep_apps()
         faults = self.unmake(self.left)
         going = {name: self.old[name]["uid"] for name in self.purged if name in self.old}
         faults |= {name: error for name, uid in going.items() if (error := self.remove(name, uid))}
@@ -224,5 +245,5 @@ class Layer(Generations):
             others = [path for path in by_age if path != live]
             for path in others[max(self.params["releases_kept"] - 1, 0) :]:
                 shutil.rmtree(path)
-        self.begun, self.made = {}, {}
+        self.begun, self.made, self.busy = {}, {}, False
         self.write_journal()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import pwd
 from collections import Counter
 from hashlib import sha256
 
-from ansible.module_utils import web
+from ansible.module_utils import web, web_apps
 from ansible.module_utils import web_server as host_side
 from ansible.module_utils.transaction import Change, Left, Refused, read_json
 
-KINDS = {"vhost": "apache", "pool": "fpm"}  # what each kind of a website's files is called, and its folder
+# What each kind of a website's files is called, and its folder.
+KINDS = {"vhost": "apache", "pool": "fpm", "application": "apps"}
 CREDENTIALS = pathlib.Path("/etc/websites/credentials")
 
 
@@ -25,6 +27,7 @@ class Plan:
         self.wanted, self.purged, self.files = {}, {}, {}
         self.left = {}  # websites that stay as they are since they alone cannot be converged, and why
         self.archived = {w["name"] for w in params["websites"] if w.get("state") == "archived"}
+        self.stopped = set()  # websites whose application does not run as the live generation says
         self.made = {}  # releases and writable folders of websites that were there before
         self.journal = {"websites": {}, "made": [], "before": None, **read_json(host_side.JOURNAL, {})}
         mine = [(str(w.get("name")), w) for w in params["websites"] if w.get("web_host") == server.host]
@@ -127,7 +130,14 @@ class Plan:
 
     def texts(self, website):
         """The wanted configuration files: relative path -> text."""
-        texts = {f"apache/{website['name']}.conf": web.vhost(website)}
+        texts = {}
+        if web.wants_app(website):
+            size = self.server.sizes[website["size"]]
+            app = web_apps.text(website, self.server, self.password(website))
+            texts[f"apps/{website['name']}.conf"] = app
+            seconds = web.plain(website, "seconds", size["seconds"])
+            website = {**website, "_app": json.loads(app)["socket"], "_seconds": seconds}
+        texts[f"apache/{website['name']}.conf"] = web.vhost(website)
         if web.wants_pool(website):
             texts[f"fpm/{website['name']}.conf"] = web.pool(website, self.server, self.password(website))
         return texts
@@ -138,6 +148,24 @@ class Plan:
         except FileNotFoundError:
             return None
 
+    def apps(self, texts):
+        """The applications of a generation's files: website -> what its file holds."""
+        found = {pathlib.PurePath(path): text for path, text in texts.items() if path.startswith("apps/")}
+        return {path.stem: json.loads(text) for path, text in found.items()}
+
+    def live_apps(self):
+        """The applications of the generation that is live. Raises ValueError where one was damaged by hand."""
+        folder = host_side.CURRENT / "apps"
+        return self.apps({f"apps/{path.name}": path.read_text() for path in folder.glob("*.conf")})
+
+    def not_standing(self):
+        """Websites whose application should run by the live generation, and does not as it says."""
+        try:
+            live = self.live_apps()
+        except ValueError:
+            return set()  # damaged by hand, which the plan sees
+        return {name for name, stands in zip(live, web_apps.stands(list(live.values())), strict=True) if not stands}
+
     def serves(self, name):
         """Whether a website that we own has files here (an archived one has only data)."""
         return self.there("apache", name) is not None
@@ -146,6 +174,7 @@ class Plan:
         """All changes; fills self.files with the whole wanted tree of the next generation."""
         changes = []
         users = {entry.pw_name for entry in pwd.getpwall()}
+        self.stopped = self.not_standing()
         for name, website in list(self.wanted.items()):
             if name not in self.wanted:
                 continue  # left with the one before it
@@ -156,6 +185,8 @@ class Plan:
                 continue
             mine = self.differences(name, website)
             where = web.paths(website)
+            if name in self.stopped and not any(c.subject == "application" for c in mine):
+                mine.append(Change(name, "application", "update", "stopped or changed by hand", None))
             if name in self.old and web.user(website) not in users:
                 mine.append(Change(name, "user", "create", None, web.user(website)))
             if not pathlib.Path(where["release"]).is_dir() and not any(c.subject == "release" for c in mine):
@@ -237,5 +268,7 @@ class Plan:
             }
             if web.wants_pool(website):
                 facts |= {"php": self.server.php, "pool": f"{host_side.CURRENT}/fpm/{name}.conf"}
+            if web.wants_app(website):
+                facts["application"] = self.apps(self.texts_of(name))[name]["name"]
             built[name] = facts
         return built

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driver.desk import PROJECT, Desk
+from driver.desk import PROJECT, Desk, tar_of
 from sop_driver import desired, request, steps
 from sop_driver.config import NamePolicy
 from sop_driver.errors import Refused, SopError, Usage
@@ -332,3 +332,28 @@ def test_website_that_is_made_or_updated_is_described_as_a_whole(desk: Desk, kin
     form = {name: value for name, value in desk.form(kind=kind).items() if name != field}
     with pytest.raises(Usage, match=rf"{field} \(line 1\): is missing: who asks"):
         request.read(desk.write(form), desk.config.name_policy)
+
+
+PROXY = {"runtime": "proxy", "program": "python3", "entry": "app.py"}
+
+
+@pytest.mark.parametrize(("more", "says"), [
+    ({}, None), ({"database": "mariadb", "writable": ["isi"], "setup_script": "setup.py"}, None),
+    ({"program": "bash"}, "program"), ({"program": None}, "has a program and an entry"),
+    ({"entry": None}, "has a program and an entry"), ({"entry": "../app.py"}, "entry"),
+    ({"document_root": "public"}, "no php_version or document_root"),
+    ({"runtime": "static"}, "belong to runtime: proxy"),
+])
+def test_application_names_its_program_and_entry(desk: Desk, more: dict[str, Any], says: str | None) -> None:
+    path = desk.write(desk.form(**{**PROXY, **more}))
+    if says:
+        with pytest.raises(Usage, match=says):
+            request.read(path, POLICY)
+    else:
+        assert request.read(path, POLICY).program == "python3"
+
+
+def test_entry_must_be_a_file_of_the_release(desk: Desk) -> None:
+    with pytest.raises(Refused, match=r"entry 'app\.py' is no file in it"):
+        desk.submit(**PROXY)
+    desk.submit(**PROXY, archive_bytes=tar_of({"app.py": "serve()"}))
