@@ -181,9 +181,9 @@ def history(options: argparse.Namespace) -> int:
 def plan(options: argparse.Namespace) -> int:
     work = office(options)
     shown, refusals = runs.show(work, fleet(work), config.load_facts(work.project, work.config), options.requests)
-    say(options, plans.lines(shown.changes) or ["nothing would change"],
-        {"changes": shown.changes, "conflicts": shown.conflicts, "orphans": shown.orphans,
-         "refusals": [refusal.__dict__ for refusal in refusals]})
+    names = [standing.stand(work, request).request.name for request in options.requests]
+    say(options, [*(plans.lines(shown.changes) or ["nothing would change"]), *shown.others(names)],
+        {**shown.__dict__, "refusals": [refusal.__dict__ for refusal in refusals]})
     if refusals:
         raise Refused(refusals)
     return 0
@@ -198,6 +198,7 @@ def run(options: argparse.Namespace) -> int:
     lines += [*plans.lines(outcome.changes), f"{outcome.run}: applied and seen by a visitor"]
     lines += [f"  http://{row['name']}/  on {row['web_host']}, {row['address']['ipv4']}" for row in outcome.websites]
     lines += [f"  record: {file}" for file in files]
+    lines += [f"  another website, {name}, stays as it was: {why}" for name, why in outcome.left.items()]
     say(options, lines, {**outcome.__dict__, "records": [str(file) for file in files]})
     if outcome.backup_fault:
         raise Failed(f"the websites are up, but they have NO BACKUP: {outcome.backup_fault}",
@@ -242,10 +243,11 @@ def drift(options: argparse.Namespace) -> int:
     found = plans.from_result(_look(office(options), "inspect.yml"))
     lines = [*plans.lines(found.changes),
              *(f"foreign: {canonical(conflict)}" for conflict in found.conflicts),
+             *found.others(conflict["website"] for conflict in found.conflicts),
              *(f"kept without a website: {orphan['website']} on {orphan['host']}" for orphan in found.orphans)]
     lines = lines or ["the servers are as the register says"]
     say(options, [*lines, *plans.nightly_lines(found.nightly)], found.__dict__)
-    return 1 if found.changes or found.conflicts else 0
+    return 1 if found.changes or found.conflicts or found.refused else 0
 
 
 def show_report(options: argparse.Namespace) -> int:

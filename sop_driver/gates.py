@@ -10,6 +10,7 @@ from sop_driver.directory import Erasure
 from sop_driver.errors import Refusal
 from sop_driver.evidence import Evidence
 from sop_driver.procedure import Step
+from sop_driver.request import STATES
 from sop_driver.standing import Standing
 from sop_driver.statement import FREEZE, level
 
@@ -96,16 +97,19 @@ def existence(case: Case, step: Step) -> Refusal | None:
         return refusal
     kind, name = now.request.kind, now.request.name
     branch = step.outcomes.get(now.done[step.id].outcome or "")
-    if branch is None or branch.kind != kind:
+    if branch is None or branch.kind != now.request.branch:
         return Refusal(f"{now.id}: the existence check says {now.done[step.id].outcome}, the request says {kind}", gate,
                        f"record {step.id} again, or correct the request")
     if kind == "create" and name in case.websites:
         row = case.websites[name]
         return Refusal(f"{now.id}: {name} already exists on {row['web_host']}, owned by agenda {row['agenda']}", gate,
                        "file it as an update (kind: update), or choose another name")
-    if kind == "update" and name not in case.websites:
+    if kind != "create" and name not in case.websites:
         return Refusal(f"{now.id}: {name} does not exist", gate,
                        "file it as a new website (kind: create), or correct the name")
+    if STATES.get(kind) == (state := case.websites.get(name, {}).get("state")) is not None:
+        return Refusal(f"{now.id}: {name} is {state} already (agenda {case.websites[name]['agenda']})", gate,
+                       f"there is nothing to {kind}; `sop list` tells each website's state")
     for other, row in sorted(case.websites.items()):
         if other != name and (both := {name, *now.request.aliases} & {other, *row["aliases"]}):
             return Refusal(f"{now.id}: {', '.join(sorted(both))} already belongs to {other} (agenda {row['agenda']})",
@@ -116,8 +120,8 @@ def existence(case: Case, step: Step) -> Refusal | None:
 def build_evidence(case: Case, step: Step) -> Refusal | None:
     if refusal := taken(case, step):
         return refusal
-    release = case.standing.request.release.sha256
-    if fault := case.evidence.fault(release):
+    release = case.standing.request.release
+    if release and (fault := case.evidence.fault(release.sha256)):
         return Refusal(f"{case.standing.id}: the release: {fault}", step.gate or step.id,
                        "bring the file back from the backup of the driver's home")
     return None

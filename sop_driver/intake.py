@@ -34,14 +34,14 @@ def keep_document(office: Office, name: str, path: Path, kind: str) -> str:
     return digest
 
 
-def keep_release(office: Office, request: Request, path: Path) -> str:
+def keep_release(office: Office, request: Form, release: Release, path: Path) -> str:
     """Keep the release as evidence once its hash and everything in it is as declared. Raises Refused."""
     gate = "release archive"
     if path.stat().st_size > archive.MAX_BYTES:  # before it is copied anywhere
         refuse(f"{path.name} is larger than {archive.MAX_BYTES // 1024**3} GiB", gate, "leave out what is no website")
     with office.evidence.staged(path) as (copy, digest):
-        if digest != request.release.sha256:
-            refuse(f"{path.name} has the sha256 {digest}, the request names {request.release.sha256}", gate,
+        if digest != release.sha256:
+            refuse(f"{path.name} has the sha256 {digest}, the request names {release.sha256}", gate,
                    "put the right archive beside the request, or correct release.sha256")
         try:
             found = archive.inspect(copy)
@@ -52,6 +52,8 @@ def keep_release(office: Office, request: Request, path: Path) -> str:
             faults.append(f"document_root {request.document_root!r} is no folder in it")
         if request.setup_script and request.setup_script not in found.files:
             faults.append(f"setup_script {request.setup_script!r} is no file in it")
+        if request.entry and request.entry not in found.files:
+            faults.append(f"entry {request.entry!r} is no file in it")
         faults += [f"writable {w!r} is a file in it" for w in request.writable if w in found.files | found.links.keys()]
         if faults:
             mend = "correct the request or the archive"

@@ -114,22 +114,30 @@ class Release(Strict):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+STATES = {"suspend": "suspended", "resume": "present"}  # what these kinds make of a website, and nothing else of it
+COMMON = {"agency", "unit", "letter", "requester", "kind", "name", "purpose", "contact"}
+
+
 class Request(Strict):
-    """What an agency asks for, as the register keeps it: personal data are sealed (in the first registers, plain)."""
+    """What an agency asks for, as the register keeps it: the whole description of the website, on an update too, or a
+    change of its state. Personal data are sealed (in the first registers, plain)."""
 
     agency: Text = Field(description="the agency (PD) that asks, e.g. Dinas Kesehatan")
     unit: Text = Field(description="its unit that answers for the website")
     letter: Letter
     requester: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = Field(
         None, description="the agency's id in the register (`sop actors list`)")
-    kind: Literal["create", "update"]
+    kind: Literal["create", "update", "suspend", "resume"] = Field(
+        description="suspend and resume name the website and why (purpose), and nothing of its description")
     name: str = Field(max_length=300, description="the website's full name, below the government's domain")
     aliases: list[str] = Field([], max_length=20)
-    title: Text
+    title: Text | None = Field(None, validate_default=True)
     purpose: LongText
     contact: Contact | Annotated[str, Field(pattern=f"^{SEALED}[0-9a-f]{{64}}$")]
-    runtime: Literal["static", "php"]
+    runtime: Literal["static", "php", "proxy"] | None = Field(None, validate_default=True)
     php_version: Annotated[str, Field(pattern=r"^[0-9]\.[0-9]{1,2}$")] | None = None
+    program: Literal["python3", "node"] | None = Field(None, description="what runs a proxy website's application")
+    entry: RelativePath | None = Field(None, description="its first file; it serves HTTP on the socket named by SOCKET")
     database: Literal["mariadb", "postgresql"] | None = None
     size: Literal["small", "medium", "large"] = "small"
     waf: Literal["detect", "block"] = Field(
@@ -139,7 +147,14 @@ class Request(Strict):
     setup_script: RelativePath | None = None
     probe: Probe = Probe()
     address: Literal["shared", "own"] = "shared"
-    release: Release
+    release: Release | None = Field(None, validate_default=True)
+
+    @field_validator("title", "runtime", "release")
+    @classmethod
+    def _described(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and info.data.get("kind") not in STATES:
+            raise ValueError("is missing: who asks for a website to be made or updated describes the whole of it")
+        return value
 
     @field_validator("name", "aliases")
     @classmethod
@@ -151,17 +166,35 @@ class Request(Strict):
         return value
 
     @model_validator(mode="after")
+    def _describes_nothing(self) -> Request:
+        described = {name for name, field in type(self).model_fields.items()
+                     if name not in COMMON and getattr(self, name) != field.default}
+        if self.kind in STATES and described:
+            told = ", ".join(sorted(described))
+            raise ValueError(f"a request of kind {self.kind} has no {told}: the website stays as it is described")
+        return self
+
+    @model_validator(mode="after")
     def _fits_together(self) -> Request:
         if len({self.name, *self.aliases}) != 1 + len(self.aliases):
             raise ValueError("the name and the aliases repeat each other")
         if self.runtime == "static" and (self.php_version or self.database or self.setup_script or self.writable):
             raise ValueError("a static website has no php_version, database, setup_script or writable folder")
+        if self.runtime == "proxy" and (self.php_version or self.document_root or not (self.program and self.entry)):
+            raise ValueError("a proxy website has a program and an entry, and no php_version or document_root")
+        if self.runtime != "proxy" and (self.program or self.entry):
+            raise ValueError("program and entry belong to runtime: proxy")
         for folder in self.writable:
             if folder == self.document_root or self.document_root.startswith(folder + "/"):
                 raise ValueError(f"the writable folder {folder!r} would make the website's own code writable")
             if any(folder.startswith(other + "/") or self.writable.count(folder) > 1 for other in self.writable):
                 raise ValueError(f"the writable folder {folder!r} is named twice or lies within another")
         return self
+
+    @property
+    def branch(self) -> str:
+        """The SOP's branch that it takes: what changes a website that is there is an update."""
+        return "create" if self.kind == "create" else "update"
 
     @property
     def digest(self) -> str:

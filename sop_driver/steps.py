@@ -45,14 +45,14 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
         letter_hash = before.letter
     else:
         refuse(f"no {document} came with the request", step.gate or step.id, "give the letter: --letter FILE.pdf")
-    release = keep_release(office, form, requests.locate(file, form.release))
+    release = form.release and keep_release(office, form, form.release, requests.locate(file, form.release))
     request = sealed(office, form, before)
     sop_hash = procedure.hash if before else office.evidence.add(source)
     fields = draft(office, who, step, replace, ink, sop=sop_hash, digest=request.digest, letter=letter_hash)
     fields["data"] |= {"request": request.model_dump(mode="json"), "replaces": replace}
     if isinstance(sign, Pdf):
         shows(office, fields, step, request, before.agenda if before else None, ink)
-    fields["evidence"] = {document: letter_hash, "release": release, "sop": sop_hash,
+    fields["evidence"] = {document: letter_hash, "sop": sop_hash, **({"release": release} if release else {}),
                           f"{PERSONAL}contact": str(request.contact).removeprefix(SEALED)}
     if (signatures := signed(office, fields, sign)) is None:
         return None
@@ -260,7 +260,7 @@ def _against(now: Standing, step: Step, fields: dict[str, Any], documents: Itera
     branch = step.outcomes.get(outcome or "")
     if branch and branch.needs_reason and not reason:
         against(f"{step} needs a reason for {outcome!r}", "give --reason TEXT")
-    if branch and branch.kind and branch.kind != now.request.kind:
+    if branch and branch.kind and branch.kind != now.request.branch:
         against(f"the outcome {outcome} asks for a request of kind {branch.kind}, this one is {now.request.kind}",
                 f"correct it to `kind: {branch.kind}` and `sop submit … --replace {now.id}`")
     if lacking := set(step.evidence) - set(documents):

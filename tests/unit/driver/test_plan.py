@@ -63,3 +63,19 @@ def test_refusals_name_what_is_foreign_and_where() -> None:
 
 def test_orphans_are_told_with_their_server() -> None:
     assert of(orphans=["old"]).orphans == [{"website": "old", "host": "web1"}]
+
+
+ROW = {"website": "b", "what": "b asks for PHP 9", "mend": "ask for 8.2", "layer": "web", "host": "web1"}
+
+
+def test_refusals_name_what_a_layer_refuses_of_the_run_s_own_websites() -> None:
+    found = of(refused=[ROW]).refusals(["b"])
+    assert [str(r) for r in found] == ["refused: b asks for PHP 9\ngate: web on web1\nmend: ask for 8.2"]
+
+
+def test_what_a_layer_refuses_of_others_is_told_and_is_no_drift() -> None:
+    plan = of(change("b", "web1", "update"), refused=[ROW])
+    assert plan.refusals(["a"]) == []
+    assert of(change("b", "ns1", "remove", "A"), refused=[ROW]).refusals(["a"])[0].gate == "drift"
+    assert plan.others(["a"]) == ["b stays as it is: b asks for PHP 9 (web on web1): ask for 8.2"]
+    assert plan.others(["b"]) == []

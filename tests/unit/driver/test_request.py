@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driver.desk import PROJECT, Desk
+from driver.desk import PROJECT, Desk, tar_of
 from sop_driver import desired, request, steps
 from sop_driver.config import NamePolicy
 from sop_driver.errors import Refused, SopError, Usage
@@ -117,7 +117,7 @@ def test_read_refuses_or_carries_literally_hostile_text(desk: Desk, place: tuple
         "address": {"ipv4": "198.51.100.11", "ipv6": None, "own": False},
         "created_by": "r",
     }
-    state = json.dumps({"websites": [desired.website(found, allocation)]})
+    state = json.dumps({"websites": [desired.website(found, allocation, None)]})
     value: Any = found.model_dump(mode="json")
     for key in place:
         value = value[key]
@@ -315,3 +315,46 @@ def test_submit_refuses_actor_who_is_no_agency(desk: Desk) -> None:
 def test_example_is_a_good_request() -> None:
     found = request.read(PROJECT / "sop_driver/data/request.example.yml", POLICY)
     assert found.contact.phone == "0551-21234" and found.probe.contains == "Dinas Kesehatan"
+
+
+@pytest.mark.parametrize("kind", ["suspend", "resume"])
+def test_change_of_state_names_the_website_and_describes_nothing(desk: Desk, kind: str) -> None:
+    asked = request.read(desk.write(desk.form(kind=kind)), desk.config.name_policy)
+    assert (asked.branch, asked.release, asked.title) == ("update", None, None)
+    assert Request.model_validate(asked.model_dump(mode="json")) == asked, "as the register keeps it"
+    with pytest.raises(Usage, match=f"a request of kind {kind} has no aliases, title: the website stays as it is"):
+        request.read(desk.write(desk.form(kind=kind, title="Baru", aliases=["a.tarakankota.go.id"])),
+                      desk.config.name_policy)
+
+
+@pytest.mark.parametrize("field", ["title", "runtime", "release"])
+@pytest.mark.parametrize("kind", ["create", "update"])
+def test_website_that_is_made_or_updated_is_described_as_a_whole(desk: Desk, kind: str, field: str) -> None:
+    form = {name: value for name, value in desk.form(kind=kind).items() if name != field}
+    with pytest.raises(Usage, match=rf"{field} \(line 1\): is missing: who asks"):
+        request.read(desk.write(form), desk.config.name_policy)
+
+
+PROXY = {"runtime": "proxy", "program": "python3", "entry": "app.py"}
+
+
+@pytest.mark.parametrize(("more", "says"), [
+    ({}, None), ({"database": "mariadb", "writable": ["isi"], "setup_script": "setup.py"}, None),
+    ({"program": "bash"}, "program"), ({"program": None}, "has a program and an entry"),
+    ({"entry": None}, "has a program and an entry"), ({"entry": "../app.py"}, "entry"),
+    ({"document_root": "public"}, "no php_version or document_root"),
+    ({"runtime": "static"}, "belong to runtime: proxy"),
+])
+def test_application_names_its_program_and_entry(desk: Desk, more: dict[str, Any], says: str | None) -> None:
+    path = desk.write(desk.form(**{**PROXY, **more}))
+    if says:
+        with pytest.raises(Usage, match=says):
+            request.read(path, POLICY)
+    else:
+        assert request.read(path, POLICY).program == "python3"
+
+
+def test_entry_must_be_a_file_of_the_release(desk: Desk) -> None:
+    with pytest.raises(Refused, match=r"entry 'app\.py' is no file in it"):
+        desk.submit(**PROXY)
+    desk.submit(**PROXY, archive_bytes=tar_of({"app.py": "serve()"}))
