@@ -64,6 +64,9 @@ def website(request: Request, allocation: Allocation, old: Website | None) -> We
     if request.release is None:
         raise ValueError(f"{request.name} is to be made of a request of kind {request.kind}")
     database = {"engine": request.database, "host": allocation["database_host"]} if request.database else None
+    names = {"zone": request.zone, "records": [
+        {"name": record.name, "type": record.type, "value": record.value, "ttl": record.ttl}
+        for record in request.records]}
     return {
         "name": request.name, "state": old["state"] if old else "present", "uid": allocation["uid"],
         "aliases": sorted(request.aliases), "title": request.title, "agency": request.agency, "unit": request.unit,
@@ -75,6 +78,7 @@ def website(request: Request, allocation: Allocation, old: Website | None) -> We
         "release": {"sha256": request.release.sha256, "size": allocation["release_size"]},
         "database": database, "web_host": allocation["web_host"], "address": allocation["address"],
         "size": request.size, "waf": request.waf, "created_by": allocation["created_by"],
+        **{key: value for key, value in names.items() if value},
     }
 
 
@@ -90,6 +94,7 @@ def allocate(standings: Iterable[Standing], run: str, register: Register, eviden
         allocation: Allocation = {"request": now.id, "digest": now.digest, "agenda": now.agenda}
         if request.release:
             allocation["release_size"] = evidence.path(request.release.sha256).stat().st_size
+        _zone_is_free(now, websites)
         if old is not None:
             if request.release:
                 _keeps(now, old)
@@ -106,6 +111,14 @@ def allocate(standings: Iterable[Standing], run: str, register: Register, eviden
         websites[request.name] = website(request, allocation, old)
         result.append(allocation)
     return result
+
+
+def _zone_is_free(now: Standing, websites: dict[str, Website]) -> None:
+    """A zone is one agency's: another one could answer for its mail and its certificates."""
+    for row in websites.values():
+        if now.request.zone and row.get("zone") == now.request.zone and row["agency"] != now.request.agency:
+            raise Unplaceable(Refusal(f"{now.id}: the zone {row['zone']} is {row['agency']}'s, by {row['name']}",
+                                      "allocation", "ask for another zone, or let that agency ask for the website"))
 
 
 def _keeps(now: Standing, old: Website) -> None:

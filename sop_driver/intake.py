@@ -8,7 +8,7 @@ from typing import Any
 
 from sop_driver import archive
 from sop_driver.errors import Refusal, Refused, Usage, refuse
-from sop_driver.request import Form, Request
+from sop_driver.request import Form, Release, Request
 from sop_driver.standing import Office, Standing
 from sop_driver.statement import SEALED
 

@@ -17,6 +17,8 @@ from sop_driver.config import NamePolicy, Strict
 from sop_driver.errors import Usage
 from sop_driver.proof import canonical
 from sop_driver.statement import SEALED
+from sop_driver.zone_records import Record
+from sop_driver.zone_records import faults as record_faults
 
 MAX_FILE = 64 * 1024
 MAX_DEPTH = 8
@@ -41,8 +43,11 @@ def _path(value: str) -> str:
     return value
 
 
-def name_faults(name: str, policy: NamePolicy) -> list[str]:
-    """Everything that is wrong with a website's name, each as its own sentence; an empty list for a good name."""
+def name_faults(name: str, policy: NamePolicy, zone: str | None = None) -> list[str]:
+    """Everything that is wrong with a website's name, each as its own sentence; an empty list for a good name.
+
+    A good name lies below the government's domain, or in the zone that the agency brings.
+    """
     if any(unicodedata.category(c) in HIDDEN or c.isspace() for c in name):
         return [f"{name!r} holds a space, a line break or a control character"]
     if not name.isascii():
@@ -56,15 +61,28 @@ def name_faults(name: str, policy: NamePolicy) -> list[str]:
         name = name.rstrip(".")
     if len(name) > 253:
         faults.append(f"the name has {len(name)} characters, 253 is the most")
-    if not name.endswith("." + policy.domain):
-        return [*faults, f"{name} does not lie below {policy.domain}"]
-    labels = name.removesuffix("." + policy.domain).split(".")
+    if zone and name == zone:
+        return faults
+    parent = zone if zone and name.endswith("." + zone) else policy.domain
+    if not name.endswith("." + parent):
+        return [*faults, f"{name} does not lie below {policy.domain}{f' or in {zone}' if zone else ''}"]
+    labels = name.removesuffix("." + parent).split(".")
     for place, label in enumerate(labels):
         faults += _label_faults(label)
-        is_www_of_a_site = label == "www" and place == 0 and len(labels) > 1
+        is_www_of_a_site = label == "www" and place == 0 and (len(labels) > 1 or parent == zone)
         if any(fnmatch.fnmatchcase(label, pattern) for pattern in policy.reserved) and not is_www_of_a_site:
             faults.append(f"{label!r} is reserved")
     return faults
+
+
+def zone_faults(zone: str, policy: NamePolicy) -> list[str]:
+    """What is wrong with a zone that an agency brings; an empty list for a good one."""
+    label, _, parent = zone.partition(".")
+    if not zone.isascii() or parent not in policy.zones:
+        return [f"{zone!r} is not one name directly below {' or '.join(policy.zones)}, where agencies have zones"]
+    if zone == policy.domain or policy.domain.endswith("." + zone):
+        return [f"{zone} holds the government's own domain"]
+    return _label_faults(label)
 
 
 def _label_faults(label: str) -> list[str]:
@@ -115,6 +133,8 @@ class Release(Strict):
 
 
 STATES = {"suspend": "suspended", "resume": "present"}  # what these kinds make of a website, and nothing else of it
+# Fields that came after the first release: a request without them keeps the digest that was approved.
+LATER: dict[str, Any] = {"zone": None, "records": [], "waf": "detect", "program": None, "entry": None}
 COMMON = {"agency", "unit", "letter", "requester", "kind", "name", "purpose", "contact"}
 
 
@@ -129,8 +149,11 @@ class Request(Strict):
         None, description="the agency's id in the register (`sop actors list`)")
     kind: Literal["create", "update", "suspend", "resume"] = Field(
         description="suspend and resume name the website and why (purpose), and nothing of its description")
-    name: str = Field(max_length=300, description="the website's full name, below the government's domain")
+    zone: Annotated[str, Field(max_length=253)] | None = Field(
+        None, description="a domain of the agency's own that these name servers are to serve, e.g. rsud-contoh.go.id")
+    name: str = Field(max_length=300, description="the website's full name, below the government's domain or in `zone`")
     aliases: list[str] = Field([], max_length=20)
+    records: list[Record] = Field([], description="DNS records at the website's name, below it, or in `zone`")
     title: Text | None = Field(None, validate_default=True)
     purpose: LongText
     contact: Contact | Annotated[str, Field(pattern=f"^{SEALED}[0-9a-f]{{64}}$")]
@@ -156,12 +179,30 @@ class Request(Strict):
             raise ValueError("is missing: who asks for a website to be made or updated describes the whole of it")
         return value
 
+    @field_validator("zone")
+    @classmethod
+    def _good_zone(cls, value: str | None, info: ValidationInfo) -> str | None:
+        policy = info.context
+        if value and isinstance(policy, NamePolicy) and (faults := zone_faults(value, policy)):
+            raise ValueError("; ".join(faults))
+        return value or None
+
     @field_validator("name", "aliases")
     @classmethod
     def _good_names(cls, value: str | list[str], info: ValidationInfo) -> str | list[str]:
-        policy = info.context
+        policy, zone = info.context, info.data.get("zone")
         names = [value] if isinstance(value, str) else value
-        if isinstance(policy, NamePolicy) and (faults := [f for name in names for f in name_faults(name, policy)]):
+        if not isinstance(policy, NamePolicy):
+            return value
+        if faults := [fault for name in names for fault in name_faults(name, policy, zone)]:
+            raise ValueError("; ".join(faults))
+        return value
+
+    @field_validator("records")
+    @classmethod
+    def _good_records(cls, value: list[Record], info: ValidationInfo) -> list[Record]:
+        name, aliases = info.data.get("name"), info.data.get("aliases", [])
+        if name and (faults := record_faults(value, name, aliases, info.data.get("zone"))):
             raise ValueError("; ".join(faults))
         return value
 
@@ -178,6 +219,8 @@ class Request(Strict):
     def _fits_together(self) -> Request:
         if len({self.name, *self.aliases}) != 1 + len(self.aliases):
             raise ValueError("the name and the aliases repeat each other")
+        if self.zone and not any(name == self.zone or name.endswith("." + self.zone) for name in self.names):
+            raise ValueError(f"no name of the website lies in its zone {self.zone}")
         if self.runtime == "static" and (self.php_version or self.database or self.setup_script or self.writable):
             raise ValueError("a static website has no php_version, database, setup_script or writable folder")
         if self.runtime == "proxy" and (self.php_version or self.document_root or not (self.program and self.entry)):
@@ -197,9 +240,17 @@ class Request(Strict):
         return "create" if self.kind == "create" else "update"
 
     @property
+    def names(self) -> list[str]:
+        return [self.name, *self.aliases]
+
+    @property
     def digest(self) -> str:
         """What an approval binds: every field, the release's hash among them."""
-        return hashlib.sha256(canonical(self.model_dump(mode="json")).encode()).hexdigest()
+        fields = self.model_dump(mode="json")
+        for name, default in LATER.items():
+            if fields[name] == default:
+                del fields[name]
+        return hashlib.sha256(canonical(fields).encode()).hexdigest()
 
 
 class Form(Request):

@@ -26,6 +26,22 @@ def primary(configuration):
     return "type primary;" in configuration
 
 
+@pytest.fixture
+def peer(configuration, inside):
+    """The other server's address."""
+    exempt = re.search(r"exempt-clients \{ 127\.0\.0\.1; ::1; ([^}]*) \};", configuration).group(1).split("; ")
+    return next(address for address in exempt if ":" not in address and address != inside)
+
+
+def validated(host, address, zone, *question):
+    """What delv says about an answer, with the zone's own key as the only one that is trusted."""
+    key = next(line for line in ask(host, "127.0.0.1", zone, "DNSKEY") if line.startswith("257 "))
+    flags, protocol, algorithm, *data = key.split()
+    anchor = f'trust-anchors {{ "{zone}" static-key {flags} {protocol} {algorithm} "{"".join(data)}"; }};'
+    host.check_output(f"echo '{anchor}' > /root/anchor")
+    return host.run(f"delv @{address} -a /root/anchor +root={zone} {' '.join(question)}").stdout
+
+
 def ask(host, address, *question):
     return host.check_output(f"dig +short +tries=2 @{address} {' '.join(question)}").splitlines()
 
@@ -151,3 +167,43 @@ def test_update_key_is_worth_nothing_over_the_network(host, inside):
     done = host.run(f"test -e {UPDATE_KEY} && printf %s '{told}' | nsupdate -k {UPDATE_KEY}")
     assert done.rc != 0
     assert status(host, inside, f"stolen.{ZONE}", "A") == "NXDOMAIN"
+
+
+@pytest.mark.parametrize("zone", [ZONE, *REVERSE])
+def test_zone_is_validated_by_its_key_on_both_servers(host, inside, peer, zone):
+    """A resolver that validates takes an answer that does not match the key for no answer at all."""
+    for address in (inside, peer):
+        assert "; fully validated" in validated(host, address, zone, zone, "NS")
+
+
+def test_record_made_by_update_is_signed(host, inside, peer):
+    """Signing is of no use where only what was there in the beginning is signed."""
+    for address in (inside, peer):
+        assert "; fully validated" in validated(host, address, ZONE, f"dinkes.{ZONE}", "AAAA")
+
+
+def test_missing_name_is_denied_with_a_proof_and_without_a_neighbour(host, inside):
+    """A denial must not be forged, and must not tell the next name that there is."""
+    said = validated(host, inside, ZONE, f"tidakada.{ZONE}", "A")
+    assert "; negative response, fully validated" in said
+    assert "NSEC3" in said and f"dinkes.{ZONE}" not in said
+
+
+def test_forged_key_is_not_taken(host, inside):
+    """The other tests would be worth nothing if delv took any answer."""
+    host.check_output(f"""echo 'trust-anchors {{ "{ZONE}" static-ds 1 13 2 "{"00" * 32}"; }};' > /root/forged""")
+    said = host.run(f"delv @{inside} -a /root/forged +root={ZONE} {ZONE} SOA")
+    assert "fully validated" not in said.stdout + said.stderr
+
+
+@pytest.mark.parametrize("zone", [ZONE, *REVERSE])
+def test_signing_key_is_the_same_on_both_servers(host, zone):
+    """A server that takes the primary's place must go on with the key that the parent knows."""
+    folder = "/var/lib/bind/keys"
+    keys = host.check_output(f"ls {folder}/K{zone}.+013+*.private").splitlines()
+    assert len(keys) == 1
+    file = host.file(keys[0])
+    assert (file.user, file.group, file.mode, host.file(folder).mode) == ("bind", "bind", 0o600, 0o700)
+    data = host.check_output(f"cat {keys[0].removesuffix('.private')}.key").split("DNSKEY")[-1].split()
+    assert " ".join(ask(host, "127.0.0.1", zone, "DNSKEY")).split()[:3] == data[:3]
+    assert "".join("".join(ask(host, "127.0.0.1", zone, "DNSKEY")).split()[3:]) == "".join(data[3:])
