@@ -83,7 +83,7 @@ def primary(monkeypatch: pytest.MonkeyPatch) -> Served:
 
 def params(*websites: dict[str, Any], **other: Any) -> dict[str, Any]:
     given = {"websites": list(websites), "hosts": {}, "nameservers": SERVERS, "zones": [ZONE], "issuers": [],
-             "ttl": 300, "secondaries": {}, "wait": 1, "address": "127.0.0.1", "own_zones": None}
+             "host": "ns1", "ttl": 300, "secondaries": {}, "wait": 1, "address": "127.0.0.1", "own_zones": None}
     return given | other
 
 
