@@ -9,9 +9,7 @@ from ansible.module_utils.nameserver_claims import Conflict, as_built, wishes
 from ansible.module_utils.nameserver_extra import issuers_set
 from ansible.module_utils.nameserver_wire import Primary
 from ansible.module_utils.nameserver_zones import Wanted, Zones, maker, wanted
-from ansible.module_utils.transaction import Change, Left, Outcome, Refused
-
-MEND = "choose another name, or remove or adopt what is there by hand"
+from ansible.module_utils.transaction import Change, Left, Outcome, Refused, not_ours
 
 
 class Plan(NamedTuple):
@@ -80,7 +78,7 @@ def planned(reader: Reader, params: dict[str, Any], known: list[Left], check: bo
         for each in [*wish.conflicts, *foreign]:
             if each.website not in left and each.website not in fresh:
                 conflicts[each.website] = each
-                fresh[each.website] = Left(each.website, f"{each.subject}: somebody else's ({each.where})", MEND)
+                fresh[each.website] = not_ours(each._asdict(), params["host"])
         if not fresh:
             break
         left |= fresh

@@ -168,8 +168,9 @@ class Zones:
                 path.unlink(missing_ok=True)
 
     def delegation(self, zone: str) -> list[str]:
-        """The DS records that the zone's parent has to hold; none where it is not signed."""
-        return [run(["dnssec-dsfromkey", "-2", str(key)]).strip() for key in sorted(self.keys.glob(f"K{zone}.+*.key"))]
+        """The DS records that the zone's parent has to hold; none where it is not signed, none of an outgoing key."""
+        keys = [key for key in sorted(self.keys.glob(f"K{zone}.+*.key")) if "\n; Delete:" not in key.read_text()]
+        return [run(["dnssec-dsfromkey", "-2", str(key)]).strip() for key in keys]
 
     def _owner(self) -> tuple[int, int]:
         there = self.keys.stat() if self.keys.exists() else self.folder.stat()

@@ -7,6 +7,7 @@ import pytest
 UPDATE_KEY = "/etc/bind/keys/websites-update.key"
 TRANSFER_KEY = "/etc/bind/keys/websites-transfer.key"
 ZONE = "tarakankota.go.id"
+OWN = "rsud-tarakan.go.id"
 REVERSE = ("100.51.198.in-addr.arpa", "0.0.0.0.7.7.0.0.8.b.d.0.1.0.0.2.ip6.arpa")
 
 
@@ -134,7 +135,7 @@ def test_record_made_by_hand_is_left_alone(host, inside, name, kind, value):
 
 def test_record_of_ours_is_marked(host, inside):
     """Only what is marked may ever be changed or removed."""
-    assert ask(host, inside, f"_website.kesehatan.{ZONE}", "TXT") == ['"website=20001"']
+    assert ask(host, inside, f"_website.kesehatan.{ZONE}", "TXT") == ['"website=20001 CAA"']
 
 
 def test_zone_is_not_given_to_strangers(host, inside):
@@ -207,3 +208,49 @@ def test_signing_key_is_the_same_on_both_servers(host, zone):
     data = host.check_output(f"cat {keys[0].removesuffix('.private')}.key").split("DNSKEY")[-1].split()
     assert " ".join(ask(host, "127.0.0.1", zone, "DNSKEY")).split()[:3] == data[:3]
     assert "".join("".join(ask(host, "127.0.0.1", zone, "DNSKEY")).split()[3:]) == "".join(data[3:])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "values"),
+    [
+        (f"dinkes.{ZONE}", "MX", [f"10 surat.dinkes.{ZONE}."]),
+        (f"dinkes.{ZONE}", "CAA", ['0 iodef "mailto:admin@example.go.id"', '0 issue "ca.example.net"']),
+        (f"kesehatan.{ZONE}", "CAA", ['0 issue "ca.example.net"']),
+        (f"surat.dinkes.{ZONE}", "A", ["198.51.100.77"]),
+        (f"surat.dinkes.{ZONE}", "AAAA", ["2001:db8:77::77"]),
+        (f"_dmarc.dinkes.{ZONE}", "TXT", ['"v=DMARC1; p=reject"']),
+        (f"panjang.dinkes.{ZONE}", "TXT", [f'"{"a" * 255}" "{"b" * 45}"']),
+        (f"k1._domainkey.dinkes.{ZONE}", "CNAME", ["k1._domainkey.example.net."]),
+        (f"_sip._tcp.dinkes.{ZONE}", "SRV", ["0 5 5060 sip.example.net."]),
+        (OWN, "MX", ["10 mx.example.net."]),
+        (f"www.{OWN}", "AAAA", ["2001:db8:77::11"]),
+    ],
+)
+def test_record_that_an_agency_asked_for_is_served(host, inside, name, kind, values):
+    """Mail, calls and certificates of an agency depend on them as its website does on its address."""
+    assert sorted(ask(host, inside, name, kind)) == values
+
+
+def test_zone_of_an_agency_is_served_and_signed_on_both_servers(host, inside, peer):
+    """The secondary learns of it by the catalog alone, and the new primary has it from the time as a secondary."""
+    for address in (inside, peer):
+        assert " aa" in host.check_output(f"dig @{address} {OWN} SOA")
+        assert "; fully validated" in validated(host, address, OWN, f"www.{OWN}", "A")
+
+
+def test_catalog_is_nobodys_to_read(host, peer):
+    """It lists every agency's zone; only the server itself and who holds the transfer key may ask."""
+    assert status(host, peer, "version.catalog.invalid", "TXT") == "REFUSED"
+
+
+def test_website_that_meets_somebody_elses_record_is_left_out(host, inside):
+    """One bad website must block no other, and must take nothing from anybody."""
+    assert ask(host, inside, f"buruk.{ZONE}", "A") == ["192.0.2.7"]
+    assert status(host, inside, f"lain.{ZONE}", "A") == "NXDOMAIN"
+
+
+def test_server_answers_over_ipv6_as_over_ipv4(host, configuration, inside):
+    """A visitor may have only the one or the other."""
+    inside6 = re.search(r"listen-on-v6 { ::1; ([0-9a-f:]+); }", configuration).group(1)
+    question = (f"dinkes.{ZONE}", "A", f"dinkes.{ZONE}", "AAAA", "-x", "2001:db8:77::101")
+    assert ask(host, inside6, *question) == ask(host, inside, *question) != []

@@ -83,7 +83,7 @@ def primary(monkeypatch: pytest.MonkeyPatch) -> Served:
 
 def params(*websites: dict[str, Any], **other: Any) -> dict[str, Any]:
     given = {"websites": list(websites), "hosts": {}, "nameservers": SERVERS, "zones": [ZONE], "issuers": [],
-             "ttl": 300, "secondaries": {}, "wait": 1, "address": "127.0.0.1", "own_zones": None}
+             "host": "ns1", "ttl": 300, "secondaries": {}, "wait": 1, "address": "127.0.0.1", "own_zones": None}
     return given | other
 
 
@@ -316,6 +316,8 @@ def test_zone_is_made_signed_published_and_filled(primary: Served, zones: dict[s
     assert members(zones) == [OWN] and list(tmp_path.glob(f"keys/K{OWN}.*"))
     assert outcome.as_built[OWN]["delegation"] == ["DS"] and outcome.as_built[OWN]["zone"] == OWN
     assert converged(primary, website(), own(), own_zones=zones).changes == []
+    next(tmp_path.glob(f"keys/K{OWN}.*.key")).write_text("; This is a key\n; Delete: 20261124000000\n")
+    assert Zones(**zones).delegation(OWN) == []
 
 
 def test_plan_of_a_new_zone_changes_nothing(primary: Served, zones: dict[str, Any], tmp_path: Path) -> None:
