@@ -10,9 +10,9 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from sop_driver import plain_yaml
 from sop_driver.config import NamePolicy, Strict
 from sop_driver.errors import Usage
 from sop_driver.proof import canonical
@@ -20,8 +20,6 @@ from sop_driver.statement import SEALED
 from sop_driver.zone_records import Record
 from sop_driver.zone_records import faults as record_faults
 
-MAX_FILE = 64 * 1024
-MAX_DEPTH = 8
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # control, bidirectional and unassigned: what the eye does not see
 
 
@@ -259,16 +257,13 @@ class Form(Request):
     contact: Contact
 
 
-Lines = dict[tuple[str | int, ...], int]
-
-
 def read(path: Path, policy: NamePolicy) -> Form:
     """Read and validate a request file. Raises Usage with every fault and the line it stands on."""
-    value, lines = _plain_yaml(path)
+    value, lines = plain_yaml.load(path)
     try:
         return Form.model_validate(value, context=policy)
     except ValidationError as error:
-        faults = [(_line(lines, e["loc"]), ".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
+        faults = [(plain_yaml.line(lines, e["loc"]), ".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
         what = "; ".join(f"{place or 'request'} (line {line}): {_told(text)}" for line, place, text in faults)
         mend = "correct these fields; `sop schema` prints what each takes"
         raise Usage(what, f"{path}:{faults[0][0]}", mend) from error
@@ -276,63 +271,6 @@ def read(path: Path, policy: NamePolicy) -> Form:
 
 def _told(message: str) -> str:
     return message.removeprefix("Value error, ")
-
-
-def _line(lines: Lines, place: tuple[str | int, ...]) -> int:
-    while place and place not in lines:
-        place = place[:-1]
-    return lines.get(place, 1)
-
-
-def _place(mark: Any) -> int:
-    return mark.line + 1 if mark else 1
-
-
-def _plain_yaml(path: Path) -> tuple[Any, Lines]:
-    """Plain values of a YAML file (all scalars text or null) and the line of each."""
-
-    def refuse(what: str, line: int) -> Usage:
-        return Usage(what, f"{path}:{line}", "write plain keys, values and lists only, each key once")
-
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
-        if len(data) > MAX_FILE:
-            raise refuse(f"the file is larger than {MAX_FILE // 1024} KiB", 1)
-        depth = 0
-        for event in yaml.parse(data, Loader=yaml.SafeLoader):  # before composing: composing recurses and expands
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
-                raise refuse("anchors, aliases and tags are not taken", _place(event.start_mark))
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > MAX_DEPTH:
-                raise refuse(f"nested more than {MAX_DEPTH} deep", _place(event.start_mark))
-        root = yaml.compose(data, Loader=yaml.BaseLoader)
-    except yaml.MarkedYAMLError as error:
-        raise refuse(f"not YAML: {error.problem}", _place(error.problem_mark)) from error
-    except yaml.reader.ReaderError as error:
-        raise refuse(f"not YAML: {error.reason} at character {error.position}", 1) from error
-    except OSError as error:
-        raise Usage(f"not readable: {error.strerror}", str(path), "name an existing request file") from error
-    if not isinstance(root, yaml.MappingNode):
-        raise refuse("a request is a mapping of fields", 1)
-    lines: Lines = {}
-    return _value(root, (), lines, refuse), lines
-
-
-def _value(node: yaml.Node, place: tuple[str | int, ...], lines: Lines, refuse: Any) -> Any:
-    lines.setdefault(place, node.start_mark.line + 1)
-    if isinstance(node, yaml.ScalarNode):
-        return None if node.style is None and node.value in ("", "~", "null") else node.value
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(child, (*place, n), lines, refuse) for n, child in enumerate(node.value)]
-    result: dict[str, Any] = {}
-    for key, child in node.value:
-        if not isinstance(key, yaml.ScalarNode) or key.value in result:
-            named = getattr(key, "value", "…")
-            raise refuse(f"the key {named!r} is no text or is given twice", key.start_mark.line + 1)
-        lines[(*place, key.value)] = key.start_mark.line + 1
-        result[key.value] = _value(child, (*place, key.value), lines, refuse)
-    return result
 
 
 def locate(request_file: Path, release: Release) -> Path:

@@ -197,9 +197,11 @@ class _Fold:
             self._unbroken(entry.when)
 
     def _counts(self, entry: Entry, step: Step) -> bool:
+        """Whether nothing was missing when it was taken. A refusal counts all the same: no emergency outlives it."""
         waived = self.waived(entry.when)
+        refuses = entry.outcome in step.outcomes and step.outcomes[entry.outcome].returns_to
         return (self.opened is not None and _holds(entry, self.opened, self.procedure)
-                and all(s.id in self.done or s.gate in waived for s in self.procedure.before(step)))
+                and (bool(refuses) or all(s.id in self.done or s.gate in waived for s in self.procedure.before(step))))
 
     def _step(self, entry: Entry, step: Step) -> None:
         back = step.outcomes[entry.outcome].returns_to if entry.outcome in step.outcomes else None

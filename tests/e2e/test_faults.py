@@ -14,6 +14,7 @@ from lab import HOSTS, LAB, ROOT, RUN, SOP, archive, census, clear, differences,
 
 PAGES = archive({"index.html": "<h1>Uji</h1>"})
 PHP = {"runtime": "php", "database": "postgresql", "setup_script": "setup.php"}
+ARCHIVES = "/var/lib/websites/web/archives"
 CONNECT = """<?php
 $db = new PDO(sprintf('pgsql:host=%s;port=%s;dbname=%s', getenv('DB_HOST'), getenv('DB_PORT'), getenv('DB_NAME')),
     getenv('DB_USER'), getenv('DB_PASSWORD'), [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION]);
@@ -54,6 +55,22 @@ def test_failed_create_leaves_nothing(tmp_path: Path, name: str, files: dict[str
     assert differences(before, census()) == {}
     assert last_entry(request)["outcome"] == "rolled_back"
     assert sop("drift").returncode == 0
+
+
+def test_full_disk_on_the_web_host_leaves_nothing(tmp_path: Path) -> None:
+    """The archive does not fit where it is brought to."""
+    before = census()
+    for host in ("web1", "web2"):
+        on(host, f"mkdir -p {ARCHIVES} && mount -t tmpfs -o size=16k none {ARCHIVES}")
+    try:
+        heavy = archive({"index.html": os.urandom(200_000).hex()})
+        done = sop("run", clear(tmp_path, submit(tmp_path, "disk-penuh", heavy)))
+    finally:
+        for host in ("web1", "web2"):
+            on(host, f"umount {ARCHIVES}; rmdir {ARCHIVES}", check=False)
+    assert done.returncode == 1, done.stdout
+    assert three_parts(done.stderr)
+    assert differences(before, census()) == {}
 
 
 def test_interrupt_in_the_middle_puts_everything_back(tmp_path: Path) -> None:

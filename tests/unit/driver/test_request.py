@@ -332,7 +332,8 @@ def test_example_is_a_good_request() -> None:
 def test_change_of_state_names_the_website_and_describes_nothing(desk: Desk, kind: str) -> None:
     asked = request.read(desk.write(desk.form(kind=kind)), desk.config.name_policy)
     assert (asked.branch, asked.release, asked.title) == ("update", None, None)
-    assert Request.model_validate(asked.model_dump(mode="json")) == asked, "as the register keeps it"
+    kept = Request.model_validate(asked.model_dump(mode="json"))
+    assert kept.model_dump() == asked.model_dump(), "as the register keeps it"
     with pytest.raises(Usage, match=f"a request of kind {kind} has no aliases, title: the website stays as it is"):
         request.read(desk.write(desk.form(kind=kind, title="Baru", aliases=["a.tarakankota.go.id"])),
                       desk.config.name_policy)
