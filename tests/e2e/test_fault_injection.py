@@ -98,7 +98,7 @@ FAULTS = [
     Fault("database: kill -9 after the last statement", DATABASE, KILL, "database_websites.verify", "return"),
     *killed("web", WEB, "web_server.make_homes", "web_server.make_release", "web_setup.setup", "web_server.validate",
             "web_server.swap", "web_server.reload", "web_server.look", "web_layer.prune"),
-    *killed("records", NAME, "nameserver_wire.update", "nameserver_records.await_secondaries"),
+    *killed("records", NAME, "nameserver_wire.update", "nameserver_apply.await_secondaries"),
     Fault("a policy that Apache cannot read", WEB, "cp -p {policy} /root/policy && echo Bogus >> {policy}".format(
         policy="/etc/apache2/conf-available/websites-policy.conf"),
         undo="mv /root/policy /etc/apache2/conf-available/websites-policy.conf"),
