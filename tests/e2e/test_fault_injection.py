@@ -97,7 +97,7 @@ FAULTS = [
     *killed("database", DATABASE, "database_websites.carry_out", "database_websites.verify"),
     Fault("database: kill -9 after the last statement", DATABASE, KILL, "database_websites.verify", "return"),
     *killed("web", WEB, "web_server.make_homes", "web_server.make_release", "web_setup.setup", "web_server.validate",
-            "web_server.swap", "web_server.reload", "web_server.look", "web_layer.prune"),
+            "web_server.swap", "web_server.reload", "web_layer.faults", "web_layer.prune"),
     *killed("records", NAME, "nameserver_wire.update", "nameserver_apply.await_secondaries"),
     Fault("a policy that Apache cannot read", WEB, "cp -p {policy} /root/policy && echo Bogus >> {policy}".format(
         policy="/etc/apache2/conf-available/websites-policy.conf"),
