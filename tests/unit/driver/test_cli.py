@@ -132,7 +132,7 @@ def test_drift_and_failed_probe_exit_1(desk: Desk, sop: Sop, fleet: FakeFleet) -
 def test_schema_is_json_schema(sop: Sop) -> None:
     code, out, _ = sop("schema")
     found = json.loads(out)
-    assert code == 0 and found["additionalProperties"] is False and "release" in found["required"]
+    assert code == 0 and found["additionalProperties"] is False and {"kind", "name", "purpose"} <= {*found["required"]}
 
 
 @pytest.mark.parametrize(

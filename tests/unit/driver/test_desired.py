@@ -36,6 +36,8 @@ def test_row_has_every_field_of_the_contract(desk: Desk) -> None:
         "request",
         "runtime",
         "php_version",
+        "program",
+        "entry",
         "document_root",
         "writable",
         "setup_script",
