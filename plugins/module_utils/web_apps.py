@@ -19,6 +19,7 @@ from ansible.module_utils.transaction import STATE, Refused, run, write_atomic
 UNITS = pathlib.Path("/etc/systemd/system")
 ENVIRONMENTS = STATE / "web/apps"
 OURS = "website-app-"
+NAME = re.compile(rf"{OURS}w\d+-[0-9a-f]{{8}}\.service\Z")  # what is called otherwise was not written here
 START = 30.0  # seconds within which an application must answer
 # What is the same for every application. Its socket's folder is named in the environment alone, which no other user
 # can see. systemd's own folders must stay visible to it.
@@ -157,8 +158,9 @@ def answer(path: str, website: dict[str, Any], deadline: float) -> int | None:
 
 
 def keep(names: set[str]) -> None:
-    """Stop and remove every application but these. Raises Refused where one will not go."""
-    going = [path for path in UNITS.glob(f"{OURS}*.service") if path.stem not in names]
+    """Stop and remove every application of ours but these. Raises Refused where one will not go."""
+    units = [path for path in UNITS.glob(f"{OURS}*.service") if NAME.match(path.name)]
+    going = [path for path in units if path.stem not in names]
     if not going:
         return
     run(["systemctl", "disable", "--now", "--quiet", *[path.name for path in going]])

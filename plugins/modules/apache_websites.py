@@ -83,7 +83,7 @@ import os
 
 from ansible.module_utils import web, web_server
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.transaction import Outcome, Refused, fail, finish, server_lock
+from ansible.module_utils.transaction import Outcome, Refused, fail, finish, not_ours, server_lock
 from ansible.module_utils.web_layer import Layer
 from ansible.module_utils.web_server import CURRENT, HERE
 
@@ -93,9 +93,7 @@ def converge(module, layer):
     conflicts = layer.conflicts(everywhere=module.check_mode)
     for taken in conflicts:
         if taken["website"] in layer.wanted:
-            what = f"{taken['website']} already exists on {module.params['host']} and is not ours ({taken['where']})"
-            mend = "choose another name, or remove or adopt what is there by hand"
-            layer.leave(taken["website"], Refused(what, mend))
+            layer.leave(taken["website"], Refused(*not_ours(taken, module.params["host"])[1:]))
     changes = layer.plan()
     if changes and not module.check_mode:
         missing = layer.missing_archives()

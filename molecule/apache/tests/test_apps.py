@@ -110,7 +110,7 @@ def test_crash_of_an_application_is_its_own_websites_only(host):
 
 def test_application_starts_at_boot(host):
     """A reboot at night must not wait for an administrator."""
-    units = host.run("systemctl list-unit-files --plain --no-legend 'website-app-*'").stdout.splitlines()
+    units = host.run("systemctl list-unit-files --plain --no-legend 'website-app-w*'").stdout.splitlines()
     assert len(units) == 2 and all(line.split()[1] == "enabled" for line in units), units
 
 

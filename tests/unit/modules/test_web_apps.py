@@ -195,3 +195,13 @@ def test_answer_asks_the_socket_as_a_visitor_of_the_website(tmp_path: Path) -> N
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_units_that_somebody_else_wrote_are_left_alone(host: WebHost) -> None:
+    """One by hand under a like name must stop no website."""
+    host.converge(ONE, APP)
+    strange = [host.root / f"units/website-app-{name}.service" for name in ("mine", "w20006-*", "w20006-00000000-x")]
+    for path in strange:
+        path.write_text("[Service]\n")
+    host.converge(ONE, app(state="suspended"))
+    assert running(host) == [] and sorted((host.root / "units").iterdir()) == sorted(strange)
