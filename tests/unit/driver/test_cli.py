@@ -132,12 +132,8 @@ def test_drift_and_failed_probe_exit_1(desk: Desk, sop: Sop, fleet: FakeFleet) -
 def test_schema_is_json_schema(sop: Sop) -> None:
     code, out, _ = sop("schema")
     found = json.loads(out)
-<<<<<<< HEAD
     assert code == 0 and found["additionalProperties"] is False
     assert {"kind", "name", "purpose"} <= set(found["required"])
-=======
-    assert code == 0 and found["additionalProperties"] is False and {"kind", "name", "purpose"} <= {*found["required"]}
->>>>>>> web
 
 
 @pytest.mark.parametrize(
