@@ -112,7 +112,15 @@ class Ours:
         self.converge(count, gone=1)
 
     def measure(self, count: int, repeat: int) -> list[Row]:
-        """All work at this number of websites; leaves none of them."""
+        """All work at this number of websites; leaves none of them, whatever happens."""
+        try:
+            return self.work(count, repeat)
+        except BaseException:
+            self.converge(0, gone=count + 1)
+            raise
+
+    def work(self, count: int, repeat: int) -> list[Row]:
+        """The rows at this number of websites."""
         before = visit.memory()
         create = timed(lambda: self.converge(count))
         more, nothing = [], []

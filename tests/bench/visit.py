@@ -96,8 +96,8 @@ def visits(count: int) -> Iterator[list[Fact]]:
     """Keep visiting `count` websites meanwhile; the list holds what came of it afterwards."""
     script = SCRIPT % (count - 1, len(FLEET["web"]), DOMAIN)
     facts: list[Fact] = []
-    ssh(VISITOR, f"""printf %s {shlex.quote(script)} > /run/visit.lua && systemd-run --quiet --unit visit \
-        -p StandardOutput=file:/run/visit.txt wrk -t 1 -c 8 -d 600 -s /run/visit.lua https://0.{DOMAIN}/""")
+    ssh(VISITOR, f"""printf %s {shlex.quote(script)} > /run/visit.lua && systemd-run --quiet --collect --unit visit \
+        -p StandardOutput=file:/run/visit.txt wrk -t 1 -c 8 -d 600 -s /run/visit.lua https://0.{DOMAIN}:443/""")
     yield facts
     # It tells what it counted when it is interrupted.
     said = ssh(VISITOR, "systemctl kill -s INT visit; while systemctl -q is-active visit; do sleep 0.1; done; "
