@@ -166,7 +166,7 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
         reconcile(office, fleet)
         standings = cleared(office, requests)  # while it waited or put back, the register may have moved
         orders = [_order(office, now, actor, sign) for now in standings]
-        run_id = f"run-{1 + sum(e.outcome == 'started' for e in office.register.entries(kind='run')):06d}"
+        run_id = office.register.next_run()
         job = prepare(office, facts, standings, run_id, office.home.runs / run_id)
         plan = _checked(fleet, job)
         if refusals := plan.refusals(job.names):

@@ -144,9 +144,10 @@ def tar_of(files: dict[str, str]) -> bytes:
 class Desk:
     """Everything a test needs at hand: the office, its folder, a fleet, and short words for long procedures."""
 
-    def __init__(self, folder: Path, begun: Path | None = None) -> None:
+    def __init__(self, folder: Path, begun: Path | None = None, url: str | None = None) -> None:
         self.folder = folder
         self.begun = begun
+        self.place = url or str(folder / "home/register.db")
         self.sign = people.sign
         self.clock = Clock()
         self.config: Config = load_config(PROJECT / "sop_driver/data/sop.example.yml")
@@ -169,7 +170,8 @@ class Desk:
     def office(self) -> Office:
         """With its first actors: the home in `begun`, where somebody has held the ceremony before."""
         if self.begun:
-            shutil.copytree(self.begun, self.folder / "home")
+            away = shutil.ignore_patterns("register.db*") if "://" in self.place else None
+            shutil.copytree(self.begun, self.folder / "home", ignore=away)
         office = self.opened(self.clock)
         if not self.begun:
             actors.bootstrap(office, self.ceremony(), self.sign)
@@ -177,7 +179,11 @@ class Desk:
 
     def opened(self, clock: Callable[[], datetime]) -> Office:
         home = Home(self.folder / "home").make()
-        return Office(self.config, PROJECT, home, Register(home.register, clock), Evidence(home.evidence))
+        return Office(self.config, PROJECT, home, self.register(clock), Evidence(home.evidence))
+
+    def register(self, clock: Callable[[], datetime] | None = None) -> Register:
+        """The register opened once more, as another process has it."""
+        return Register(self.place, clock or self.clock, self.folder / "home")
 
     def ceremony(self) -> Path:
         first = {name: {**actor, "key": people.public(name)} for name, actor in people.FIRST.items()}
