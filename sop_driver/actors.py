@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import asdict
-from datetime import UTC, datetime, time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from sop_driver import notary, trust
+from sop_driver import notary, pades, trust
 from sop_driver import procedure as sop
 from sop_driver.config import Strict, load, load_yaml, sop_file
-from sop_driver.directory import Actor, statement
+from sop_driver.directory import Actor, Directory
 from sop_driver.errors import Usage, refuse
+from sop_driver.intake import keep_document
 from sop_driver.proof import fingerprint
 from sop_driver.register import Entry
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office
-from sop_driver.steps import keep_document
+from sop_driver.statement import CERTIFICATE, PERSONAL, SEALED, statement
 
 GATE = "actors"
 
@@ -33,10 +32,12 @@ class First(Strict):
     unit: str | None = None
     key: str | None = None
     person: str | None = None
+    certificate: str | None = None
 
 
 class Ceremony(Strict):
     actors: dict[str, First]
+    roots: tuple[str, ...] = ()
 
 
 def public_key(given: str, where: Path) -> str:
@@ -56,9 +57,8 @@ def bootstrap(office: Office, file: Path, sign: Sign) -> Entry | None:
     """Enter the first actors: all who have a key sign. Makes the key of the checkpoints, which they sign with it."""
     if office.register.head()[0]:
         refuse(f"{office.register.path} has its first actors", GATE, "go on with `sop actors enroll`")
-    given = load(Ceremony, load_yaml(file), file).actors
-    first = {name: Actor(**actor.model_dump() | {"key": actor.key and public_key(actor.key, file.parent)})
-             for name, actor in given.items()}
+    given = load(Ceremony, load_yaml(file), file)
+    first = {name: _first(actor, file.parent) for name, actor in given.actors.items()}
     source = sop_file(office.project, office.config)
     procedure = sop.parse(source.read_bytes(), source)
     rules = procedure.officials
@@ -70,12 +70,21 @@ def bootstrap(office: Office, file: Path, sign: Sign) -> Entry | None:
         name = f"{office.config.name_policy.domain}/sop/{secrets.token_hex(4)}"
         notary.make(office.register.key_file, name)
     key = office.register.notary
-    data = {"register": key.name, "checkpoint_key": key.verifier, **_sop(procedure)}
-    return _enter(office, "bootstrap", first, [], [], sign, data=data, evidence={"sop": office.evidence.add(source)})
+    data = {"register": key.name, "checkpoint_key": key.verifier, **_sop(procedure),
+            "roots": dict(pades.root(file.parent / root) for root in given.roots)}
+    return enter(office, "bootstrap", first, [], [], sign, data=data, evidence={"sop": office.evidence.add(source)})
+
+
+def _first(given: First, folder: Path) -> Actor:
+    fields = given.model_dump(exclude={"certificate"})
+    return Actor(**fields | {"key": given.key and public_key(given.key, folder),
+                             "subject": pades.subject(folder / given.certificate) if given.certificate else None})
 
 
 def _sop(procedure: sop.Procedure) -> dict[str, Any]:
-    return {"sop": procedure.hash, "rules": procedure.officials.model_dump(mode="json")}
+    emergency = procedure.emergency.model_dump(mode="json") if procedure.emergency else None
+    return {"sop": procedure.hash, "rules": procedure.officials.model_dump(mode="json"), "emergency": emergency,
+            "refusals": procedure.refusals}
 
 
 def adopt(office: Office, signers: list[str], sign: Sign, reason: str) -> Entry | None:
@@ -84,8 +93,16 @@ def adopt(office: Office, signers: list[str], sign: Sign, reason: str) -> Entry 
     procedure = sop.parse(source.read_bytes(), source)
     if office.people().sop == procedure.hash:
         refuse(f"{source} is adopted already", GATE, "go on: new requests begin under it")
-    return _enter(office, "adopt", {}, [], signers, sign, data=_sop(procedure), reason=reason,
+    return enter(office, "adopt", {}, [], signers, sign, data=_sop(procedure), reason=reason,
                   evidence={"sop": office.evidence.add(source)})
+
+
+def rely(office: Office, roots: list[Path], signers: list[str], sign: Sign, reason: str) -> Entry | None:
+    """Let PDF signatures rest on these authorities and no others, from this entry on."""
+    given = dict(map(pades.root, roots))
+    if office.people().roots == given:
+        refuse("the register trusts these authorities already", GATE, "go on: `sop actors list` names them")
+    return enter(office, "trust", {}, [], signers, sign, data={"roots": given}, reason=reason)
 
 
 def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Sign, reason: str,
@@ -98,7 +115,7 @@ def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Si
     if actor.role not in roles:
         raise Usage(f"the SOP has no role {actor.role!r}", str(source), f"use one of {', '.join(roles)}")
     evidence = {"decree": keep_document(office, "decree", decree, "any")} if decree else {}
-    return _enter(office, "replace" if replaces else "enroll", {name: actor}, [], signers, sign, reason=reason,
+    return enter(office, "replace" if replaces else "enroll", {name: actor}, [], signers, sign, reason=reason,
                   evidence=evidence)
 
 
@@ -106,17 +123,22 @@ def retire(office: Office, names: list[str], signers: list[str], sign: Sign, rea
     """From this entry on their keys approve nothing; what they signed before stays proven."""
     for name in names:
         office.actor(name)
-    return _enter(office, "retire", {}, names, signers, sign, reason=reason)
+    return enter(office, "retire", {}, names, signers, sign, reason=reason)
 
 
-def _enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str], signers: list[str], sign: Sign,
-           data: dict[str, Any] | None = None, **fields: Any) -> Entry | None:
-    """Write an entry on actors once all have signed it; nothing where a signature is to be made elsewhere."""
+def enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str], signers: list[str], sign: Sign,
+          data: dict[str, Any] | None = None, **fields: Any) -> Entry | None:
+    """Write an entry on actors, or another order of officials, once all have signed it.
+
+    Gives nothing where a signature is to be made elsewhere.
+    """
     people = office.people()
+    new, personal = _sealed(office, people, new)
     body: dict[str, Any] = {
-        "actor": None, "role": None, "request": None, "step": None, "outcome": outcome, "evidence": {}, "reason": None,
-        **fields, "data": {"actors": {name: asdict(actor) for name, actor in new.items()}, "retired": retired,
-                           "previous": people.last, **(data or {})}}
+        "actor": None, "role": None, "request": None, "step": None, "outcome": outcome, "reason": None, **fields,
+        "evidence": {**fields.get("evidence", {}), **personal},
+        "data": {"actors": {name: asdict(actor) for name, actor in new.items()}, "retired": retired,
+                 "previous": people.last, **(data or {})}}
     said = statement({"kind": "actors", **body}, body["data"].get("register", people.register))
     names = dict.fromkeys((*(name for name, actor in new.items() if actor.key), *signers))
     signatures = [(name, sign(name, said)) for name in names]
@@ -128,28 +150,46 @@ def _enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[st
         entry = office.register.append("actors", **body, signatures=[
             {"by": name, "sig": signature} for name, signature in signatures])
         trust.accept(office, entry)
+    for name, actor in new.items():
+        office.evidence.signed(office.personal(actor.name), f"name of {name}")
+        office.evidence.signed(office.personal(actor.subject or ""), f"certificate of {name}")
     return entry
 
 
-def end_of(day: str, office: Office) -> str:
-    """The last moment of a day of the agency, as entries write it. Raises Usage."""
-    try:
-        moment = datetime.combine(datetime.fromisoformat(day), time(23, 59, 59), ZoneInfo(office.config.timezone))
-    except ValueError as error:
-        raise Usage(f"{day!r} is no day", "--until", "write it as 2026-12-31") from error
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _sealed(office: Office, people: Directory, new: dict[str, Actor]) -> tuple[dict[str, Actor], dict[str, str]]:
+    """Actors as the register keeps them, without their names and certificates, and where these are."""
+    found: dict[str, Actor] = {}
+    holders = {office.personal(actor.subject): people.person(name) for name, actor in people.actors.items()
+               if actor.subject and name not in new}
+    for name, actor in new.items():
+        now, person = people.actors.get(name), actor.person or name
+        same = now is not None and now.name.startswith(SEALED) and office.personal(now.name) == actor.name
+        found[name] = replace(actor, name=now.name if now and same else
+                              SEALED + office.evidence.seal(actor.name, f"name of {name}"))
+        if actor.subject:
+            if (holder := holders.setdefault(actor.subject, person)) != person:
+                refuse(f"the certificate of {name} is that of {holder}, another person", GATE,
+                       f"take {name}'s own, or say that they are one person: --person {holder}")
+            digest = office.evidence.seal(actor.subject, f"certificate of {name}")
+            found[name] = replace(found[name], subject=SEALED + digest)
+    kept = {PERSONAL + name: actor.name for name, actor in found.items()}
+    kept |= {PERSONAL + name + CERTIFICATE: actor.subject for name, actor in found.items() if actor.subject}
+    return found, {label: seal.removeprefix(SEALED) for label, seal in kept.items()}
 
 
 def lines(office: Office) -> list[str]:
     """Everybody who acts or acted, with their keys and times."""
     people = office.people()
-    told = [f"{name}  {_told(actor)}  since {people.since[name]}{f' until {actor.until}' if actor.until else ''}"
-            for name, actor in people.actors.items()]
-    return told + [f"{name}  {_told(actor)}  {since} to {until}, retired"
-                   for name, actor, since, until in people.closed]
+    told = [f"{name}  {_told(office, actor)}  since {people.since[name]}"
+            f"{f' until {actor.until}' if actor.until else ''}" for name, actor in people.actors.items()]
+    told += [f"{name}  {_told(office, actor)}  {since} to {until}, retired"
+             for name, actor, since, until in people.closed]
+    return told + [f"PDF signatures rest on {pades.named(root)}, sha256 {name}" for name, root in people.roots.items()]
 
 
-def _told(actor: Actor) -> str:
+def _told(office: Office, actor: Actor) -> str:
     key = fingerprint(actor.key) if actor.key else "no key: signs on paper"
-    office = f" ({actor.stands_in})" if actor.stands_in else ""
-    return f"{actor.name}, {actor.role}{office}  {key}"
+    if actor.subject:
+        key += f"  certificate of {pades.worded(office.personal(actor.subject))}"
+    stands_in = f" ({actor.stands_in})" if actor.stands_in else ""
+    return f"{office.personal(actor.name)}, {actor.role}{stands_in}  {key}"

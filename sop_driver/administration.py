@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sop_driver import actors, export, outsider, signatures, transfer, trust
+from sop_driver import actors, export, orders, outsider, pades, signatures, transfer, trust
 from sop_driver.directory import Actor
 from sop_driver.errors import Usage
 from sop_driver.proof import NAMESPACE
 from sop_driver.register import Entry
-from sop_driver.signatures import Sign
-from sop_driver.standing import Office
+from sop_driver.signatures import Pdf, Sign
+from sop_driver.standing import Office, stamp
 
 
 class Told(NamedTuple):
@@ -40,7 +40,7 @@ def pairs(given: list[str], flag: str) -> dict[str, Path]:
     return found
 
 
-def _pens(options: Namespace) -> Sign:
+def pens(options: Namespace) -> Sign:
     """Several people sign one entry: each by a key of theirs, or by what they signed elsewhere."""
     keys, made = pairs(options.key, "--key"), pairs(options.signature, "--signature")
 
@@ -53,12 +53,31 @@ def _pens(options: Namespace) -> Sign:
 def entered(entry: Entry | None, prepare: Path | None) -> Told:
     if entry is None:
         return prepared(prepare)
-    names = ", ".join([*entry.data["actors"], *entry.data["retired"]]) or f"the SOP {entry.data['sop']}"
-    return Told([f"recorded: entry {entry.sequence}, {entry.outcome}: {names}"], entry.__dict__)
+    names = ", ".join([*entry.data["actors"], *entry.data["retired"], *entry.data.get("roots", ())])
+    if entry.outcome == "adopt":
+        names = f"the SOP {entry.data['sop']}"
+    return Told([f"recorded: entry {entry.sequence}, {entry.outcome}: {names or entry.reason}"], entry.__dict__)
 
 
-def prepared(path: Path | None) -> Told:
+def way(options: Namespace) -> Sign | Pdf:
+    """How a step is signed. Raises Usage."""
+    if not options.pades:
+        if options.crl:
+            raise Usage("--crl without --pades", "how it is signed", "it is for signatures within PDFs")
+        return signatures.pen(options.key, options.prepare, options.signature)
+    if options.key or (options.prepare is None) == (options.signature is None):
+        raise Usage("--pades without one of --prepare and --signature alone", "how it is signed",
+                    "write the sheet by --prepare FILE.pdf, have it signed, and give it by --signature SIGNED.pdf")
+    return Pdf(options.prepare, options.signature, options.crl)
+
+
+def prepared(path: Path | None, how: Sign | Pdf | None = None) -> Told:
     """What somebody has to do on the computer where their key is."""
+    if isinstance(how, Pdf):
+        return Told([f"written: {path}; nothing is recorded yet",
+                     "have it signed as it is (BSrE), a visible signature in the room at its lower end",
+                     "then repeat this command with --signature SIGNED.pdf instead of --prepare"],
+                    {"prepared": str(path), "sign": "PAdES"})
     command = f"ssh-keygen -Y sign -n {NAMESPACE} -f KEY {path}"
     return Told([f"written: {path}; nothing is recorded yet", f"sign it: {command}",
                  f"then repeat this command with --signature {path}.sig instead of --prepare"],
@@ -66,7 +85,7 @@ def prepared(path: Path | None) -> Told:
 
 
 def bootstrap(options: Namespace, opened: Opened) -> Told:
-    return entered(actors.bootstrap(opened(), options.file, _pens(options)), options.prepare)
+    return entered(actors.bootstrap(opened(), options.file, pens(options)), options.prepare)
 
 
 def _wanted(options: Namespace, office: Office, role: str | None) -> Actor:
@@ -74,12 +93,13 @@ def _wanted(options: Namespace, office: Office, role: str | None) -> Actor:
         raise Usage("it is not said which role", "--role", "give --role, as the SOP's data names it")
     return Actor(name=options.name, role=wanted, unit=options.unit, person=options.person, stands_in=options.stands_in,
                  key=options.public and actors.public_key(str(options.public), Path()),
-                 until=options.until and actors.end_of(options.until, office))
+                 subject=options.certificate and pades.subject(options.certificate),
+                 until=options.until and orders.moment(options.until, office, "--until", last=True))
 
 
 def enroll(options: Namespace, opened: Opened) -> Told:
     office = opened()
-    entry = actors.enroll(office, options.id, _wanted(options, office, None), options.signed_by, _pens(options),
+    entry = actors.enroll(office, options.id, _wanted(options, office, None), options.signed_by, pens(options),
                           options.reason, options.decree)
     return entered(entry, options.prepare)
 
@@ -87,17 +107,22 @@ def enroll(options: Namespace, opened: Opened) -> Told:
 def replace(options: Namespace, opened: Opened) -> Told:
     office = opened()
     role = office.actor(options.id).role
-    entry = actors.enroll(office, options.id, _wanted(options, office, role), options.signed_by, _pens(options),
+    entry = actors.enroll(office, options.id, _wanted(options, office, role), options.signed_by, pens(options),
                           options.reason, options.decree, replaces=True)
     return entered(entry, options.prepare)
 
 
 def adopt(options: Namespace, opened: Opened) -> Told:
-    return entered(actors.adopt(opened(), options.signed_by, _pens(options), options.reason), options.prepare)
+    return entered(actors.adopt(opened(), options.signed_by, pens(options), options.reason), options.prepare)
+
+
+def rely(options: Namespace, opened: Opened) -> Told:
+    entry = actors.rely(opened(), options.roots, options.signed_by, pens(options), options.reason)
+    return entered(entry, options.prepare)
 
 
 def retire(options: Namespace, opened: Opened) -> Told:
-    entry = actors.retire(opened(), options.ids, options.signed_by, _pens(options), options.reason)
+    entry = actors.retire(opened(), options.ids, options.signed_by, pens(options), options.reason)
     return entered(entry, options.prepare)
 
 
@@ -105,7 +130,9 @@ def list_actors(options: Namespace, opened: Opened) -> Told:
     office = opened()
     people = office.people()
     return Told(actors.lines(office) or ["nobody yet: `sop actors bootstrap FILE`"],
-                {name: {**actor.__dict__, "since": people.since[name]} for name, actor in people.actors.items()})
+                {name: {**actor.__dict__, "name": office.personal(actor.name), "since": people.since[name],
+                        "subject": actor.subject and office.personal(actor.subject)}
+                 for name, actor in people.actors.items()})
 
 
 def verify(options: Namespace, opened: Opened) -> Told:
@@ -114,12 +141,16 @@ def verify(options: Namespace, opened: Opened) -> Told:
     found = trust.examine(office)
     structure = bool(found.findings)
     if not structure:
-        found.findings += list(outsider.documents(office.register.texts(), office.evidence.folder))
+        found.findings += list(outsider.documents(office.register.texts(), office.evidence.folder,
+                                                   office.evidence.folder, found.people.erased))
     sequence, head = office.register.head()
     lines = found.lines()
     told = [f"{sequence} entries, every signature holds, root {found.tree.root().hex()}",
             *(f"signed by {name}" for name in sorted(trust.witnessed(office)))]
-    return Told(lines or told, {"entries": sequence, "head": head, "root": found.tree.root().hex(),
+    told = [*(lines or told), *found.notes(stamp(office.register.now()))]
+    told += [f"{office.evidence.path(digest)} was {erasure}, and is there: repeat that `sop erase`"
+             for digest, erasure in found.people.erased.items() if office.evidence.path(digest).exists()]
+    return Told(told, {"entries": sequence, "head": head, "root": found.tree.root().hex(),
                                 "findings": lines}, 1 if lines else 0)
 
 
@@ -132,6 +163,7 @@ def export_register(options: Namespace, opened: Opened) -> Told:
 def receipt(options: Namespace, opened: Opened) -> Told:
     office = opened()
     value = trust.make_receipt(office, options.request)
+    value["personal"] = trust.personal(office, value)
     return Told(json.dumps(value, indent=1, ensure_ascii=False).split("\n"), value)
 
 
@@ -154,8 +186,16 @@ def checkpoint(options: Namespace, opened: Opened) -> Told:
     return Told(text.rstrip("\n").split("\n"), {"checkpoint": text})
 
 
+def rotate(options: Namespace, opened: Opened) -> Told:
+    office = opened()
+    entry = orders.rotate(office, options.signed_by, pens(options), options.reason)
+    told = entered(entry, options.prepare)
+    key = office.people().checkpoint_key
+    return told._replace(lines=[*told.lines, *([f"the key from now on: {key}"] if entry else [])])
+
+
 def witness(options: Namespace, opened: Opened) -> Told:
-    note, key = export.witness(options.file, options.state, options.name, options.trust)
+    note, key = export.witness(options.file, options.state, options.name, options.trust, options.receipt)
     return Told(note.rstrip("\n").split("\n"), {"checkpoint": note, "key": key})
 
 
@@ -165,6 +205,10 @@ SIGNED: list[Argument] = [
     ("--prepare", {"type": Path, "metavar": "FILE", "help": "only write what is to be signed elsewhere"}),
     ("--signature", {"type": Path, "metavar": "FILE", "help": "take the signature made elsewhere over it"}),
     ("--ink", {"metavar": "ID", "help": "signed on paper; ID has seen the scan and signs for that"}),
+    ("--pades", {"action": "store_true", "help": "signed within a PDF (BSrE): --prepare FILE.pdf writes what is to be "
+                                                 "signed, --signature SIGNED.pdf takes it"}),
+    ("--crl", {"type": Path, "metavar": "FILE", "help": "the authorities' lists of revoked certificates, where the "
+                                                        "signed PDF holds none (PEM, several in one file)"}),
 ]
 SIGNED_BY_ALL: list[Argument] = [
     ("--key", {"action": "append", "default": [], "metavar": "ID=KEY", "help": "sign as ID with this key; repeatable"}),
@@ -177,6 +221,8 @@ ACTOR: list[Argument] = [
     ("id", {"metavar": "ID"}), ("--name", {"required": True, "help": "of the office or person"}),
     ("--role", {"help": "as the SOP's data names it"}), ("--unit", {}),
     ("--public", {"metavar": "KEY.pub", "help": "their SSH key; left out: signs on paper"}),
+    ("--certificate", {"type": Path, "metavar": "FILE",
+                       "help": "their certificate for PDF signatures, or a PDF that they signed"}),
     ("--person", {"metavar": "ID", "help": "the id under which this person holds another office"}),
     ("--stands-in", {"choices": ["Plt", "Plh"], "help": "acts for the office's holder"}),
     ("--until", {"metavar": "YYYY-MM-DD", "help": "the last day, for who stands in"}),
@@ -194,18 +240,24 @@ COMMANDS: dict[str, tuple[str, Callable[[Namespace, Opened], Told], list[Argumen
         ("ids", {"metavar": "ID", "nargs": "+"}), REASON, BY, *SIGNED_BY_ALL]),
     "actors adopt": ("let new requests begin under the SOP's data file as it is now", adopt,
                      [REASON, BY, *SIGNED_BY_ALL]),
+    "actors trust": ("the authorities that PDF signatures rest on from now on, and no others", rely, [
+        ("roots", {"type": Path, "metavar": "ROOT.pem", "nargs": "+"}), REASON, BY, *SIGNED_BY_ALL]),
     "register verify": ("every signature, the tree, the checkpoints, the documents", verify, []),
     "register export": ("all of it for an outsider, with a verifier", export_register, [
         ("folder", {"type": Path}), ("--documents", {"action": "store_true", "help": "the documents too"})]),
     "register copy": ("into an empty file or database, every octet as it is", copy, [
         ("source", {"metavar": "FROM", "help": "a path, or postgresql+psycopg://USER@HOST/DATABASE"}),
         ("target", {"metavar": "TO"})]),
-    "register receipt": ("what proves one request to the agency that asked", receipt, [REQ]),
+    "register receipt": ("what proves one request to the agency that asked; without REQ, actors and keys", receipt, [
+        ("request", {"metavar": "REQ", "nargs": "?"})]),
     "register checkpoint": ("the last signed checkpoint, or an update for a witness", checkpoint, [
         ("--since", {"type": int, "metavar": "SIZE", "help": "for a witness who saw so many entries (0: none)"}),
         ("--cosigned", {"type": Path, "metavar": "FILE", "help": "keep what a witness signed"})]),
     "register witness": ("on another machine: sign a checkpoint that only grew", witness, [
         ("file", {"type": Path}), ("--state", {"type": Path, "required": True, "help": "folder of this witness"}),
         ("--name", {"help": "the witness's name, the first time"}),
-        ("--trust", {"metavar": "KEY", "help": "the register's key, the first time"})]),
+        ("--trust", {"metavar": "KEY", "help": "the register's key, the first time"}),
+        ("--receipt", {"type": Path, "metavar": "FILE", "help": "where the register has another key: its receipt"})]),
+    "register rotate": ("let another key sign the checkpoints; two officials and the old key sign for it", rotate, [
+        REASON, BY, *SIGNED_BY_ALL]),
 }

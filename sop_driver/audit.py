@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from sop_driver.directory import Body, Directory, Signature, statement
+from sop_driver.directory import Directory, Made, Signature, Signed
 from sop_driver.proof import Checkpoint, Tree, canonical, inclusion_root, leaf_hash, open_note, ssh_fault
+from sop_driver.statement import FREEZE, PERSONAL, Body, level, shown, statement
 
 ORIGIN = "0" * 64  # what the first entry names as the one before it
 BATCH = 2000  # signatures that a process checks in one go
@@ -30,7 +32,13 @@ class Audit:
     last: str = ORIGIN
     chains: dict[str, str] = field(default_factory=dict)
     started: dict[str, list[str]] = field(default_factory=dict)
+    declared: dict[str, Body] = field(default_factory=dict)  # request → the emergency last declared for it
+    opened: dict[str, Body] = field(default_factory=dict)  # request → the entry that brought it, as it is now
+    made: dict[int, Made] = field(default_factory=dict)
+    unreported: dict[int, Body] = field(default_factory=dict)  # emergencies whose report is not there, by their entries
     unsigned: dict[tuple[str, str], int] = field(default_factory=dict)  # (run, request) → the entry that says applied
+    forms: dict[str, dict[str, str]] = field(default_factory=dict)  # request → what sheets tell of it
+    pdfs: list[Signed] = field(default_factory=list)  # signatures that are checked where their documents are
 
     def read(self, text: str) -> Iterator[Job]:
         """Take the next entry of a whole register; gives the signatures that have to be checked."""
@@ -67,11 +75,18 @@ class Audit:
             self.findings += [(number, fault) for fault in faults]
         elif body["kind"] == "step":
             self._follows(number, body, digest)
+            self.made[number] = Made.of(body, digest)
+            if self.people.refuses(self.made[number]):
+                self.declared.pop(body["request"], None)
             self.unsigned.pop((body["data"].get("run", ""), body["request"]), None)
-            try:
-                signed = [self.people.step_signature(body)]
-            except ValueError as error:
-                self.found(number, str(error))
+            if level(body["data"]) == "pades":
+                self._signed_within(number, body)
+            else:
+                signed = self._signed_by_one(number, body)
+        elif body["kind"] == "emergency":
+            signed = self._emergency(number, body, digest)
+        elif body["kind"] == "void":
+            signed = self._void(number, body, digest)
         elif body["kind"] == "run":
             self._ran(number, body)
         said = statement(body, self.people.register) if signed else ""
@@ -86,17 +101,84 @@ class Audit:
             self.found(number, f"it was signed for another state of {mine} than it stands in")
         if new and data["sop"] != self.people.sop:
             self.found(number, f"{mine} begins under an SOP that the officials did not adopt")
+        if "request" in data:
+            self.forms[mine] = shown(data["request"])
+        if level(data) == "pades" and not data["pades"]["shown"].items() >= self.forms[mine].items():
+            self.found(number, f"its signer was shown another request than {mine} is")
         self.chains[mine] = digest
         if "replaces" in data:
             self.chains[f"of {body['actor']}"] = digest
+            self.opened[mine] = body
+        opened = self.opened.get(mine, body)
+        if data["sop"] != opened["data"]["sop"]:
+            self.found(number, f"it names another SOP than {mine} began under")
 
     def _ran(self, number: int, body: Body) -> None:
-        """What a run brings onto the servers counts for the desired state, so its installations must be signed."""
+        """What a run brings onto the servers counts for the desired state: in no freeze, each installation signed."""
         run = body["data"]["run"]
         if body["outcome"] == "started":
             self.started[run] = body["data"]["requests"]
+            exempt = all(self._waives(request, FREEZE, body["time"]) for request in self.started[run])
+            for window in () if exempt and self.started[run] else self.people.frozen(body["time"]):
+                self.found(number, f"{run} was started while entry {window.number} let nothing be changed until "
+                                   f"{window.until}")
         elif body["outcome"] == "applied":
             self.unsigned |= {(run, request): number for request in self.started.pop(run)}
+
+    def _emergency(self, number: int, body: Body, digest: str) -> list[Signature]:
+        self._follows(number, body, digest)
+        data = body["data"]
+        if body["outcome"] == "declared":
+            self.declared[body["request"]] = self.unreported[number] = body
+        elif self.unreported.pop(data["emergency"], None) is None:
+            self.found(number, f"it reports entry {data['emergency']}, which is no emergency without a report")
+        try:
+            faults, signed = self.people.emergency(body, self.opened[body["request"]]["data"]["person"])
+        except ValueError as error:
+            faults, signed = [str(error)], []
+        self.findings += [(number, fault) for fault in faults]
+        return signed
+
+    def _void(self, number: int, body: Body, digest: str) -> list[Signature]:
+        self._follows(number, body, digest)
+        data = body["data"]
+        made = self.made.pop(data["entry"], None)
+        if made is None or made.fixed or (made.digest, made.request) != (data["hash"], body["request"]):
+            self.found(number, f"it voids entry {data['entry']}, which is no step of {body['request']} that counts")
+        elif fault := self.people.void_fault(body, made):
+            self.found(number, fault)
+        return self._signed_by_one(number, body)
+
+    def _signed_within(self, number: int, body: Body) -> None:
+        try:
+            self.pdfs.append(self.people.pdf_signature(number, body))
+        except ValueError as error:
+            self.found(number, str(error))
+
+    def _signed_by_one(self, number: int, body: Body) -> list[Signature]:
+        try:
+            return [self.people.step_signature(body)]
+        except ValueError as error:
+            self.found(number, str(error))
+            return []
+
+    def _waives(self, request: str, gate: str, time: str) -> bool:
+        if request not in self.declared:
+            return False
+        data, now = self.declared[request]["data"], self.opened[request]["data"]
+        return gate in data["waives"] and time <= data["until"] and data["digest"] == now["digest"]
+
+    def notes(self, now: str) -> list[str]:
+        """What everybody shall see who looks, and which takes no trust from anything."""
+        erased = self.people.erased
+        unseen = [f"entry {signed.entry}: what its signature within a PDF is checked by was {erased[gone[0]]}; it was "
+                  "checked when it was recorded" for signed in self.pdfs
+                  if (gone := [digest for digest in signed.documents if digest in erased])]
+        said = dict.fromkeys(f"documents or personal data were {erasure}" for erasure in erased.values())
+        return [*said, *unseen, *(
+                f"EMERGENCY: entry {number} let {body['request']} pass {', '.join(body['data']['waives'])} until "
+                f"{body['data']['until']}, and is not reported; the report is due by {body['data']['report_by']}"
+                f"{', LATE' if now > body['data']['report_by'] else ''}" for number, body in self.unreported.items())]
 
     def one(self, number: int, body: Body, digest: str) -> list[Job]:
         """As `signatures`, for an entry whose actor's other requests are not read."""
@@ -147,17 +229,22 @@ def read(texts: Iterable[str], sizes: Iterable[int] = ()) -> Audit:
 
 def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, witnesses: Sequence[str] = ()) -> Audit:
     """Read a whole register and hold it against signed checkpoints (name → note). `key` is the register's, pinned."""
-    name, opened, against = key.split("+")[0], dict[str, Checkpoint](), list[tuple[int, str]]()
+    opened, against = dict[str, Checkpoint](), list[tuple[int, str]]()
     for label, text in notes.items():
         try:
-            opened[label] = open_note(text, [key, *witnesses])
-            if name not in opened[label].signers:
-                against.append((1, f"{label} is not signed by this register's key"))
+            opened[label] = open_note(text, witnesses)
         except ValueError as error:
             against.append((1, f"{label}: {error}"))
     audit = read(texts(), (note.size for note in opened.values()))
-    if audit.people.checkpoint_key != key:
+    if key not in (each for _, each in audit.people.keys):
         against.append((1, "the key of its checkpoints is another than the one that its first actors signed"))
+    for label, note in list(opened.items()):
+        try:
+            if not signed_with(audit.people, notes[label], note.size, key):
+                against.append((1, f"{label} is not signed by this register's key"))
+        except ValueError as error:
+            against.append((1, f"{label}: {error}"))
+            del opened[label]
     agreed = max((n.size for n in opened.values() if audit.roots.get(n.size) == n.root), default=0)
     for label, note in opened.items():
         if note.origin != audit.people.register:
@@ -172,19 +259,41 @@ def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, w
     return audit
 
 
+def signed_with(people: Directory, note: str, size: int, key: str) -> bool:
+    """Whether a checkpoint is signed by the register's key of its size, which `key`, the pinned one, leads to.
+
+    Raises ValueError where there is such a signature that does not hold.
+    """
+    due = people.key_at(size) if key in (each for _, each in people.keys) else key
+    return due.split("+")[0] in open_note(note, [due]).signers if due else False
+
+
 def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = ()) -> Audit:
     """Check entries by their places in the tree that a checkpoint signs. Raises ValueError, KeyError, TypeError."""
-    note = open_note(value["checkpoint"], [key, *witnesses])
+    note = open_note(value["checkpoint"], witnesses)
     audit = Audit()
-    if key.split("+")[0] not in note.signers:
-        audit.found(1, "its checkpoint is not signed by this register's key")
     for item in value["entries"]:
         body, digest = json.loads(item["text"]), leaf_hash(item["text"])
         number, proof = body["sequence"], [base64.b64decode(part) for part in item["proof"]]
         if inclusion_root(digest, number - 1, note.size, proof) != note.root:
             audit.found(number, "it is not at its place in the tree that the checkpoint signs")
         audit.check(audit.one(number, body, digest.hex()))
-    if note.origin != audit.people.register or key != audit.people.checkpoint_key:
+    if "personal" in value:
+        audit.findings += _personal(value, audit.people.erased)
+    if not signed_with(audit.people, value["checkpoint"], note.size, key):
+        audit.found(1, "its checkpoint is not signed by this register's key")
+    if note.origin != audit.people.register or key not in (each for _, each in audit.people.keys):
         audit.found(1, f"its first actors signed for the register {audit.people.register}, the checkpoint is "
                        f"{note.origin}'s")
     return audit
+
+
+def _personal(value: dict[str, Any], erased: Container[str]) -> Iterator[tuple[int, str]]:
+    """What is wrong with the personal data that came along with a receipt."""
+    for item in value["entries"]:
+        body = json.loads(item["text"])
+        for name, digest in body["evidence"].items():
+            if name.startswith(PERSONAL) and digest not in erased:
+                data = base64.b64decode(value["personal"].get(digest, ""))
+                if hashlib.sha256(data).hexdigest() != digest:
+                    yield body["sequence"], f"{name} is missing or was changed, and nobody erased it"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sop_driver import administration as admin
-from sop_driver import config, desired, records, report, standing, steps
+from sop_driver import config, desired, emergency, officials, records, report, standing, steps, trust
 from sop_driver import plan as plans
 from sop_driver import run as runs
 from sop_driver.administration import Argument, Told
@@ -23,11 +23,13 @@ from sop_driver.evidence import Evidence
 from sop_driver.fleet import Fleet, FleetResult
 from sop_driver.proof import canonical
 from sop_driver.register import Register
-from sop_driver.request import Request
+from sop_driver.request import Form
 from sop_driver.signatures import pen
 from sop_driver.standing import Office
 
 EPILOG = "exit codes: 0 done · 1 the run failed · 2 usage · 3 refused by a gate · 70 a bug · 130 interrupted"
+
+GROUPS = {**admin.GROUPS, **officials.GROUPS}
 
 
 Run = Callable[[argparse.Namespace], int]
@@ -54,7 +56,7 @@ def parser() -> Parser:
     for words, (text, run, arguments) in COMMANDS.items():
         name, _, action = words.partition(" ")
         if action and name not in groups:
-            group = commands.add_parser(name, help=admin.GROUPS[name], description=admin.GROUPS[name], epilog=EPILOG)
+            group = commands.add_parser(name, help=GROUPS[name], description=GROUPS[name], epilog=EPILOG)
             groups[name] = group.add_subparsers(dest="action", required=True, metavar="ACTION", parser_class=Parser)
         made = (groups[name] if action else commands).add_parser(
             action or name, parents=[shared], help=text, description=text, epilog=EPILOG)
@@ -106,7 +108,7 @@ def opened(options: argparse.Namespace) -> Office:
     settings = config.load_config(config.find_config(getattr(options, "config", None), project))
     home = config.find_home(getattr(options, "home", None), project).make()
     register = Register(config.find_register(settings, home), folder=home.path)
-    return Office(settings, project, home, register, Evidence(home.evidence))
+    return trust.watched(Office(settings, project, home, register, Evidence(home.evidence)))
 
 
 def office(options: argparse.Namespace) -> Office:
@@ -127,10 +129,10 @@ def fleet(work: Office) -> Fleet:
 
 def submit(options: argparse.Namespace) -> int:
     work = office(options)
-    now = steps.submit(work, options.request_file, options.letter, options.actor, options.replace,
-                       pen(options.key, options.prepare, options.signature), options.ink)
+    sign = admin.way(options)
+    now = steps.submit(work, options.request_file, options.letter, options.actor, options.replace, sign, options.ink)
     if now is None:
-        return tell(options, admin.prepared(options.prepare))
+        return tell(options, admin.prepared(options.prepare, sign))
     value = report.status(work, now)
     say(options, [f"recorded: {now.id}, step 1", *report.status_lines(value)], value)
     return 0
@@ -140,12 +142,11 @@ def record(options: argparse.Namespace) -> int:
     documents = admin.pairs(options.evidence, "--evidence")
     if strange := [name for name in documents if not name.isidentifier()]:
         raise Usage(f"--evidence {strange[0]}=…", "sop record", "name a document by letters, digits and `_`")
-    work = office(options)
-    entry = steps.record(work, options.request, options.step, options.actor,
-                         pen(options.key, options.prepare, options.signature), options.outcome, documents,
+    work, sign = office(options), admin.way(options)
+    entry = steps.record(work, options.request, options.step, options.actor, sign, options.outcome, documents,
                          options.reason, options.ink)
     if entry is None:
-        return tell(options, admin.prepared(options.prepare))
+        return tell(options, admin.prepared(options.prepare, sign))
     value = report.status(work, standing.stand(work, options.request))
     say(options, [f"recorded: {report.entry_line(work, entry).strip()}", *report.status_lines(value)], value)
     return 0
@@ -155,13 +156,15 @@ def status(options: argparse.Namespace) -> int:
     work = office(options)
     standings = [standing.stand(work, options.request)] if options.request else standing.all_standings(work)
     values = [report.status(work, now) for now in standings]
-    say(options, [line for value in values for line in report.status_lines(value)], values)
+    lines = [*emergency.alarms(work, options.request), *report.calendar(work)]
+    say(options, [*lines, *(line for value in values for line in report.status_lines(value))], values)
     return 0
 
 
 def list_websites(options: argparse.Namespace) -> int:
     work = office(options)
-    say(options, report.websites(work), desired.document(work.register, desired.fold(work.register)))
+    state = desired.document(work.register, desired.fold(work.register))
+    say(options, [*emergency.alarms(work), *report.websites(work)], state)
     return 0
 
 
@@ -175,9 +178,9 @@ def history(options: argparse.Namespace) -> int:
 def plan(options: argparse.Namespace) -> int:
     work = office(options)
     shown, refusals = runs.show(work, fleet(work), config.load_facts(work.project, work.config), options.requests)
-    say(options, plans.lines(shown.changes) or ["nothing would change"],
-        {"changes": shown.changes, "conflicts": shown.conflicts, "orphans": shown.orphans,
-         "refusals": [refusal.__dict__ for refusal in refusals]})
+    names = [standing.stand(work, request).request.name for request in options.requests]
+    say(options, [*(plans.lines(shown.changes) or ["nothing would change"]), *shown.others(names)],
+        {**shown.__dict__, "refusals": [refusal.__dict__ for refusal in refusals]})
     if refusals:
         raise Refused(refusals)
     return 0
@@ -188,9 +191,11 @@ def run(options: argparse.Namespace) -> int:
     facts = config.load_facts(work.project, work.config)
     outcome = runs.run(work, fleet(work), facts, options.requests, pen(options.key, None, None), options.actor)
     files = records.keep(work, outcome)
-    lines = [*plans.lines(outcome.changes), f"{outcome.run}: applied and seen by a visitor"]
+    lines = [line for request in outcome.requests for line in emergency.alarms(work, request)]
+    lines += [*plans.lines(outcome.changes), f"{outcome.run}: applied and seen by a visitor"]
     lines += [f"  http://{row['name']}/  on {row['web_host']}, {row['address']['ipv4']}" for row in outcome.websites]
     lines += [f"  record: {file}" for file in files]
+    lines += [f"  another website, {name}, stays as it was: {why}" for name, why in outcome.left.items()]
     say(options, lines, {**outcome.__dict__, "records": [str(file) for file in files]})
     if outcome.backup_fault:
         raise Failed(f"the websites are up, but they have NO BACKUP: {outcome.backup_fault}",
@@ -235,9 +240,11 @@ def drift(options: argparse.Namespace) -> int:
     found = plans.from_result(_look(office(options), "inspect.yml"))
     lines = [*plans.lines(found.changes),
              *(f"foreign: {canonical(conflict)}" for conflict in found.conflicts),
+             *found.others(conflict["website"] for conflict in found.conflicts),
              *(f"kept without a website: {orphan['website']} on {orphan['host']}" for orphan in found.orphans)]
-    say(options, lines or ["the servers are as the register says"], found.__dict__)
-    return 1 if found.changes or found.conflicts else 0
+    lines = lines or ["the servers are as the register says"]
+    say(options, [*lines, *plans.nightly_lines(found.nightly)], found.__dict__)
+    return 1 if found.changes or found.conflicts or found.refused else 0
 
 
 def show_report(options: argparse.Namespace) -> int:
@@ -248,7 +255,7 @@ def show_report(options: argparse.Namespace) -> int:
 
 
 def schema(options: argparse.Namespace) -> int:
-    print(json.dumps(Request.model_json_schema(), indent=2, ensure_ascii=False))
+    print(json.dumps(Form.model_json_schema(), indent=2, ensure_ascii=False))
     return 0
 
 
@@ -289,7 +296,8 @@ COMMANDS: dict[str, tuple[str, Run, list[Argument]]] = {
     "drift": ("compare the servers with what the register says; exit 1 where they differ", drift, []),
     "report": ("the report of a request (laporan), as Markdown", show_report, [REQ]),
     "schema": ("the JSON schema of a request file, for editors", schema, []),
-    **{name: (text, administer(run), arguments) for name, (text, run, arguments) in admin.COMMANDS.items()},
+    **{name: (text, administer(run), arguments)
+       for name, (text, run, arguments) in {**admin.COMMANDS, **officials.COMMANDS}.items()},
 }
 
 

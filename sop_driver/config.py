@@ -50,6 +50,7 @@ class Agenda(Strict):
 class NamePolicy(Strict):
     domain: str
     reserved: tuple[str, ...] = RESERVED
+    zones: tuple[str, ...] = ("go.id", "desa.id")  # directly below these an agency may have a zone of its own
 
 
 class Config(Strict):

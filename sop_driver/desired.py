@@ -14,7 +14,7 @@ from sop_driver.errors import Refusal
 from sop_driver.evidence import Evidence
 from sop_driver.proof import canonical
 from sop_driver.register import Entry, Register
-from sop_driver.request import Request
+from sop_driver.request import STATES, Request
 from sop_driver.standing import Standing
 
 FIRST_UID = 20000  # below lie the system's and people's accounts
@@ -40,34 +40,45 @@ def fold(register: Register) -> dict[str, Website]:
         if entry.outcome == "started":
             started[run] = entry
         elif entry.outcome == "applied":
-            websites.update({row["name"]: row for row in rows(register, started[run])})
+            websites.update({row["name"]: row for row in rows(register, started[run], websites)})
     return websites
 
 
-def rows(register: Register, started: Entry) -> list[Website]:
-    """The websites that a run brings about, from its `started` entry and the requests as it took them."""
+def rows(register: Register, started: Entry, before: dict[str, Website]) -> list[Website]:
+    """The websites that a run brings about, from its `started` entry, the requests as it took them, and what was."""
     result = []
     for allocation in started.data["allocations"]:
         for entry in register.entries(kind="step", request=allocation["request"]):
             if entry.data.get("digest") == allocation["digest"] and "request" in entry.data:
-                result.append(website(Request.model_validate(entry.data["request"]), allocation))
+                request = Request.model_validate(entry.data["request"])
+                result.append(website(request, allocation, before.get(request.name)))
                 break
     return result
 
 
-def website(request: Request, allocation: Allocation) -> Website:
-    """One row of the desired state."""
+def website(request: Request, allocation: Allocation, old: Website | None) -> Website:
+    """One row of the desired state; `old` is the row before. An update of a suspended website leaves it suspended."""
+    asked = {"agenda": allocation["agenda"], "request": allocation["request"]}
+    if old is not None and request.kind in STATES:
+        return {**old, "state": STATES[request.kind], **asked}
+    if request.release is None:
+        raise ValueError(f"{request.name} is to be made of a request of kind {request.kind}")
     database = {"engine": request.database, "host": allocation["database_host"]} if request.database else None
+    names = {"zone": request.zone, "records": [
+        {"name": record.name, "type": record.type, "value": record.value, "ttl": record.ttl}
+        for record in request.records]}
     return {
-        "name": request.name, "state": "present", "uid": allocation["uid"], "aliases": sorted(request.aliases),
-        "title": request.title, "agency": request.agency, "unit": request.unit,
-        "agenda": allocation["agenda"], "request": allocation["request"],
+        "name": request.name, "state": old["state"] if old else "present", "uid": allocation["uid"],
+        "aliases": sorted(request.aliases), "title": request.title, "agency": request.agency, "unit": request.unit,
+        **asked,
         "runtime": request.runtime, "php_version": request.php_version, "document_root": request.document_root,
+        "program": request.program, "entry": request.entry,
         "writable": sorted(request.writable), "setup_script": request.setup_script,
         "probe": {"path": request.probe.path, "contains": request.probe.contains or request.title},
         "release": {"sha256": request.release.sha256, "size": allocation["release_size"]},
         "database": database, "web_host": allocation["web_host"], "address": allocation["address"],
-        "size": request.size, "created_by": allocation["created_by"],
+        "size": request.size, "waf": request.waf, "created_by": allocation["created_by"],
+        **{key: value for key, value in names.items() if value},
     }
 
 
@@ -80,13 +91,16 @@ def allocate(standings: Iterable[Standing], run: str, register: Register, eviden
     result = []
     for now in standings:
         request, old = now.request, websites.get(now.request.name)
-        allocation: Allocation = {
-            "request": now.id, "digest": now.digest, "agenda": now.agenda,
-            "release_size": evidence.path(request.release.sha256).stat().st_size,
-        }
+        allocation: Allocation = {"request": now.id, "digest": now.digest, "agenda": now.agenda}
+        if request.release:
+            allocation["release_size"] = evidence.path(request.release.sha256).stat().st_size
+        _zone_is_free(now, websites)
         if old is not None:
-            _keeps(now, old)
+            if request.release:
+                _keeps(now, old)
             allocation |= {key: old[key] for key in ("uid", "web_host", "address", "created_by")}
+        elif request.kind in STATES:
+            raise Unplaceable(Refusal(f"{now.id}: {request.name} does not exist", "allocation", "correct the name"))
         else:
             uid += 1
             host = _least_loaded(facts.web, websites.values(), lambda row: row["web_host"])
@@ -94,9 +108,17 @@ def allocate(standings: Iterable[Standing], run: str, register: Register, eviden
                            "address": _address(now, host, websites, facts)}
         held = old["database"]["host"] if old and old["database"] else None
         allocation["database_host"] = (held or _database_host(now, websites, facts)) if request.database else None
-        websites[request.name] = website(request, allocation)
+        websites[request.name] = website(request, allocation, old)
         result.append(allocation)
     return result
+
+
+def _zone_is_free(now: Standing, websites: dict[str, Website]) -> None:
+    """A zone is one agency's: another one could answer for its mail and its certificates."""
+    for row in websites.values():
+        if now.request.zone and row.get("zone") == now.request.zone and row["agency"] != now.request.agency:
+            raise Unplaceable(Refusal(f"{now.id}: the zone {row['zone']} is {row['agency']}'s, by {row['name']}",
+                                      "allocation", "ask for another zone, or let that agency ask for the website"))
 
 
 def _keeps(now: Standing, old: Website) -> None:

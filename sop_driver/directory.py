@@ -1,26 +1,17 @@
-"""Who may take which step and sign for it, as the register's entries on actors make it; and what is signed."""
+"""Who may take which step and sign for it, and what officials ordered, as the register's entries make it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import base64
+import hashlib
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
-from sop_driver.proof import canonical
+from sop_driver.proof import announcement, signed_by
+from sop_driver.statement import CRLS, SEALED, Body, statement
 
-ASSIGNED = ("agenda", "run")  # what the register itself adds to an entry's data when it accepts it
-Body = dict[str, Any]
 Signature = tuple[str, str, str]  # who, public key, signature
-
-
-def statement(body: Body, register: str) -> str:
-    """What a person signs: the entry without what the register adds (place, time, agenda number, a new request's id).
-
-    `previous` in its data is the entry that it follows on, so that it fits one place of one register only.
-    """
-    data = {key: value for key, value in body["data"].items() if key not in ASSIGNED}
-    said = {key: body[key] for key in ("kind", "actor", "role", "step", "outcome", "evidence", "reason")}
-    request = data["replaces"] if "replaces" in data else body["request"]
-    return canonical({"format": "sop-statement-1", "register": register, "request": request, "data": data, **said})
 
 
 @dataclass(frozen=True)
@@ -34,20 +25,94 @@ class Actor:
     person: str | None = None
     stands_in: str | None = None
     until: str | None = None
+    subject: str | None = None  # what certificates for PDF signatures call this person (JSON), sealed
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A signature that a PDF of the evidence carries, and what it has to come to."""
+
+    entry: int
+    request: str
+    by: str
+    subject: str  # the sha256 of what certificates call this person
+    roots: tuple[bytes, ...]
+    time: str
+    statement: str
+    document: str
+    crls: str | None
+
+    @property
+    def documents(self) -> list[str]:
+        """All that checking it needs, by their sha256."""
+        return [self.document, self.subject, *filter(None, [self.crls])]
+
+
+def _told(duration: dict[str, int]) -> str:
+    return ", ".join(f"{count} {unit}" for unit, count in duration.items() if count)
+
+
+class Made(NamedTuple):
+    """A step that was taken, as far as voiding it asks."""
+
+    number: int
+    digest: str
+    request: str
+    step: str
+    actor: str
+    person: str
+    outcome: str | None
+    sop: str
+    fixed: bool  # a request itself or an installation: not to be voided
+
+    @classmethod
+    def of(cls, body: Body, digest: str) -> Made:
+        data = body["data"]
+        return cls(body["sequence"], digest, body["request"], body["step"], body["actor"], data["person"],
+                   body["outcome"], data["sop"], "replaces" in data or "run" in data)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A time in which nothing is changed on the servers, as the entry of this number says."""
+
+    number: int
+    start: str
+    until: str
+    reason: str
+    ended: str | None = None  # from this time on it closes nothing, whatever it said
+
+    def over(self, time: str) -> bool:
+        return time > self.until or (self.ended is not None and time >= self.ended)
+
+
+class Erasure(NamedTuple):
+    """The entry by which a document or personal data were erased."""
+
+    number: int
+    time: str
+    by: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"erased on {self.time[:10]} by {', '.join(self.by)} (entry {self.number})"
 
 
 @dataclass
 class Directory:
-    """The actors as the entries read so far make them."""
+    """The actors, and what the officials ordered, as the entries read so far make them."""
 
     register: str = ""
-    checkpoint_key: str = ""
+    keys: list[tuple[int, str]] = field(default_factory=list)  # of the checkpoints, each with the entry that brings it
     sop: str = ""  # the sha256 of the SOP that new requests begin under
     rules: dict[str, Any] = field(default_factory=dict)
+    sops: dict[str, Body] = field(default_factory=dict)  # an adopted SOP's sha256 → the data of its entry
+    roots: dict[str, str] = field(default_factory=dict)  # authorities that PDF signatures rest on: sha256 → DER
     last: str | None = None
     actors: dict[str, Actor] = field(default_factory=dict)
     since: dict[str, str] = field(default_factory=dict)
     closed: list[tuple[str, Actor, str, str]] = field(default_factory=list)  # id, actor, since, until
+    windows: dict[int, Window] = field(default_factory=dict)
+    erased: dict[str, Erasure] = field(default_factory=dict)  # sha256 of what is gone
 
     def fault(self, name: str, time: str) -> str | None:
         """Why somebody is no actor at a time; None where they are."""
@@ -60,31 +125,87 @@ class Directory:
         actor = self.actors.get(name)
         return (actor.person if actor else None) or name
 
+    @property
+    def checkpoint_key(self) -> str:
+        return self.keys[-1][1] if self.keys else ""
+
+    def key_at(self, size: int) -> str:
+        """The key that signs the checkpoint of so many entries."""
+        return next((key for number, key in reversed(self.keys) if number <= size), "")
+
+    def frozen(self, time: str) -> list[Window]:
+        """The windows in which a time lies."""
+        return [window for window in self.windows.values() if window.start <= time and not window.over(time)]
+
     def read(self, body: Body, digest: str) -> tuple[list[str], list[Signature]]:
         """Take an entry on actors. Gives what is against it, and the signatures to check."""
         data = body["data"]
         new = {name: Actor(**fields) for name, fields in data["actors"].items()}
         found = self._misplaced(body, new)
         if self.last is None:
-            self.register, self.checkpoint_key, self.rules = data["register"], data["checkpoint_key"], data["rules"]
+            self.register, self.rules = data["register"], data["rules"]
+            self.keys.append((body["sequence"], data["checkpoint_key"]))
         faults, signatures = self._signed(body, new)
         found += faults
         self.sop, self.rules = data.get("sop", self.sop), data.get("rules", self.rules)
+        if "sop" in data:
+            self.sops[self.sop] = data
+        self.roots = data.get("roots", self.roots)
+        found += [f"the root {name} is another certificate than it says" for name, root in self.roots.items()
+                  if hashlib.sha256(base64.b64decode(root)).hexdigest() != name]
         for name in (*data["retired"], *(new if body["outcome"] == "replace" else ())):
             if (gone := self.actors.pop(name, None)) is None:
                 found.append(f"{name} is no actor now")
             else:
                 self.closed.append((name, gone, self.since.pop(name), body["time"]))
+        found += [*self._windows(body), *self._next_key(body)]
+        signers = tuple(sorted(item["by"] for item in body["signatures"]))
+        self.erased |= dict.fromkeys(data.get("erased", ()), Erasure(body["sequence"], body["time"], signers))
         self.actors |= new
         self.since |= dict.fromkeys(new, body["time"])
         self.last = digest
         return found, signatures
 
+    def _windows(self, body: Body) -> list[str]:
+        """Take a window that is closed, or one that ends before its time. Gives what is against it."""
+        data, time = body["data"], body["time"]
+        if "freeze" in data:
+            window = Window(body["sequence"], data["freeze"]["from"], data["freeze"]["until"], body["reason"])
+            self.windows[window.number] = window
+            if not window.start < window.until > time:
+                return [f"it closes a window from {window.start} to {window.until}, which is over or none"]
+        if "unfreeze" in data:
+            ended = self.windows.get(data["unfreeze"])
+            if ended is None or ended.over(time):
+                return [f"entry {data['unfreeze']} closes no window that could be ended"]
+            self.windows[ended.number] = replace(ended, ended=time)
+        return []
+
+    def _next_key(self, body: Body) -> list[str]:
+        """Take another key of the checkpoints, which the one before it announces. Gives what is against it."""
+        if "announced" not in body["data"]:
+            return []
+        key, before = body["data"]["checkpoint_key"], self.checkpoint_key
+        said = announcement(self.register, key)
+        found = [] if signed_by(said, body["data"]["announced"], before) else [
+            "the key of the checkpoints before it did not announce the next one"]
+        if key.split("+")[0] != self.register or key in (old for _, old in self.keys):
+            found.append("its key of the checkpoints is another register's, or was one before")
+        if not found:
+            self.keys.append((body["sequence"], key))
+        return found
+
+    @staticmethod
+    def _same(new: Actor, old: Actor | None) -> bool:
+        """Whether it is the same person with the same key, of whom other things are said."""
+        return old is not None and (new.key, new.name, new.person) == (old.key, old.name, old.person)
+
     def _misplaced(self, body: Body, new: dict[str, Actor]) -> list[str]:
         first, replaces = body["outcome"] == "bootstrap", body["outcome"] == "replace"
         ever = {*self.actors, *(name for name, _, _, _ in self.closed)}
         keys = {actor.key for actor in (*self.actors.values(), *(gone for _, gone, _, _ in self.closed))}
-        found = [f"the key of {name} is or was somebody's already" for name, a in new.items() if a.key in keys - {None}]
+        found = [f"the key of {name} is or was somebody's already" for name, a in new.items()
+                 if a.key in keys - {None} and not (replaces and self._same(a, self.actors.get(name)))]
         found += [f"the id {name} is or was somebody's already" for name in new if name in ever and not replaces]
         if first != (self.last is None):
             found.append("the first actors are entered once, before all others")
@@ -94,11 +215,19 @@ class Directory:
 
     def _signed(self, body: Body, new: dict[str, Actor]) -> tuple[list[str], list[Signature]]:
         """Each new key proves itself, and so many officials sign who are not concerned (at the beginning, all are)."""
-        found, signatures, officials = [], list[Signature](), set()
         concerned = {new[name].person or name for name in new}
         concerned |= {self.person(name) for name in (*new, *body["data"]["retired"])}
         if body["outcome"] == "bootstrap":
             concerned = set()
+        found, signatures = self._countersigned(body, new, self.rules, concerned)
+        signed = {by for by, _, _ in signatures}
+        return [*found, *(f"{name} did not sign with the new key" for name in new
+                          if new[name].key and name not in signed)], signatures
+
+    def _countersigned(self, body: Body, new: dict[str, Actor], rules: dict[str, Any],
+                       concerned: set[str]) -> tuple[list[str], list[Signature]]:
+        """So many people of the roles that may do so sign, none of whom it concerns."""
+        found, signatures, officials = [], list[Signature](), set()
         for item in body["signatures"]:
             by = item["by"]
             actor = new.get(by) or self.actors.get(by)
@@ -106,18 +235,72 @@ class Directory:
                 found.append(f"{by} signed, who has no key to sign with")
                 continue
             signatures.append((by, actor.key, item["sig"]))
-            if actor.role in self.rules["signers"] and (actor.person or by) not in concerned:
+            if actor.role in rules["signers"] and (actor.person or by) not in concerned:
                 officials.add(actor.person or by)
-        signed = {by for by, _, _ in signatures}
-        found += [f"{name} did not sign with the new key" for name in new if new[name].key and name not in signed]
-        if len(officials) < self.rules["count"]:
-            found.append(f"{self.rules['count']} of {', '.join(self.rules['signers'])} whom it does not concern must "
+        if len(officials) < rules["count"]:
+            found.append(f"{rules['count']} of {', '.join(rules['signers'])} whom it does not concern must "
                          f"sign; {' and '.join(sorted(officials)) or 'nobody'} did")
         return found, signatures
 
+    def emergency(self, body: Body, asker: str) -> tuple[list[str], list[Signature]]:
+        """An emergency as declared, or its report. Gives what is against it, and the signatures to check."""
+        data, time = body["data"], datetime.fromisoformat(body["time"])
+        if (rules := self.sops.get(data["sop"], {}).get("emergency")) is None:
+            return ["the SOP of the request knows no emergency"], []
+        if body["outcome"] == "reported":
+            strange = [] if body["role"] in rules["reported_by"] else [
+                f"{body['actor']} is {body['role']}; {' or '.join(rules['reported_by'])} reports it"]
+            return strange, [self.step_signature(body)]
+        found, signatures = self._countersigned(body, {}, rules, {asker})
+        if not time < datetime.fromisoformat(data["until"]) <= time + timedelta(**rules["lasts"]):
+            found.append(f"it may last {_told(rules['lasts'])} at the most, and is to last until {data['until']}")
+        if beyond := set(data["waives"]) - set(rules["waives"]):
+            found.append(f"no emergency replaces {', '.join(sorted(beyond))}")
+        return found, signatures
+
+    def refuses(self, made: Made) -> bool:
+        """Whether a step sent the request back; every outcome may have where the SOP's entry does not tell."""
+        refusals = self.sops.get(made.sop, {}).get("refusals")
+        return made.outcome is not None and (refusals is None or made.outcome in refusals.get(made.step, ()))
+
+    def void_fault(self, body: Body, made: Made) -> str | None:
+        """Why somebody may not void a step: who took it may, and the head, who may not take a refusal away."""
+        if body["actor"] == made.actor or body["data"]["person"] == made.person:
+            return None
+        if self.refuses(made):
+            return f"only {made.actor} takes back the {made.outcome!r} of entry {made.number}"
+        if body["role"] != self.rules.get("head"):
+            return (f"{body['actor']} is {body['role']}; entry {made.number} is voided by {made.actor}, who made it"
+                    f"{', or by ' + self.rules['head'] if self.rules.get('head') else ''}")
+        return None
+
     def step_signature(self, body: Body) -> Signature:
-        """The signature that a step's entry must carry. Raises ValueError with what is wrong."""
-        actor, by = body["actor"], body["data"].get("ink", body["actor"])
+        """The SSH signature that a step's entry must carry. Raises ValueError with what is wrong."""
+        by = self._signer(body)
+        found = {item["by"]: item["sig"] for item in body["signatures"]}
+        if set(found) != {by}:
+            raise ValueError(f"it is signed by {', '.join(sorted(found)) or 'nobody'}, not by {by}")
+        if (key := self.actors[by].key) is None:
+            raise ValueError(f"{by} has no key in this register")
+        return by, key, found[by]
+
+    def pdf_signature(self, number: int, body: Body) -> Signed:
+        """The PDF signature that a step's entry must rest on. Raises ValueError with what is wrong."""
+        by = self._signer(body)
+        document = body["evidence"].get(name := body["data"]["pades"]["document"])
+        if not document or body["signatures"]:
+            raise ValueError(f"{name} alone carries its signature, and {'is missing' if not document else 'does not'}")
+        if not (subject := self.actors[by].subject):
+            raise ValueError(f"this register does not know the certificate of {by}")
+        if not self.roots:
+            raise ValueError("this register trusts no authority for PDF signatures")
+        roots = tuple(map(base64.b64decode, self.roots.values()))
+        return Signed(number, body["request"], by, subject.removeprefix(SEALED), roots, body["time"],
+                      statement(body, self.register), document, body["evidence"].get(CRLS))
+
+    def _signer(self, body: Body) -> str:
+        actor: str = body["actor"]
+        by: str = body["data"].get("ink", actor)
         for name in dict.fromkeys((actor, by)):
             if fault := self.fault(name, body["time"]):
                 raise ValueError(fault)
@@ -126,9 +309,4 @@ class Directory:
                              f"({body['data']['person']})")
         if by != actor and self.actors[by].role != self.rules["ink"]:
             raise ValueError(f"{by} is {self.actors[by].role}; paper is seen by {self.rules['ink']}")
-        found = {item["by"]: item["sig"] for item in body["signatures"]}
-        if set(found) != {by}:
-            raise ValueError(f"it is signed by {', '.join(sorted(found)) or 'nobody'}, not by {by}")
-        if (key := self.actors[by].key) is None:
-            raise ValueError(f"{by} has no key in this register")
-        return by, key, found[by]
+        return by

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from sop_driver.config import write_atomic
 from sop_driver.errors import Failed, refuse
+from sop_driver.proof import canonical
+
+SALT = 32  # octets
 
 
 class Evidence:
@@ -47,6 +54,30 @@ class Evidence:
     def add(self, source: Path) -> str:
         with self.staged(source) as (_, digest):
             return digest
+
+    def seal(self, value: Any, purpose: str) -> str:
+        """Keep personal data as a document that begins with a random salt: its sha256 tells nothing of them.
+
+        The same one again until `signed`, as a statement may be written in one command and signed in another.
+        """
+        note = self._note(value, purpose)
+        if note.exists() and self.fault(known := note.read_text()) is None:
+            return known
+        data = secrets.token_bytes(SALT) + canonical(value).encode()
+        digest = hashlib.sha256(data).hexdigest()
+        write_atomic(self.path(digest), data, 0o400)
+        write_atomic(note, digest.encode())
+        return digest
+
+    def signed(self, value: Any, purpose: str) -> None:
+        """What was sealed is in the register; the next time gets another salt."""
+        self._note(value, purpose).unlink(missing_ok=True)
+
+    def _note(self, value: Any, purpose: str) -> Path:
+        return self.folder / f".unsigned.{hashlib.sha256(canonical([purpose, value]).encode()).hexdigest()}"
+
+    def unsealed(self, digest: str) -> Any:
+        return json.loads(self.read(digest)[SALT:])
 
     def fault(self, digest: str) -> str | None:
         """Why a document cannot be relied on; None when it is there as it was."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import shutil
 from pathlib import Path
 
-from sop_driver import audit, directory, merkle, notary, outsider, proof, signatures, trust
+from sop_driver import audit, directory, merkle, notary, outsider, proof, sheet, signatures, statement, trust
 from sop_driver.config import write_atomic
 from sop_driver.errors import Usage, refuse
 from sop_driver.proof import COSIGNED, open_note
 from sop_driver.standing import Office
+from sop_driver.statement import PERSONAL
 
 ENDING = '''
 
@@ -33,7 +35,7 @@ if __name__ == "__main__":
 def verifier() -> str:
     """The verifier in one file: these modules one after the other, without their imports of each other."""
     parts: list[str] = []
-    for module in (proof, directory, audit, outsider):
+    for module in (proof, statement, sheet, directory, audit, outsider):
         text = Path(module.__file__ or "").read_text(encoding="utf-8")
         text = re.sub(r"^from sop_driver\.\w+ import (\([^)]*\)|.*)\n", "", text, flags=re.MULTILINE)
         parts.append(text if not parts else text.replace("from __future__ import annotations\n", ""))
@@ -54,7 +56,14 @@ def export(office: Office, folder: Path, documents: bool) -> list[Path]:
     for name, text in written.items():
         write_atomic(folder / name, text.encode())
     if documents:
-        shutil.copytree(office.evidence.folder, folder / "evidence", ignore=shutil.ignore_patterns(".new.*"))
+        (folder / "evidence").mkdir(mode=0o700)
+    (folder / "personal").mkdir(mode=0o700)
+    for entry in register.entries():
+        for name, digest in entry.evidence.items():
+            personal, source = name.startswith(PERSONAL), office.evidence.path(digest)
+            target = folder / ("personal" if personal else "evidence") / digest
+            if (personal or documents) and source.exists() and not target.exists():
+                shutil.copy2(source, target)
     return sorted(folder.iterdir())
 
 
@@ -77,10 +86,12 @@ def update(office: Office, since: int) -> str:
     return "\n".join([f"old {since}", *(base64.b64encode(part).decode() for part in path), "", note])
 
 
-def witness(file: Path, state: Path, name: str | None, trusted: str | None) -> tuple[str, str]:
+def witness(file: Path, state: Path, name: str | None, trusted: str | None,
+            receipt: Path | None = None) -> tuple[str, str]:
     """On another machine: sign a checkpoint that follows on the last one seen there. Gives it and the witness's key.
 
     Raises Refused where the register did not only grow. `state` keeps the witness's key, the register's, the last note.
+    A receipt of the actors proves which key followed on the register's known one.
     """
     key_file, seen, pinned = state / "witness.key", state / "checkpoint", state / "trusted"
     if not key_file.exists():
@@ -88,12 +99,13 @@ def witness(file: Path, state: Path, name: str | None, trusted: str | None) -> t
             raise Usage("a new witness needs its name and the register's key", str(state), "give --name and --trust")
         notary.make(key_file, name, COSIGNED)
         write_atomic(pinned, f"{trusted}\n".encode())
-    mine, key = notary.load(key_file), pinned.read_text().strip()
+    mine, known = notary.load(key_file), pinned.read_text().strip()
+    key = _followed(receipt, known) if receipt else known
     try:
         head, _, text = file.read_text().partition("\n\n")
         old, *path = head.split("\n")
         new = open_note(text, [key])
-        before = open_note(seen.read_text(), [key]) if seen.exists() else None
+        before = open_note(seen.read_text(), [known]) if seen.exists() else None
         steps = [base64.b64decode(line, validate=True) for line in path]
     except (OSError, ValueError) as error:
         raise Usage(f"no checkpoint for a witness: {error}", str(file), "make it by `sop register checkpoint --since"
@@ -101,7 +113,8 @@ def witness(file: Path, state: Path, name: str | None, trusted: str | None) -> t
     size = before.size if before else 0
     gate = "the witness"
     if not new.signers:
-        refuse(f"the checkpoint is not signed by {key.split('+')[0]}", gate, "ask for the register's own checkpoint")
+        refuse(f"the checkpoint is not signed by {key}", gate, "ask for the register's own checkpoint; where it has "
+               "another key now, for its `sop register receipt` too, and give it by --receipt")
     if old != f"old {size}":
         refuse(f"this witness last saw {size} entries, the file begins at {old.removeprefix('old ')}", gate,
                f"`sop register checkpoint --since {size}`")
@@ -110,14 +123,27 @@ def witness(file: Path, state: Path, name: str | None, trusted: str | None) -> t
                "rewritten or rolled back", gate, "keep both checkpoints; they prove it")
     cosigned = text + mine.sign(new.body, notary.seconds())
     write_atomic(seen, cosigned.encode())
+    write_atomic(pinned, f"{key}\n".encode())
     return cosigned, mine.verifier
+
+
+def _followed(receipt: Path, known: str) -> str:
+    """The register's key now, where a receipt proves that it follows on the known one. Raises Refused, Usage."""
+    try:
+        found = audit.receipt(json.loads(receipt.read_text()), known)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Usage(f"no receipt: {error}", str(receipt), "make it by `sop register receipt`") from error
+    if lines := found.lines():
+        refuse(lines[0], "the witness", "keep the receipt; it proves that something is wrong")
+    return found.people.checkpoint_key
 
 
 def take_back(office: Office, file: Path) -> str:
     """Keep a checkpoint that a witness signed; verifying holds the register against it. Gives the witness's name."""
     try:
         text = file.read_text()
-        note = open_note(text, [office.register.notary.verifier, *office.config.witnesses])
+        size = open_note(text, []).size
+        note = open_note(text, [office.register.key_at(size), *office.config.witnesses])
     except (OSError, ValueError) as error:
         raise Usage(f"no cosigned checkpoint: {error}", str(file), "take what `sop register witness` wrote") from error
     names = [name for name in note.signers if name != office.register.notary.name]

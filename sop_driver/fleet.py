@@ -84,6 +84,15 @@ class FleetResult:
             found += [f"{k}: {v}" for k, v in failures.items()] if isinstance(failures, dict) else map(str, failures)
         return found
 
+    @property
+    def refused(self) -> dict[str, str]:
+        """The websites that a layer left as they were, since they alone could not be converged: name -> why."""
+        found: dict[str, list[str]] = {}
+        for row in self.gather("refused"):
+            why = f"{row['what']} ({row['layer']} on {row['host']}): {row['mend']}"
+            found.setdefault(row["website"], []).append(why)
+        return {name: "; ".join(said) for name, said in sorted(found.items())}
+
     def of_website(self, key: str) -> dict[str, dict[str, Any]]:
         """The maps {website: facts} under `key`, as {website: {host: facts}}."""
         found: dict[str, dict[str, Any]] = {}

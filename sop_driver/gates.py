@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
+from sop_driver.directory import Erasure
 from sop_driver.errors import Refusal
 from sop_driver.evidence import Evidence
 from sop_driver.procedure import Step
+from sop_driver.request import STATES
 from sop_driver.standing import Standing
+from sop_driver.statement import FREEZE, level
+
+
+class Frozen(NamedTuple):
+    """A window of the freeze calendar: the entry that closes it, and its words for people."""
+
+    number: int
+    words: str
 
 
 @dataclass(frozen=True)
 class Case:
-    """One request before the gates. `websites` is the desired state as it is: name → row."""
+    """One request before the gates. `websites` is the desired state as it is: name → row; `windows` are closed now."""
 
     standing: Standing
     evidence: Evidence
     websites: dict[str, dict[str, Any]]
+    windows: tuple[Frozen, ...] = ()
+    erased: Mapping[str, Erasure] = field(default_factory=dict)
 
 
 Gate = Callable[[Case, Step], Refusal | None]
@@ -31,14 +43,16 @@ def taken(case: Case, step: Step) -> Refusal | None:
     entry = now.done.get(step.id)
     if entry is None:
         back = f"; it was returned: {now.returned.reason} ({now.returned})" if now.returned else ""
+        if void := next((void for void in reversed(now.voided.values()) if void.step == step.id), None):
+            back += f"; entry {void.data['entry']} was voided by {void.actor}: {void.reason} ({void})"
         how = f"sop record {now.id} {step.id} --as ACTOR" if step.by == "record" else f"sop {step.by}"
         return Refusal(f"{now.id}: {step} is not done for the request as it is now{back}", gate,
                        f"{' or '.join(step.actors)} takes it: {how}")
     if entry.role not in step.actors:
         return Refusal(f"{now.id}: {step} was taken by {entry.actor}, who is {entry.role} ({entry})", gate,
                        f"{' or '.join(step.actors)} takes it")
-    if (level := "ink" if "ink" in entry.data else "ssh") not in step.signed:
-        return Refusal(f"{now.id}: {step} is signed by {level} ({entry}), and takes {' or '.join(step.signed)}", gate,
+    if (way := level(entry.data)) not in step.signed:
+        return Refusal(f"{now.id}: {step} is signed by {way} ({entry}), and takes {' or '.join(step.signed)}", gate,
                        f"{' or '.join(step.actors)} takes it again and signs so")
     if other := now.taken_by(entry.data["person"], now.procedure.apart(step)):
         both = f"{now.id}: {step} and {other.step} were both taken by {entry.data['person']} ({entry}, {other})"
@@ -47,6 +61,8 @@ def taken(case: Case, step: Step) -> Refusal | None:
         return Refusal(f"{now.id}: {step} was recorded without {', '.join(lacking)} ({entry})", gate,
                        "record it again with these documents")
     for name in sorted(step.evidence):
+        if gone := case.erased.get(entry.evidence[name]):
+            return Refusal(f"{now.id}: {name} of {step} was {gone}", gate, "take the step again, with another document")
         if fault := case.evidence.fault(entry.evidence[name]):
             return Refusal(f"{now.id}: {name} of {step}: {fault}", gate,
                            "bring the file back from the backup of the driver's home")
@@ -81,16 +97,19 @@ def existence(case: Case, step: Step) -> Refusal | None:
         return refusal
     kind, name = now.request.kind, now.request.name
     branch = step.outcomes.get(now.done[step.id].outcome or "")
-    if branch is None or branch.kind != kind:
+    if branch is None or branch.kind != now.request.branch:
         return Refusal(f"{now.id}: the existence check says {now.done[step.id].outcome}, the request says {kind}", gate,
                        f"record {step.id} again, or correct the request")
     if kind == "create" and name in case.websites:
         row = case.websites[name]
         return Refusal(f"{now.id}: {name} already exists on {row['web_host']}, owned by agenda {row['agenda']}", gate,
                        "file it as an update (kind: update), or choose another name")
-    if kind == "update" and name not in case.websites:
+    if kind != "create" and name not in case.websites:
         return Refusal(f"{now.id}: {name} does not exist", gate,
                        "file it as a new website (kind: create), or correct the name")
+    if STATES.get(kind) == (state := case.websites.get(name, {}).get("state")) is not None:
+        return Refusal(f"{now.id}: {name} is {state} already (agenda {case.websites[name]['agenda']})", gate,
+                       f"there is nothing to {kind}; `sop list` tells each website's state")
     for other, row in sorted(case.websites.items()):
         if other != name and (both := {name, *now.request.aliases} & {other, *row["aliases"]}):
             return Refusal(f"{now.id}: {', '.join(sorted(both))} already belongs to {other} (agenda {row['agenda']})",
@@ -101,11 +120,19 @@ def existence(case: Case, step: Step) -> Refusal | None:
 def build_evidence(case: Case, step: Step) -> Refusal | None:
     if refusal := taken(case, step):
         return refusal
-    release = case.standing.request.release.sha256
-    if fault := case.evidence.fault(release):
+    release = case.standing.request.release
+    if release and (fault := case.evidence.fault(release.sha256)):
         return Refusal(f"{case.standing.id}: the release: {fault}", step.gate or step.id,
                        "bring the file back from the backup of the driver's home")
     return None
+
+
+def freeze(case: Case) -> list[Refusal]:
+    """The calendar stops what was approved, too."""
+    now = case.standing
+    return [Refusal(f"{now.id}: {window.words}", FREEZE,
+                    f"wait for its end, or have two officials end it: `sop freeze end {window.number}`; what cannot "
+                    f"wait: `sop emergency declare {now.id}`") for window in case.windows if FREEZE not in now.waived]
 
 
 GATES: dict[str, Gate] = {
@@ -131,8 +158,9 @@ def check(cases: Iterable[Case]) -> list[Refusal]:
                                  "installation", "submit a new request of kind update for the next change"))
             continue
         for step in now.procedure.before(now.procedure.installation):
-            if step.gate and (refusal := GATES.get(step.gate, taken)(case, step)):
+            if step.gate and step.gate not in now.waived and (refusal := GATES.get(step.gate, taken)(case, step)):
                 found.append(refusal)
+        found += freeze(case)
         for name in (now.request.name, *now.request.aliases):
             if other := names.get(name):
                 found.append(Refusal(f"{other} and {now.id} both ask for {name}", "existence check", "run one of them"))

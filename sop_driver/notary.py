@@ -64,6 +64,11 @@ def load(path: Path) -> Notary:
                     "bring it back from the backup of the driver's home") from error
 
 
+def held(folder: Path) -> dict[str, Notary]:
+    """The keys in a folder, by what checks their signatures. Raises Usage."""
+    return {key.verifier: key for key in map(load, sorted(folder.glob("*.key")))}
+
+
 def seconds() -> int:
     """Now, as a witness's signature holds it."""
     return int(time.time())

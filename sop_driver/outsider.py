@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sop_driver.audit import Audit, receipt, whole
+from sop_driver.sheet import sheet
+from sop_driver.statement import PERSONAL
 
 GIVEN = "the key is the one that came along; compare it with the one on a printed report: "
 
@@ -22,21 +25,39 @@ def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> 
             value = json.loads(path.read_text())
             pinned = key or value["key"]
             found = receipt(value, pinned, witnesses)
-            told = f"{len(value['entries'])} entries of {value['request']} and the actors, each in its place"
+            of = f"{value['request']} and " if value["request"] else ""
+            told = f"{len(value['entries'])} entries of {of}the actors, each in its place"
     except (OSError, ValueError, KeyError, TypeError) as error:
         return 2, [f"this cannot be read as an export or a receipt: {type(error).__name__}: {error}"]
-    note = [] if key else [GIVEN + pinned]
+    note = found.notes(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    note += [f"NOT checked here, as it is a signature within a PDF: entry {signed.entry}, {signed.by}, "
+             f"evidence/{signed.document}" for signed in found.pdfs
+             if signed.document not in found.people.erased]
+    note += [] if key else [GIVEN + pinned]
     if lines := found.lines():
         return 1, [*lines, *note]
-    return 0, [f"{told}; every signature holds", *note]
+    return 0, [f"{told}; every {'SSH ' if found.pdfs else ''}signature holds", *note]
 
 
 def _export(folder: Path, key: str, witnesses: Sequence[str]) -> tuple[Audit, str]:
     notes = {path.name: path.read_text() for path in (folder / "checkpoint", *sorted(folder.glob("witnessed/*")))}
     found = whole(lambda: texts(folder / "register.jsonl"), notes, key, witnesses)
-    if (folder / "evidence").is_dir():
-        found.findings += list(documents(texts(folder / "register.jsonl"), folder / "evidence"))
+    evidence, erased = folder / "evidence", found.people.erased
+    found.findings += list(documents(texts(folder / "register.jsonl"), evidence if evidence.is_dir() else None,
+                                     folder / "personal", erased))
+    if evidence.is_dir():
+        found.findings += [(signed.entry, "its signed PDF is not the sheet of what it says") for signed in found.pdfs
+                           if signed.document not in erased
+                           and not _begins(evidence / signed.document, sheet(signed.statement))]
     return found, f"{found.tree.size} entries of {found.people.register}, root {found.tree.root().hex()}"
+
+
+def _begins(path: Path, octets: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(octets)) == octets
+    except OSError:
+        return True  # it is told as a document that cannot be read
 
 
 def texts(path: Path) -> Iterator[str]:
@@ -46,13 +67,15 @@ def texts(path: Path) -> Iterator[str]:
             yield line.removesuffix("\n")
 
 
-def documents(entries: Iterator[str], folder: Path) -> Iterator[tuple[int, str]]:
-    """What is wrong with the documents that entries name."""
+def documents(entries: Iterator[str], folder: Path | None, personal: Path,
+              erased: Container[str]) -> Iterator[tuple[int, str]]:
+    """What is wrong with the documents (where there is a folder of them) and personal data that entries name."""
     seen: dict[str, str] = {}
     for number, text in enumerate(entries, 1):
         for name, digest in json.loads(text)["evidence"].items():
-            if digest not in seen:
-                seen[digest] = _document_fault(folder / digest, digest)
+            place = personal if name.startswith(PERSONAL) else folder
+            if place and digest not in seen and digest not in erased:
+                seen[digest] = _document_fault(place / digest, digest)
                 if seen[digest]:
                     yield number, f"evidence {name}: {seen[digest]}"
 

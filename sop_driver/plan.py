@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sop_driver.errors import Refusal
@@ -15,33 +15,53 @@ SIGNS = {"create": "+", "update": "~", "suspend": "!", "remove": "-", "purge": "
 
 @dataclass(frozen=True)
 class Plan:
-    """Sorted changes, names that are taken by something foreign, and data that nobody asks for any more."""
+    """Sorted changes, names that something foreign holds, data that nobody asks for, what the last night found, and the
+    websites that a layer would leave as they are."""
 
     changes: list[dict[str, Any]]
     conflicts: list[dict[str, Any]]
     orphans: list[dict[str, str]]
+    nightly: list[dict[str, Any]] = field(default_factory=list)
+    refused: list[dict[str, str]] = field(default_factory=list)
 
     def refusals(self, names: Iterable[str]) -> list[Refusal]:
-        """Why this plan must not be applied for these websites: taken names, and changes nobody approved (drift)."""
+        """Why this plan must not be applied for these websites: taken names, what a layer refuses, and changes nobody
+        approved (drift). What is wrong with another website alone stops none of these; see `others`."""
         wanted = set(names)
+        taken = {c["website"] for c in self.conflicts}
         found = [
             Refusal(f"{c['website']}: {c.get('subject', 'name')} already exists on {c.get('host', '?')}, and is not "
                     f"from this register ({c.get('where', 'place unknown')})", "existence check",
                     "choose another name, or have what is there adopted or removed by its owner")
-            for c in self.conflicts
+            for c in self.conflicts if c["website"] in wanted
         ]
-        for website in sorted({c["website"] for c in self.changes if c["website"]} - wanted):
-            what = ", ".join(sorted({f"{c['action']} {c['subject']} on {c['host']}" for c in self.changes
+        found += [Refusal(row["what"], f"{row['layer']} on {row['host']}", row["mend"])
+                  for row in self.refused if row["website"] in wanted - taken]
+        left = {(row["website"], row.get("host")) for row in (*self.conflicts, *self.refused)}
+        strange = [c for c in self.changes if c["website"] and (c["website"], c["host"]) not in left]
+        for website in sorted({c["website"] for c in strange} - wanted):
+            what = ", ".join(sorted({f"{c['action']} {c['subject']} on {c['host']}" for c in strange
                                      if c["website"] == website}))
             found.append(Refusal(f"{website} is not part of this run, but the servers differ there: {what}", "drift",
                                  "see `sop drift`; put it right by `ansible-playbook playbooks/websites.yml` first"))
         return found
 
+    def others(self, names: Iterable[str]) -> list[str]:
+        """One line for every other website that stays as it is on a server, for it alone cannot be converged."""
+        mine = set(names)
+        told = {f"{c['website']} stays as it is: {c.get('subject', 'name')} on {c.get('host', '?')} is not from this "
+                f"register ({c.get('where', 'place unknown')})" for c in self.conflicts
+                if c["website"] not in mine | {row["website"] for row in self.refused}}
+        told |= {f"{row['website']} stays as it is: {row['what']} ({row['layer']} on {row['host']}): {row['mend']}"
+                 for row in self.refused if row["website"] not in mine}
+        return sorted(told)
+
 
 def from_result(result: FleetResult) -> Plan:
     orphans = [{"website": name, "host": r.host} for r in result.results for name in r.values.get("orphans") or []]
     return Plan(sorted(result.gather("changes"), key=_place), sorted(result.gather("conflicts"), key=canonical),
-                sorted(orphans, key=canonical))
+                sorted(orphans, key=canonical), sorted(result.gather("nightly"), key=canonical),
+                sorted(result.gather("refused"), key=canonical))
 
 
 def _place(change: dict[str, Any]) -> tuple[str, ...]:
@@ -64,6 +84,15 @@ def lines(changes: Iterable[dict[str, Any]]) -> list[str]:
         sign = SIGNS.get(change["action"], "?")
         text.append(f"    {sign} {change['action']} {change['subject']} {' → '.join(values)}".rstrip())
     return text
+
+
+def nightly_lines(nightly: Iterable[dict[str, Any]]) -> list[str]:
+    """What the last nightly check of releases found, a line a web host."""
+    return [
+        f"nightly check on {at['host']}: "
+        + (f"{last['finished']}, {last['found']} files that no release brought or that differ" if last else "none yet")
+        for at in nightly for last in [at["last"]]
+    ]
 
 
 def short(value: Any) -> str:

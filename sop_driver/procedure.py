@@ -13,6 +13,10 @@ from pydantic import Field, model_validator
 
 from sop_driver.config import Strict, load
 from sop_driver.errors import Usage
+from sop_driver.statement import FREEZE
+
+# Gates that look at more than whether a step was taken: what nobody's word can replace.
+NEVER_WAIVED = {"request letter", "agenda number", "approval", "existence check", "build evidence"}
 
 
 class Duration(Strict):
@@ -46,18 +50,36 @@ class Step(Strict):
     gives: Literal["agenda"] | None = None
     outcomes: dict[str, Branch] = Field({})
     gate: str | None = None
-    signed: tuple[Literal["ssh", "ink"], ...] = Field(("ssh",), min_length=1)
+    signed: tuple[Literal["ssh", "pades", "ink"], ...] = Field(("ssh",), min_length=1)
+    sheet: str | None = None
 
     def __str__(self) -> str:
         return f"step {self.number} ({self.id}: {self.activity})"
 
+    @property
+    def signed_sheet(self) -> str:
+        """The name of the evidence that a signed PDF is kept as."""
+        return self.sheet or "lembar_ttd"
+
 
 class Officials(Strict):
-    """Who signs changes of the actors, how many of them, and who may sign for having seen a paper."""
+    """Who signs changes of the actors, how many of them, and who signs for having seen a paper, and who heads all."""
 
     signers: tuple[str, ...] = Field(min_length=1)
     count: int = Field(2, ge=2)
     ink: str
+    head: str | None = None
+
+
+class Emergency(Strict):
+    """By whose word a request that cannot wait goes past which gates, for how long, and who reports it by when."""
+
+    signers: tuple[str, ...] = Field(min_length=1)
+    count: int = Field(2, ge=2)
+    waives: tuple[str, ...] = Field(min_length=1)
+    lasts: Duration
+    reported_by: tuple[str, ...] = Field(min_length=1)
+    report: Duration
 
 
 class Procedure(Strict):
@@ -67,6 +89,7 @@ class Procedure(Strict):
     approved: str
     roles: dict[str, str]
     officials: Officials
+    emergency: Emergency | None = None
     separation: tuple[tuple[str, ...], ...] = ()
     steps: tuple[Step, ...] = Field(min_length=1)
     hash: str
@@ -80,17 +103,38 @@ class Procedure(Strict):
             raise ValueError("exactly one step is taken `by: run`")
         if [step.id for step in self.steps if step.by == "submit"] != ids[:1] or len(self.steps[0].evidence) != 1:
             raise ValueError("the first step alone is taken `by: submit`, with one document, the letter")
-        if unknown := {*self.officials.signers, self.officials.ink} - set(self.roles):
+        named = {*self.officials.signers, self.officials.ink, self.officials.head or self.officials.ink}
+        if unknown := named - set(self.roles):
             raise ValueError(f"officials: no such role: {', '.join(sorted(unknown))}")
         if strange := {name for apart in self.separation for name in apart} - set(ids):
             raise ValueError(f"separation: no such step: {', '.join(sorted(strange))}")
+        self._emergency_hangs_together()
         for step in self.steps:
+            if step.sheet and (step.sheet not in step.evidence or step is self.steps[0]):
+                raise ValueError(f"{step}: the sheet {step.sheet} is no document of it that could be made from it")
             if unknown := set(step.actors) - set(self.roles):
                 raise ValueError(f"{step}: no such role: {', '.join(sorted(unknown))}")
             for branch in step.outcomes.values():
                 if branch.returns_to is not None and branch.returns_to not in ids[1:ids.index(step.id)]:
                     raise ValueError(f"{step}: goes back to {branch.returns_to}, which is no step before it")
         return self
+
+    def _emergency_hangs_together(self) -> None:
+        if (rules := self.emergency) is None:
+            return
+        if unknown := {*rules.signers, *rules.reported_by} - set(self.roles):
+            raise ValueError(f"emergency: no such role: {', '.join(sorted(unknown))}")
+        apart = {name for steps in self.separation for name in steps}
+        may = {step.gate for step in self.steps if step.by == "record" and not step.gives and not step.outcomes
+               and step.id not in apart} - NEVER_WAIVED
+        if strange := set(rules.waives) - may - {FREEZE}:
+            raise ValueError(f"emergency: it cannot waive {', '.join(sorted(strange))}")
+
+    @property
+    def refusals(self) -> dict[str, list[str]]:
+        """The outcomes that send a request back, by step."""
+        return {step.id: [name for name, branch in step.outcomes.items() if branch.returns_to] for step in self.steps
+                if any(branch.returns_to for branch in step.outcomes.values())}
 
     @property
     def opening(self) -> Step:

@@ -146,6 +146,30 @@ def signed_text(body: str, algorithm: int, stamp: bytes) -> bytes:
     return body.encode()
 
 
+def announcement(register: str, key: str) -> str:
+    """What the old key of the checkpoints signs when another one follows it."""
+    return f"sop-checkpoint-key/v1\n{register}\n{key}\n"
+
+
+def signed_by(body: str, line: str, key: str) -> bool:
+    """Whether a line of a note is a key's signature over a text. Raises ValueError where it is no such line."""
+    name, identity, public = key.split("+", 2)
+    _, by, blob = line.rstrip("\n").split(" ")
+    raw, algorithm = base64.b64decode(blob, validate=True), base64.b64decode(public, validate=True)
+    return (by, raw[:4].hex()) == (name, identity) and _holds(body, raw, algorithm)
+
+
+def _holds(body: str, raw: bytes, key: bytes) -> bool:
+    """Whether a signature as notes have it is over a text; `key` is its algorithm's octet, then the public key."""
+    stamp = raw[4:12] if key[0] == COSIGNED else b""
+    try:
+        signed = signed_text(body, key[0], stamp)
+        Ed25519PublicKey.from_public_bytes(key[1:]).verify(raw[4 + len(stamp):], signed)
+    except InvalidSignature:
+        return False
+    return True
+
+
 def open_note(note: str, keys: Iterable[str]) -> Checkpoint:
     """Read a checkpoint (C2SP signed note). Its signers are those of `keys` whose signatures hold.
 
@@ -166,12 +190,8 @@ def open_note(note: str, keys: Iterable[str]) -> Checkpoint:
         raw = base64.b64decode(blob, validate=True)
         if dash != "\u2014" or (key_bytes := known.get((name, raw[:4]))) is None:
             continue
-        stamp = raw[4:12] if key_bytes[0] == COSIGNED else b""
-        try:
-            text = signed_text(f"{body}\n", key_bytes[0], stamp)
-            Ed25519PublicKey.from_public_bytes(key_bytes[1:]).verify(raw[4 + len(stamp):], text)
-        except InvalidSignature as error:
-            raise ValueError(f"its signature by {name} does not hold") from error
+        if not _holds(f"{body}\n", raw, key_bytes):
+            raise ValueError(f"its signature by {name} does not hold")
         signers.append(name)
     return Checkpoint(lines[0], size, root, tuple(signers))
 

@@ -19,6 +19,7 @@ from sop_driver.audit import ORIGIN
 from sop_driver.config import write_atomic
 from sop_driver.errors import Failed, Usage, refuse
 from sop_driver.merkle import Node
+from sop_driver.notary import Notary
 from sop_driver.proof import Checkpoint, canonical, leaf_hash, open_note
 from sop_driver.schema import CHECKPOINTS, ENTRIES, NODES
 from sop_driver.store import Store, located
@@ -35,7 +36,7 @@ class Entry:
 
     sequence: int
     time: str
-    kind: str  # step | run | record | actors
+    kind: str  # step | emergency | void | run | record | actors
     prev: str
     actor: str | None = None
     role: str | None = None
@@ -72,6 +73,7 @@ class Register:
             raise Usage("its checkpoint and key have no place", str(place), "name the driver's home too")
         home = folder or Path(where).parent  # type: ignore[arg-type]  # a path: see above
         self.checkpoint_file, self.key_file = home / "checkpoint", home / "keys/checkpoint.key"
+        self.since: Callable[[], str] = lambda: "`sop register verify` says since when"
         self.store = Store(where, home)
         self.db, self.path, self.now = self.store.db, self.store.name, now
 
@@ -79,8 +81,20 @@ class Register:
         self.store.close()
 
     @cached_property
-    def notary(self) -> notary.Notary:
-        return notary.load(self.key_file)
+    def notary(self) -> Notary:
+        """The key that signs checkpoints now: the last that the entries bring; any of ours where it is not here."""
+        held = notary.held(self.key_file.parent)
+        return held.get(self.key_at(self.head()[0])) or next(iter(held.values()), None) or notary.load(self.key_file)
+
+    def key_at(self, size: int) -> str:
+        """The key that signs the checkpoint of so many entries, as the entries have it."""
+        found = ""
+        for text in self.texts(kind="actors"):
+            with contextlib.suppress(ValueError, KeyError, TypeError):  # `verify` says what cannot be read
+                entry = json.loads(text)
+                if entry["sequence"] <= size:
+                    found = entry["data"]["checkpoint_key"]
+        return found
 
     def entries(self, kind: str | None = None, request: str | None = None) -> Iterator[Entry]:
         """Entries in their order, of one kind or one request if given."""
@@ -118,8 +132,8 @@ class Register:
         return (row[0], row[1]) if row else (0, ORIGIN)
 
     def latest(self, column: Literal["request", "brought_by"], value: str) -> str | None:
-        """The hash of the last step of a request, or of the last request that an actor brought or corrected."""
-        wanted = _of("step", value) if column == "request" else [ENTRIES.c.brought_by == value]
+        """The hash of the last entry on a request, or of the last request that an actor brought or corrected."""
+        wanted = _of(None, value) if column == "request" else [ENTRIES.c.brought_by == value]
         return self.db.execute(LAST.with_only_columns(ENTRIES.c.hash).where(*wanted)).scalar()
 
     @contextlib.contextmanager
@@ -142,6 +156,7 @@ class Register:
             self.store.commit()
         except BaseException:
             self.store.rollback()
+            self.__dict__.pop("notary", None)  # it may be one that the entries taken back had brought
             raise
         if size > before:
             write_atomic(self.checkpoint_file, self.checkpoint().encode())
@@ -220,6 +235,7 @@ class Register:
             last, portion = rows[-1][0] if rows else last, len(rows)
 
     def _sign(self, size: int) -> None:
+        self.__dict__.pop("notary", None)  # the entries may have brought another one
         point = Checkpoint(self.notary.name, size, self.root(size))
         note = f"{point.body}\n{self.notary.sign(point.body)}"
         self.db.execute(insert(CHECKPOINTS), {"size": size, "note": note})
@@ -232,13 +248,14 @@ class Register:
             fault = changed
         elif size or inside or outside:
             try:
-                last, copy = (open_note(note, [self.notary.verifier]) for note in (inside, outside or inside))
-                if not last.signers or not copy.signers:
+                last, copy = open_note(inside, [self.notary.verifier]), open_note(outside or inside, [])
+                due = self.key_at(copy.size) or self.notary.verifier
+                if copy.size > size:
+                    fault = f"it has {size} entries, {self.checkpoint_file} says {copy.size}"
+                elif not last.signers or not open_note(outside or inside, [due]).signers:
                     fault = "its checkpoint is not signed by its key"
                 elif not outside and size > 1:  # only the first one can be lost by a power cut
                     fault = f"{self.checkpoint_file} is gone"
-                elif copy.size > size:
-                    fault = f"it has {size} entries, {self.checkpoint_file} says {copy.size}"
                 elif last.size != size or self.root(size) != last.root:
                     fault = f"its {size} entries are not those that its last checkpoint signs"
                 elif copy.root != (last.root if copy.size == size else self.root(copy.size)):
@@ -246,8 +263,8 @@ class Register:
             except ValueError as error:
                 fault = f"its checkpoint cannot be used: {error}"
         if fault:
-            refuse(f"{self.path} cannot be relied on: {fault}", "the register",
-                   "see what and since when by `sop register verify`; then bring the register back from its backup")
+            refuse(f"{self.path} cannot be relied on: {fault}; {self.since()}", "the register",
+                   "see all of it by `sop register verify`; then bring the register back from its backup")
 
     def schema_fault(self) -> str | None:
         return self.store.schema_fault()

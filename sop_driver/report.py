@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from sop_driver import desired
+from sop_driver import desired, emergency
 from sop_driver.plan import short
 from sop_driver.register import Entry
-from sop_driver.standing import Office, Standing, stand
+from sop_driver.request import Contact, Request
+from sop_driver.standing import Office, Standing, local, stamp, stand, unreported, worded
+from sop_driver.statement import level
 
 
 def status(office: Office, now: Standing) -> dict[str, Any]:
@@ -21,7 +22,12 @@ def status(office: Office, now: Standing) -> dict[str, Any]:
         "agenda": now.agenda, "digest": now.digest,
         "state": "done" if step is None else "returned" if now.returned else "open",
         "returned": now.returned.reason if now.returned else None,
-        "done": list(now.done),
+        "done": list(now.done), "waived": sorted(now.waived),
+        "emergencies": [{"entry": each.sequence, "reason": each.reason, **{
+            name: each.data[name] for name in ("waives", "until", "report_by")}} for each in now.unreported],
+        "voided": [{"entry": number, "step": void.step, "by": void.actor, "reason": void.reason, "void": void.sequence,
+                    "installed": any(e.sequence == number for e in now.done.values())}
+                   for number, void in now.voided.items()],
         "next": None if step is None else {
             "step": step.id, "number": step.number, "activity": step.activity, "by": list(step.actors),
             "documents": sorted(step.evidence), "outcomes": list(step.outcomes), "time": str(step.time),
@@ -34,6 +40,12 @@ def status_lines(value: dict[str, Any]) -> list[str]:
     """A standing for reading."""
     of = f"{value['agency']}, agenda {value['agenda'] or '-'}"
     lines = [f"{value['request']}  {value['kind']} {value['website']}  ({of})", f"  done: {', '.join(value['done'])}"]
+    if value["waived"]:
+        lines.append(f"  replaced by an EMERGENCY: {', '.join(value['waived'])}")
+    for void in value["voided"]:
+        still = "; it was installed before, and is on the servers" if void["installed"] else ""
+        lines.append(f"  voided: {void['step']} (entry {void['entry']}) by {void['by']}: {void['reason']} "
+                     f"(entry {void['void']}){still}")
     if value["returned"]:
         lines.append(f"  returned: {value['returned']}")
     step = value["next"]
@@ -43,6 +55,13 @@ def status_lines(value: dict[str, Any]) -> list[str]:
     wants = ", ".join(step["documents"]) or "no document"
     late = f", LATE by {timedelta(seconds=step['late'])}" if step["late"] else ""
     return [*lines, f"        by {' or '.join(step['by'])}; brings {wants}; standard time {step['time']}{late}"]
+
+
+def calendar(office: Office) -> list[str]:
+    """What is closed on the servers now, or will be."""
+    now = stamp(office.register.now())
+    return [f"{'FREEZE' if window.start <= now else 'freeze to come'}: {worded(office, window)}"
+            for window in office.people().windows.values() if not window.over(now)]
 
 
 def history(office: Office, request: str) -> list[Entry]:
@@ -63,14 +82,20 @@ def entry_line(office: Office, entry: Entry) -> str:
     agenda = f" agenda {entry.data['agenda']['text']}" if "agenda" in entry.data else ""
     documents = f" [{', '.join(f'{n} {h[:12]}' for n, h in sorted(entry.evidence.items()))}]" if entry.evidence else ""
     reason = f" - {entry.reason}" if entry.reason else ""
-    paper = f", on paper seen by {entry.data['ink']}" if "ink" in entry.data else ""
-    who = f" by {entry.actor} ({entry.role}{paper})" if entry.actor else ""
+    if entry.kind == "emergency":
+        what = f"{', '.join(entry.data.get('waives', ()))} until {entry.data['until']}" if "until" in entry.data else \
+            f"of entry {entry.data['emergency']}"
+    if entry.kind == "void":
+        what = f"{entry.step} of entry {entry.data['entry']}"
+    who = f" by {entry.actor} ({entry.role}{_way(entry)})" if entry.actor else ""
     when = local(office, entry.when)
     return f"{entry.sequence:>5}  {when}  {entry.kind} {what}{said}{agenda}{who}{documents}{reason}"
 
 
-def local(office: Office, when: datetime) -> str:
-    return when.astimezone(ZoneInfo(office.config.timezone)).strftime("%Y-%m-%d %H:%M:%S %Z")
+def _way(entry: Entry) -> str:
+    """How a step is signed, where it is not by a key of the actor's own."""
+    ways = {"ink": f", on paper seen by {entry.data.get('ink')}", "pades": ", signed within a PDF", "ssh": ""}
+    return ways[level(entry.data)]
 
 
 def websites(office: Office) -> list[str]:
@@ -92,14 +117,22 @@ def report(office: Office, request: str) -> list[str]:
         f"- Request {now.id}, kind {form.kind}, agenda {now.agenda or '-'}",
         f"- Letter {_md(form.letter.number)} of {form.letter.date}",
         f"- Agency: {_md(form.agency)}, {_md(form.unit)}",
-        f"- Title: {_md(form.title)}", f"- Purpose: {_md(form.purpose)}",
-        f"- Contact: {_md(form.contact.name)}, {_md(form.contact.email)}",
-        f"- Release: sha256 {form.release.sha256}", "",
+        *([f"- Title: {_md(form.title)}"] if form.title else []), f"- Purpose: {_md(form.purpose)}",
+        f"- Contact: {_md(_contact(office, form))}",
+        *([f"- Release: sha256 {form.release.sha256}"] if form.release else []), "",
         "## Steps", "", "| No | Step | Outcome | By | Time | Documents |", "|---|---|---|---|---|---|",
         *_step_rows(office, now, entries), "",
+        *_emergency_lines(office, entries),
         *_record_lines(entries),
         *_register_lines(office),
     ]
+
+
+def _contact(office: Office, form: Request) -> str:
+    if isinstance(form.contact, Contact):
+        return f"{form.contact.name}, {form.contact.email}"
+    found = office.personal(form.contact)
+    return found if isinstance(found, str) else f"{found['name']}, {found['email']}"
 
 
 def _step_rows(office: Office, now: Standing, entries: list[Entry]) -> Iterator[str]:
@@ -109,9 +142,22 @@ def _step_rows(office: Office, now: Standing, entries: list[Entry]) -> Iterator[
             documents = "<br>".join(f"{name} `{digest[:16]}…`" for name, digest in sorted(entry.evidence.items()))
             told = " - ".join(filter(None, (entry.outcome, entry.reason))) or "done"
             counts = "" if now.done.get(step.id) == entry else " (superseded)"
-            paper = f", on paper seen by {entry.data['ink']}" if "ink" in entry.data else ""
-            yield (f"| {step.number} | {step.activity} | {_md(told)}{counts} | {entry.actor} ({entry.role}{paper}) "
+            if void := now.voided.get(entry.sequence):
+                counts = f" (VOIDED by {void.actor}, entry {void.sequence}: {_md(void.reason or '')})"
+            who = f"{entry.actor} ({entry.role}{_way(entry)})"
+            yield (f"| {step.number} | {step.activity} | {_md(told)}{counts} | {who} "
                    f"| {local(office, entry.when)} | {documents} |")
+
+
+def _emergency_lines(office: Office, entries: list[Entry]) -> Iterator[str]:
+    found = [entry for entry in entries if entry.kind == "emergency"]
+    if found:
+        yield from ("## EMERGENCY", "")
+        for entry in found:
+            yield f"- {_md(entry_line(office, entry).strip())}"
+        for late in unreported(found):
+            yield f"- **{_md(emergency.alarm(office, late, office.register.now()))}**"
+        yield ""
 
 
 def _record_lines(entries: list[Entry]) -> Iterator[str]:

@@ -10,15 +10,16 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from sop_driver import plain_yaml
 from sop_driver.config import NamePolicy, Strict
 from sop_driver.errors import Usage
 from sop_driver.proof import canonical
+from sop_driver.statement import SEALED
+from sop_driver.zone_records import Record
+from sop_driver.zone_records import faults as record_faults
 
-MAX_FILE = 64 * 1024
-MAX_DEPTH = 8
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # control, bidirectional and unassigned: what the eye does not see
 
 
@@ -40,8 +41,11 @@ def _path(value: str) -> str:
     return value
 
 
-def name_faults(name: str, policy: NamePolicy) -> list[str]:
-    """Everything that is wrong with a website's name, each as its own sentence; an empty list for a good name."""
+def name_faults(name: str, policy: NamePolicy, zone: str | None = None) -> list[str]:
+    """Everything that is wrong with a website's name, each as its own sentence; an empty list for a good name.
+
+    A good name lies below the government's domain, or in the zone that the agency brings.
+    """
     if any(unicodedata.category(c) in HIDDEN or c.isspace() for c in name):
         return [f"{name!r} holds a space, a line break or a control character"]
     if not name.isascii():
@@ -55,15 +59,28 @@ def name_faults(name: str, policy: NamePolicy) -> list[str]:
         name = name.rstrip(".")
     if len(name) > 253:
         faults.append(f"the name has {len(name)} characters, 253 is the most")
-    if not name.endswith("." + policy.domain):
-        return [*faults, f"{name} does not lie below {policy.domain}"]
-    labels = name.removesuffix("." + policy.domain).split(".")
+    if zone and name == zone:
+        return faults
+    parent = zone if zone and name.endswith("." + zone) else policy.domain
+    if not name.endswith("." + parent):
+        return [*faults, f"{name} does not lie below {policy.domain}{f' or in {zone}' if zone else ''}"]
+    labels = name.removesuffix("." + parent).split(".")
     for place, label in enumerate(labels):
         faults += _label_faults(label)
-        is_www_of_a_site = label == "www" and place == 0 and len(labels) > 1
+        is_www_of_a_site = label == "www" and place == 0 and (len(labels) > 1 or parent == zone)
         if any(fnmatch.fnmatchcase(label, pattern) for pattern in policy.reserved) and not is_www_of_a_site:
             faults.append(f"{label!r} is reserved")
     return faults
+
+
+def zone_faults(zone: str, policy: NamePolicy) -> list[str]:
+    """What is wrong with a zone that an agency brings; an empty list for a good one."""
+    label, _, parent = zone.partition(".")
+    if not zone.isascii() or parent not in policy.zones:
+        return [f"{zone!r} is not one name directly below {' or '.join(policy.zones)}, where agencies have zones"]
+    if zone == policy.domain or policy.domain.endswith("." + zone):
+        return [f"{zone} holds the government's own domain"]
+    return _label_faults(label)
 
 
 def _label_faults(label: str) -> list[str]:
@@ -113,46 +130,101 @@ class Release(Strict):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+STATES = {"suspend": "suspended", "resume": "present"}  # what these kinds make of a website, and nothing else of it
+# Fields that came after the first release: a request without them keeps the digest that was approved.
+LATER: dict[str, Any] = {"zone": None, "records": [], "waf": "detect", "program": None, "entry": None}
+COMMON = {"agency", "unit", "letter", "requester", "kind", "name", "purpose", "contact"}
+
+
 class Request(Strict):
-    """What an agency asks for: the whole description of the website, on an update too."""
+    """What an agency asks for, as the register keeps it: the whole description of the website, on an update too, or a
+    change of its state. Personal data are sealed (in the first registers, plain)."""
 
     agency: Text = Field(description="the agency (PD) that asks, e.g. Dinas Kesehatan")
     unit: Text = Field(description="its unit that answers for the website")
     letter: Letter
     requester: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = Field(
         None, description="the agency's id in the register (`sop actors list`)")
-    kind: Literal["create", "update"]
-    name: str = Field(max_length=300, description="the website's full name, below the government's domain")
+    kind: Literal["create", "update", "suspend", "resume"] = Field(
+        description="suspend and resume name the website and why (purpose), and nothing of its description")
+    zone: Annotated[str, Field(max_length=253)] | None = Field(
+        None, description="a domain of the agency's own that these name servers are to serve, e.g. rsud-contoh.go.id")
+    name: str = Field(max_length=300, description="the website's full name, below the government's domain or in `zone`")
     aliases: list[str] = Field([], max_length=20)
-    title: Text
+    records: list[Record] = Field([], description="DNS records at the website's name, below it, or in `zone`")
+    title: Text | None = Field(None, validate_default=True)
     purpose: LongText
-    contact: Contact
-    runtime: Literal["static", "php"]
+    contact: Contact | Annotated[str, Field(pattern=f"^{SEALED}[0-9a-f]{{64}}$")]
+    runtime: Literal["static", "php", "proxy"] | None = Field(None, validate_default=True)
     php_version: Annotated[str, Field(pattern=r"^[0-9]\.[0-9]{1,2}$")] | None = None
+    program: Literal["python3", "node"] | None = Field(None, description="what runs a proxy website's application")
+    entry: RelativePath | None = Field(None, description="its first file; it serves HTTP on the socket named by SOCKET")
     database: Literal["mariadb", "postgresql"] | None = None
     size: Literal["small", "medium", "large"] = "small"
+    waf: Literal["detect", "block"] = Field(
+        "detect", description="what happens to requests that look like attacks: they are logged, or refused")
     document_root: RelativePath | Literal[""] = ""
     writable: list[RelativePath] = Field([], max_length=50)
     setup_script: RelativePath | None = None
     probe: Probe = Probe()
     address: Literal["shared", "own"] = "shared"
-    release: Release
+    release: Release | None = Field(None, validate_default=True)
+
+    @field_validator("title", "runtime", "release")
+    @classmethod
+    def _described(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and info.data.get("kind") not in STATES:
+            raise ValueError("is missing: who asks for a website to be made or updated describes the whole of it")
+        return value
+
+    @field_validator("zone")
+    @classmethod
+    def _good_zone(cls, value: str | None, info: ValidationInfo) -> str | None:
+        policy = info.context
+        if value and isinstance(policy, NamePolicy) and (faults := zone_faults(value, policy)):
+            raise ValueError("; ".join(faults))
+        return value or None
 
     @field_validator("name", "aliases")
     @classmethod
     def _good_names(cls, value: str | list[str], info: ValidationInfo) -> str | list[str]:
-        policy = info.context
+        policy, zone = info.context, info.data.get("zone")
         names = [value] if isinstance(value, str) else value
-        if isinstance(policy, NamePolicy) and (faults := [f for name in names for f in name_faults(name, policy)]):
+        if not isinstance(policy, NamePolicy):
+            return value
+        if faults := [fault for name in names for fault in name_faults(name, policy, zone)]:
             raise ValueError("; ".join(faults))
         return value
+
+    @field_validator("records")
+    @classmethod
+    def _good_records(cls, value: list[Record], info: ValidationInfo) -> list[Record]:
+        name, aliases = info.data.get("name"), info.data.get("aliases", [])
+        if name and (faults := record_faults(value, name, aliases, info.data.get("zone"))):
+            raise ValueError("; ".join(faults))
+        return value
+
+    @model_validator(mode="after")
+    def _describes_nothing(self) -> Request:
+        described = {name for name, field in type(self).model_fields.items()
+                     if name not in COMMON and getattr(self, name) != field.default}
+        if self.kind in STATES and described:
+            told = ", ".join(sorted(described))
+            raise ValueError(f"a request of kind {self.kind} has no {told}: the website stays as it is described")
+        return self
 
     @model_validator(mode="after")
     def _fits_together(self) -> Request:
         if len({self.name, *self.aliases}) != 1 + len(self.aliases):
             raise ValueError("the name and the aliases repeat each other")
+        if self.zone and not any(name == self.zone or name.endswith("." + self.zone) for name in self.names):
+            raise ValueError(f"no name of the website lies in its zone {self.zone}")
         if self.runtime == "static" and (self.php_version or self.database or self.setup_script or self.writable):
             raise ValueError("a static website has no php_version, database, setup_script or writable folder")
+        if self.runtime == "proxy" and (self.php_version or self.document_root or not (self.program and self.entry)):
+            raise ValueError("a proxy website has a program and an entry, and no php_version or document_root")
+        if self.runtime != "proxy" and (self.program or self.entry):
+            raise ValueError("program and entry belong to runtime: proxy")
         for folder in self.writable:
             if folder == self.document_root or self.document_root.startswith(folder + "/"):
                 raise ValueError(f"the writable folder {folder!r} would make the website's own code writable")
@@ -161,21 +233,37 @@ class Request(Strict):
         return self
 
     @property
+    def branch(self) -> str:
+        """The SOP's branch that it takes: what changes a website that is there is an update."""
+        return "create" if self.kind == "create" else "update"
+
+    @property
+    def names(self) -> list[str]:
+        return [self.name, *self.aliases]
+
+    @property
     def digest(self) -> str:
         """What an approval binds: every field, the release's hash among them."""
-        return hashlib.sha256(canonical(self.model_dump(mode="json")).encode()).hexdigest()
+        fields = self.model_dump(mode="json")
+        for name, default in LATER.items():
+            if fields[name] == default:
+                del fields[name]
+        return hashlib.sha256(canonical(fields).encode()).hexdigest()
 
 
-Lines = dict[tuple[str | int, ...], int]
+class Form(Request):
+    """What an agency asks for: the whole description of the website, on an update too."""
+
+    contact: Contact
 
 
-def read(path: Path, policy: NamePolicy) -> Request:
+def read(path: Path, policy: NamePolicy) -> Form:
     """Read and validate a request file. Raises Usage with every fault and the line it stands on."""
-    value, lines = _plain_yaml(path)
+    value, lines = plain_yaml.load(path)
     try:
-        return Request.model_validate(value, context=policy)
+        return Form.model_validate(value, context=policy)
     except ValidationError as error:
-        faults = [(_line(lines, e["loc"]), ".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
+        faults = [(plain_yaml.line(lines, e["loc"]), ".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
         what = "; ".join(f"{place or 'request'} (line {line}): {_told(text)}" for line, place, text in faults)
         mend = "correct these fields; `sop schema` prints what each takes"
         raise Usage(what, f"{path}:{faults[0][0]}", mend) from error
@@ -183,63 +271,6 @@ def read(path: Path, policy: NamePolicy) -> Request:
 
 def _told(message: str) -> str:
     return message.removeprefix("Value error, ")
-
-
-def _line(lines: Lines, place: tuple[str | int, ...]) -> int:
-    while place and place not in lines:
-        place = place[:-1]
-    return lines.get(place, 1)
-
-
-def _place(mark: Any) -> int:
-    return mark.line + 1 if mark else 1
-
-
-def _plain_yaml(path: Path) -> tuple[Any, Lines]:
-    """Plain values of a YAML file (all scalars text or null) and the line of each."""
-
-    def refuse(what: str, line: int) -> Usage:
-        return Usage(what, f"{path}:{line}", "write plain keys, values and lists only, each key once")
-
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_FILE + 1)
-        if len(data) > MAX_FILE:
-            raise refuse(f"the file is larger than {MAX_FILE // 1024} KiB", 1)
-        depth = 0
-        for event in yaml.parse(data, Loader=yaml.SafeLoader):  # before composing: composing recurses and expands
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
-                raise refuse("anchors, aliases and tags are not taken", _place(event.start_mark))
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > MAX_DEPTH:
-                raise refuse(f"nested more than {MAX_DEPTH} deep", _place(event.start_mark))
-        root = yaml.compose(data, Loader=yaml.BaseLoader)
-    except yaml.MarkedYAMLError as error:
-        raise refuse(f"not YAML: {error.problem}", _place(error.problem_mark)) from error
-    except yaml.reader.ReaderError as error:
-        raise refuse(f"not YAML: {error.reason} at character {error.position}", 1) from error
-    except OSError as error:
-        raise Usage(f"not readable: {error.strerror}", str(path), "name an existing request file") from error
-    if not isinstance(root, yaml.MappingNode):
-        raise refuse("a request is a mapping of fields", 1)
-    lines: Lines = {}
-    return _value(root, (), lines, refuse), lines
-
-
-def _value(node: yaml.Node, place: tuple[str | int, ...], lines: Lines, refuse: Any) -> Any:
-    lines.setdefault(place, node.start_mark.line + 1)
-    if isinstance(node, yaml.ScalarNode):
-        return None if node.style is None and node.value in ("", "~", "null") else node.value
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(child, (*place, n), lines, refuse) for n, child in enumerate(node.value)]
-    result: dict[str, Any] = {}
-    for key, child in node.value:
-        if not isinstance(key, yaml.ScalarNode) or key.value in result:
-            named = getattr(key, "value", "…")
-            raise refuse(f"the key {named!r} is no text or is given twice", key.start_mark.line + 1)
-        lines[(*place, key.value)] = key.start_mark.line + 1
-        result[key.value] = _value(child, (*place, key.value), lines, refuse)
-    return result
 
 
 def locate(request_file: Path, release: Release) -> Path:

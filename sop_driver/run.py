@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from sop_driver.fleet import FleetResult, Plays
 from sop_driver.plan import Plan
 from sop_driver.proof import canonical
 from sop_driver.signatures import Sign
-from sop_driver.standing import Office, Standing, stand
+from sop_driver.standing import Office, Standing, stamp, stand, worded
+from sop_driver.statement import FREEZE
 
 WEBSITES, PROBE, BACKUP = "websites.yml", "probe.yml", "backup.yml"
 
@@ -47,6 +48,7 @@ class Outcome:
     probes: dict[str, dict[str, Any]]
     snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)
     backup_fault: str | None = None
+    left: dict[str, str] = field(default_factory=dict)  # other requests' websites that a layer left as they were: why
 
 
 @dataclass
@@ -100,12 +102,19 @@ def lock(home: Home) -> Iterator[None]:
 def closed_gates(office: Office, requests: list[str]) -> tuple[list[Standing], list[Refusal]]:
     standings = [stand(office, request) for request in dict.fromkeys(requests)]
     websites = desired.fold(office.register)
-    return standings, gates.check(gates.Case(now, office.evidence, websites) for now in standings)
+    windows = _frozen(office, stamp(office.register.now()))
+    erased = office.people().erased
+    return standings, gates.check(gates.Case(now, office.evidence, websites, windows, erased) for now in standings)
 
 
-def cleared(office: Office, requests: list[str]) -> list[Standing]:
+def _frozen(office: Office, time: str) -> tuple[gates.Frozen, ...]:
+    return tuple(gates.Frozen(window.number, worded(office, window)) for window in office.people().frozen(time))
+
+
+def cleared(office: Office, requests: list[str], but: str | None = None) -> list[Standing]:
+    """Raises Refused with all closed gates, where any `but` one is closed."""
     standings, refusals = closed_gates(office, requests)
-    if refusals:
+    if any(refusal.gate != but for refusal in refusals):
         raise Refused(refusals)
     return standings
 
@@ -117,7 +126,8 @@ def prepare(office: Office, facts: FleetFacts, standings: list[Standing], run: s
         allocations = desired.allocate(standings, run, office.register, office.evidence, facts)
     except desired.Unplaceable as error:
         raise Refused([error.refusal]) from error
-    new = [desired.website(now.request, a) for now, a in zip(standings, allocations, strict=True)]
+    pairs = zip(standings, allocations, strict=True)
+    new = [desired.website(now.request, a, before.get(now.request.name)) for now, a in pairs]
     job = Job(run, folder, standings, allocations, before, before | {row["name"]: row for row in new})
     desired.write(job.target_file, office.register, job.target)
     write_previous(office, job.previous_file, before, job.target)  # now, as a full disk must not stop putting back
@@ -133,7 +143,7 @@ def write_previous(office: Office, path: Path, before: dict[str, Website], targe
 def show(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str]) -> tuple[Plan, list[Refusal]]:
     """What a run of these requests would change, and every gate that is closed. Changes nothing."""
     standings, refusals = closed_gates(office, requests)
-    refusals[:0] = trust.refusals(office)
+    refusals[:0] = trust.refusals(office, requests)
     if unfinished := office.register.open_run():
         refusals.append(Refusal(f"{unfinished.data['run']} has no known end ({unfinished})", "one run at a time",
                                 "the next `sop run` puts the servers back first"))
@@ -160,8 +170,8 @@ def _checked(fleet: Plays, job: Job) -> Plan:
 def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], sign: Sign,
         actor: str | None = None) -> Outcome:
     """Bring the approved requests onto the servers. Raises Refused, or Failed once the servers are as before."""
-    trust.require(office)
-    cleared(office, requests)
+    trust.require(office, requests)
+    cleared(office, requests, but=FREEZE)  # a freeze stops changes, not putting back what a dead run left
     with lock(office.home):
         reconcile(office, fleet)
         standings = cleared(office, requests)  # while it waited or put back, the register may have moved
@@ -174,20 +184,24 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
         with office.register.writing():
             for order in orders:
                 steps.still(office, order)
-            office.register.append(
+            started = office.register.append(
                 "run", actor=orders[0]["actor"], role=orders[0]["role"], outcome="started",
                 data={"run": run_id, "requests": [now.id for now in standings], "allocations": job.allocations,
                       "desired": desired.fingerprint(job.target)})
+            windows = _frozen(office, started.time)  # one may have begun while the plan was made
+            cases = [gates.Case(stand(office, now.id), office.evidence, {}, windows) for now in standings]
+            if frozen := [refusal for case in cases for refusal in gates.freeze(case)]:
+                raise Refused(frozen)
         try:
             outcome = _apply(office, fleet, job, plan)
             _close(office, job, orders)
         except Trouble as error:
-            put_back(office, fleet, job.run, job.previous_file, str(error))
+            put_back(office, fleet, job.run, job.names, job.previous_file, str(error))
             kind = Interrupted if fleet.stopped.is_set() else Failed
             raise kind(f"{error.what} (the servers were put back as they were)", error.where,
                        "mend what it names, then `sop run` again; the approvals still hold") from error
         except Exception as error:
-            put_back(office, fleet, job.run, job.previous_file, f"{type(error).__name__}: {error}")
+            put_back(office, fleet, job.run, job.names, job.previous_file, f"{type(error).__name__}: {error}")
             raise
         desired.write(office.home.desired, office.register, job.target)
         _first_snapshot(office, fleet, job, outcome)
@@ -200,10 +214,10 @@ def _order(office: Office, now: Standing, actor: str | None, sign: Sign) -> dict
     who = actor or list(now.done.values())[-1].actor or ""
     if (role := office.actor(who).role) not in step.actors:
         refuse(f"{who} is {role}; {step} is taken by {' or '.join(step.actors)}", step.id, "give --as one of them")
-    fields = steps.draft(office, who, step, now.id, None, sop=now.procedure.hash, digest=now.digest, letter=now.letter)
+    fields = steps.draft(office, who, step, now.id, None, **steps.binding(now))
     if other := now.taken_by(fields["data"]["person"], now.procedure.apart(step)):
         refuse(f"{who} took {other.step} ({other}), and nobody takes both it and {step}", step.id, "give --as another")
-    fields["evidence"] = {"release": now.request.release.sha256}
+    fields["evidence"] = {"release": now.request.release.sha256} if now.request.release else {}
     fields["signatures"] = steps.signed(office, fields, sign) or []
     trust.accept(office, office.register.next_entry("step", **fields))
     return fields
@@ -221,12 +235,15 @@ def _apply(office: Office, fleet: Plays, job: Job, plan: Plan) -> Outcome:
         previous = desired.write(job.folder / "desired-before.json", office.register, job.before)
         _well(job, "backup-before", fleet.play(BACKUP, previous, selection=_select(job, job.updates)))
     applied = _well(job, "websites", fleet.play(WEBSITES, job.target_file))
+    refused = applied.refused
+    if mine := [why for name, why in refused.items() if name in job.names]:
+        raise Trouble("; ".join(mine), f"{job.run}, {WEBSITES}")
     probed = _well(job, "probe", fleet.play(PROBE, job.target_file, selection=_select(job, job.names)))
     if unseen := set(job.names) - set(probed.of_website("probes")):
         raise Trouble(f"nobody looked at {', '.join(sorted(unseen))}", f"{job.run}, probe as a visitor")
     built = applied.of_website("as_built")
     return Outcome(job.run, [now.id for now in job.standings], [job.target[name] for name in job.names], plan.changes,
-                   {name: built.get(name, {}) for name in job.names}, probed.of_website("probes"))
+                   {name: built.get(name, {}) for name in job.names}, probed.of_website("probes"), left=refused)
 
 
 def _well(job: Job, name: str, result: FleetResult) -> FleetResult:
@@ -236,20 +253,22 @@ def _well(job: Job, name: str, result: FleetResult) -> FleetResult:
     return result
 
 
-def put_back(office: Office, fleet: Plays, run_id: str, previous: Path, reason: str,
+def put_back(office: Office, fleet: Plays, run_id: str, names: Iterable[str], previous: Path, reason: str,
              outcome: str = "rolled_back") -> None:
-    """Converge to the state before a run and record that.
+    """Converge to the state before a run and record that. `names` are the websites of the run.
 
-    Raises Failed where even that fails: the run's end is then `unknown`, and the next run begins with it.
+    Raises Failed where even that fails: the run's end is then `unknown`, and the next run begins with it. Another
+    website that a layer leaves as it is has nothing to do with this run.
     """
     fleet.end_leftovers()
     result = fleet.play(WEBSITES, previous, stoppable=False)  # half put back would be worse than waiting
-    if result.ok:
+    trouble = result.trouble if not result.ok else "; ".join(result.refused[n] for n in names if n in result.refused)
+    if not trouble:
         office.register.append("run", outcome=outcome, reason=reason, data={"run": run_id})
         return
     office.register.append("run", outcome="unknown", data={"run": run_id},
-                           reason=f"{reason}; then putting back failed: {result.trouble}")
-    raise Failed(f"{reason}; and putting the servers back failed too: {result.trouble}",
+                           reason=f"{reason}; then putting back failed: {trouble}")
+    raise Failed(f"{reason}; and putting the servers back failed too: {trouble}",
                  f"{run_id}, its state on the servers is UNKNOWN",
                  "mend the servers named; the next `sop run` puts them back before anything else")
 
@@ -259,9 +278,10 @@ def reconcile(office: Office, fleet: Plays) -> None:
     before = desired.fold(office.register)
     if started := office.register.open_run():
         run_id = started.data["run"]
-        target = before | {row["name"]: row for row in desired.rows(office.register, started)}
+        mine = {row["name"]: row for row in desired.rows(office.register, started, before)}
+        target = before | mine
         previous = write_previous(office, office.home.runs / run_id / "desired-previous.json", before, target)
-        put_back(office, fleet, run_id, previous, "the run had no end; the servers were put back by the next one",
+        put_back(office, fleet, run_id, mine, previous, "the run had no end; the servers were put back by the next one",
                  "interrupted")
     if desired.read(office.home.desired) != before:  # it died between the register's word and this file
         desired.write(office.home.desired, office.register, before)

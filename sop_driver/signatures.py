@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from sop_driver.config import write_atomic
 from sop_driver.directory import Directory
@@ -15,6 +16,16 @@ from sop_driver.errors import Usage
 from sop_driver.proof import NAMESPACE
 
 Sign = Callable[[str, str], str | None]  # (who, statement) → signature; None where it is to be made elsewhere
+
+
+class Pdf(NamedTuple):
+    """A step's signature within a PDF: where to write the sheet, or the signed one and lists of revocation."""
+
+    prepare: Path | None = None
+    signed: Path | None = None
+    crls: Path | None = None
+
+
 PATIENCE = 120  # seconds for a passphrase, or a touch on a hardware key
 
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sop_driver import procedure as sop
 from sop_driver.config import Config, Home
-from sop_driver.directory import Actor, Directory
+from sop_driver.directory import Actor, Directory, Window
 from sop_driver.errors import Usage, refuse
 from sop_driver.evidence import Evidence
 from sop_driver.procedure import Procedure, Step
 from sop_driver.proof import leaf_hash
 from sop_driver.register import Entry, Register
 from sop_driver.request import Request
+from sop_driver.statement import SEALED
+
+ABOUT = ("step", "emergency", "void")  # kinds of entries on one request
 
 
 @dataclass
@@ -44,11 +49,20 @@ class Office:
     def actor(self, name: str) -> Actor:
         """Somebody who may act now. Raises Usage for an id that nobody has, Refused for one that is retired."""
         people = self.people()
-        if fault := people.fault(name, self.register.now().strftime("%Y-%m-%dT%H:%M:%SZ")):
+        if fault := people.fault(name, stamp(self.register.now())):
             if any(past == name for past, _, _, _ in people.closed) or name in people.actors:
                 refuse(fault, "actors", "`sop actors list` names those who may act now")
             raise Usage(fault, "sop actors list", f"use one of {', '.join(sorted(people.actors)) or 'none yet'}")
         return people.actors[name]
+
+    def personal(self, text: str) -> Any:
+        """What is sealed, or the words that say by whom it was erased."""
+        digest = text.removeprefix(SEALED)
+        if digest == text:
+            return text
+        if self.evidence.path(digest).exists():
+            return self.evidence.unsealed(digest)
+        return str(self.people().erased.get(digest) or f"missing ({self.evidence.path(digest)})")
 
     def procedure(self, digest: str) -> Procedure:
         """The SOP as it was when a request began, from the evidence."""
@@ -69,10 +83,14 @@ class Standing:
     since: datetime
     done: dict[str, Entry]
     returned: Entry | None
+    waived: frozenset[str] = frozenset()  # gates that an emergency replaces
+    voided: dict[int, Entry] = field(default_factory=dict)  # an entry → the one that voids it
+    unreported: tuple[Entry, ...] = ()  # emergencies without a report
 
     @property
     def next(self) -> Step | None:
-        return next((step for step in self.procedure.steps if step.id not in self.done), None)
+        return next((step for step in self.procedure.steps
+                     if step.id not in self.done and step.gate not in self.waived), None)
 
     @property
     def installed(self) -> bool:
@@ -92,37 +110,126 @@ class Standing:
         return over if over > timedelta(0) else None
 
 
-def standing(entries: Iterable[Entry], procedure: Procedure) -> Standing:
-    """Fold one request's step entries. An entry counts only where all steps before it counted when it was taken."""
-    done: dict[str, Entry] = {}
-    returned: Entry | None = None
+def stamp(when: datetime) -> str:
+    """A time as entries write it."""
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def local(office: Office, when: datetime) -> str:
+    return when.astimezone(ZoneInfo(office.config.timezone)).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def worded(office: Office, window: Window) -> str:
+    """A window of the freeze calendar for people."""
+    start, until = (local(office, datetime.fromisoformat(time)) for time in (window.start, window.until))
+    ended = f"; ended {local(office, datetime.fromisoformat(window.ended))}" if window.ended else ""
+    return f"from {start} to {until} nothing is changed: {window.reason} (entry {window.number}){ended}"
+
+
+@dataclass
+class _Fold:
+    """What a request's entries come to, one after the other."""
+
+    procedure: Procedure
+    done: dict[str, Entry] = field(default_factory=dict)
     opened: Entry | None = None
+    returned: Entry | None = None
+    emergency: Entry | None = None
     since: datetime | None = None
-    for entry in entries:
-        step = procedure.step(entry.step or "")
-        if entry.kind != "step" or step is None:
-            continue
-        if step is procedure.opening:
-            opened = entry
-            done = {step.id: entry, **{name: e for name, e in done.items() if _holds(e, entry, procedure)}}
-            done = _unbroken(done, procedure)
-        elif opened is None or not _holds(entry, opened, procedure) or any(
-            earlier.id not in done for earlier in procedure.before(step)
-        ):
-            continue
+    stood: dict[str, Entry] = field(default_factory=dict)  # what was done before the last step
+    voided: dict[int, Entry] = field(default_factory=dict)
+
+    def take(self, entry: Entry) -> None:
+        step = self.procedure.step(entry.step or "")
+        if entry.kind == "emergency" and entry.outcome == "declared":
+            self.emergency = entry
+        elif entry.kind == "void":
+            self._void(entry)
+        elif entry.kind != "step" or step is None:
+            return
+        elif step is self.procedure.opening:
+            self._open(entry, step)
+        elif self._counts(entry, step):
+            self._step(entry, step)
         else:
-            back = step.outcomes[entry.outcome].returns_to if entry.outcome in step.outcomes else None
-            goes_on_from = procedure.step(back) if back else None
-            kept = {s.id for s in procedure.before(goes_on_from or step)}
-            done = {name: e for name, e in done.items() if name in kept}
-            if back is None:
-                done[step.id] = entry
-            returned = entry if back else None
-        since = entry.when
+            return
+        self.since = entry.when
+
+    def waived(self, at: datetime) -> frozenset[str]:
+        """The gates that an emergency replaces at a time; to the end once it has brought the request to the servers."""
+        data = self.emergency.data if self.emergency else {}
+        if self.opened is None or data.get("digest") != self.opened.data["digest"]:
+            return frozenset()
+        in_time = self.procedure.installation.id in self.done or at <= datetime.fromisoformat(data["until"])
+        return frozenset(data["waives"] if in_time else ())
+
+    def _open(self, entry: Entry, step: Step) -> None:
+        self.opened = entry
+        self.done = {step.id: entry, **{n: e for n, e in self.done.items() if _holds(e, entry, self.procedure)}}
+        self._unbroken(entry.when)
+
+    def _unbroken(self, at: datetime) -> None:
+        waived, kept = self.waived(at), dict[str, Entry]()
+        for each in self.procedure.steps:
+            if each.id in self.done:
+                kept[each.id] = self.done[each.id]
+            elif each.gate not in waived:
+                break
+        self.done = kept
+
+    def _void(self, entry: Entry) -> None:
+        """The step and all after it are open again; with a refusal, what it undid counts again.
+
+        What came onto the servers stays, and is shown.
+        """
+        number, step = entry.data["entry"], self.procedure.step(entry.step or "")
+        self.voided[number] = entry
+        before = [s.id for s in self.procedure.before(self.procedure.installation)]
+        if step is None or (self.procedure.installation.id in self.done and step.id in before):
+            return
+        if step.id in self.done and self.done[step.id].sequence == number:
+            kept = {s.id for s in self.procedure.before(step)}
+            self.done = {name: e for name, e in self.done.items() if name in kept}
+        elif self.opened and self.returned and self.returned.sequence == number:
+            self.returned, opened = None, self.opened
+            self.done = {self.procedure.opening.id: opened,
+                         **{n: e for n, e in self.stood.items() if _holds(e, opened, self.procedure)}}
+            self._unbroken(entry.when)
+
+    def _counts(self, entry: Entry, step: Step) -> bool:
+        """Whether nothing was missing when it was taken. A refusal counts all the same: no emergency outlives it."""
+        waived = self.waived(entry.when)
+        refuses = entry.outcome in step.outcomes and step.outcomes[entry.outcome].returns_to
+        return (self.opened is not None and _holds(entry, self.opened, self.procedure)
+                and (bool(refuses) or all(s.id in self.done or s.gate in waived for s in self.procedure.before(step))))
+
+    def _step(self, entry: Entry, step: Step) -> None:
+        back = step.outcomes[entry.outcome].returns_to if entry.outcome in step.outcomes else None
+        kept = {s.id for s in self.procedure.before(self.procedure.step(back or "") or step)}
+        self.stood = self.done
+        self.done = {name: e for name, e in self.done.items() if name in kept}
+        if back is None:
+            self.done[step.id] = entry
+        else:
+            self.emergency = None  # what was refused goes on only by the steps, or by another emergency
+        self.returned = entry if back else None
+
+
+def standing(entries: Iterable[Entry], procedure: Procedure, at: datetime | None = None) -> Standing:
+    """Fold one request's entries; `at` is the time to look at it, else that of the last one.
+
+    An entry counts only where all steps before it counted when it was taken, or an emergency replaced them then.
+    """
+    fold, emergencies = _Fold(procedure), list[Entry]()
+    for entry in entries:
+        fold.take(entry)
+        emergencies += [entry] if entry.kind == "emergency" else []
+    opened, since = fold.opened, fold.since
     if opened is None or since is None:
         raise KeyError("the request has no opening entry")
     return Standing(opened.request or "", procedure, Request.model_validate(opened.data["request"]),
-                    opened.data["digest"], opened.data["letter"], since, done, returned)
+                    opened.data["digest"], opened.data["letter"], since, fold.done, fold.returned,
+                    fold.waived(at or since), fold.voided, tuple(unreported(emergencies)))
 
 
 def _holds(entry: Entry, opened: Entry, procedure: Procedure) -> bool:
@@ -131,25 +238,28 @@ def _holds(entry: Entry, opened: Entry, procedure: Procedure) -> bool:
     return step is not procedure.opening and entry.data.get(key) == opened.data.get(key)
 
 
-def _unbroken(done: dict[str, Entry], procedure: Procedure) -> dict[str, Entry]:
-    kept: dict[str, Entry] = {}
-    for step in procedure.steps:
-        if step.id not in done:
-            break
-        kept[step.id] = done[step.id]
-    return kept
+def unreported(entries: Iterable[Entry]) -> list[Entry]:
+    """Of the entries on emergencies, the declarations that no report followed."""
+    found: dict[int, Entry] = {}
+    for entry in entries:
+        if entry.outcome == "declared":
+            found[entry.sequence] = entry
+        else:
+            found.pop(entry.data["emergency"], None)
+    return list(found.values())
 
 
 def stand(office: Office, request: str) -> Standing:
     """Where a request stands by the register. Raises Usage for an id it does not know."""
-    entries = list(office.register.entries(kind="step", request=request))
+    entries = list(office.register.entries(request=request))
     if not entries:
         raise Usage(f"no request {request!r} is in the register", office.register.path, "`sop status` lists them")
-    return standing(entries, office.procedure(entries[0].data["sop"]))
+    return standing(entries, office.procedure(entries[0].data["sop"]), office.register.now())
 
 
 def all_standings(office: Office) -> list[Standing]:
     grouped: dict[str, list[Entry]] = {}
-    for entry in office.register.entries(kind="step"):
+    now = office.register.now()
+    for entry in heapq.merge(*(office.register.entries(kind=kind) for kind in ABOUT), key=lambda each: each.sequence):
         grouped.setdefault(entry.request or "", []).append(entry)
-    return [standing(entries, office.procedure(entries[0].data["sop"])) for entries in grouped.values()]
+    return [standing(entries, office.procedure(entries[0].data["sop"]), now) for entries in grouped.values()]

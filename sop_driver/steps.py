@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sop_driver import archive, trust
+from sop_driver import pades, trust
 from sop_driver import procedure as sop
 from sop_driver import request as requests
-from sop_driver.config import sop_file
-from sop_driver.directory import statement
+from sop_driver.config import sop_file, write_atomic
 from sop_driver.errors import Refusal, Refused, Usage, refuse
+from sop_driver.intake import contact, keep_document, keep_release, sealed
 from sop_driver.procedure import Step
 from sop_driver.register import Entry
 from sop_driver.request import Request
-from sop_driver.signatures import Sign
+from sop_driver.sheet import sheet
+from sop_driver.signatures import Pdf, Sign
 from sop_driver.standing import Office, Standing, stand
+from sop_driver.statement import CRLS, PERSONAL, SEALED, shown, statement
 
-MAX_DOCUMENT = 256 * 1024**2
 
-
-def submit(office: Office, file: Path, letter: Path | None, actor: str | None, replace: str | None, sign: Sign,
-           ink: str | None = None) -> Standing | None:
+def submit(office: Office, file: Path, letter: Path | None, actor: str | None, replace: str | None,
+           sign: Sign | Pdf, ink: str | None = None) -> Standing | None:
     """Take a request in, or replace one: what was decided on its earlier form does not count for the new one.
 
     Gives nothing where the signature is to be made elsewhere (see `signed`).
     """
-    request = requests.read(file, office.config.name_policy)
+    form = requests.read(file, office.config.name_policy)
     before = stand(office, replace) if replace else None
     if before and before.installed:
         refuse(f"{before.id} is already installed", "request letter", "submit a new request of kind update")
@@ -36,7 +35,7 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
     procedure = before.procedure if before else sop.parse(source.read_bytes(), source)
     step = procedure.opening
     (document, kind), = step.evidence.items()
-    who = _submitter(office, request, actor, step)
+    who = _submitter(office, form, actor, step)
     if not before and procedure.hash != office.people().sop:
         refuse(f"{source} is not the SOP that the officials adopted", "the SOP",
                "bring the adopted file back, or have this one adopted by two of them: `sop actors adopt`")
@@ -46,11 +45,15 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
         letter_hash = before.letter
     else:
         refuse(f"no {document} came with the request", step.gate or step.id, "give the letter: --letter FILE.pdf")
-    release = keep_release(office, request, requests.locate(file, request.release))
+    release = form.release and keep_release(office, form, form.release, requests.locate(file, form.release))
+    request = sealed(office, form, before)
     sop_hash = procedure.hash if before else office.evidence.add(source)
     fields = draft(office, who, step, replace, ink, sop=sop_hash, digest=request.digest, letter=letter_hash)
     fields["data"] |= {"request": request.model_dump(mode="json"), "replaces": replace}
-    fields["evidence"] = {document: letter_hash, "release": release, "sop": sop_hash}
+    if isinstance(sign, Pdf):
+        shows(office, fields, step, request, before.agenda if before else None, ink)
+    fields["evidence"] = {document: letter_hash, "sop": sop_hash, **({"release": release} if release else {}),
+                          f"{PERSONAL}contact": str(request.contact).removeprefix(SEALED)}
     if (signatures := signed(office, fields, sign)) is None:
         return None
     with office.register.writing():
@@ -61,6 +64,7 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
         still(office, fields)
         opened = office.register.append("step", signatures=signatures, **fields)
         trust.accept(office, opened)
+    office.evidence.signed(*contact(form, replace))
     return stand(office, opened.request or "")
 
 
@@ -75,23 +79,80 @@ def draft(office: Office, actor: str, step: Step, request: str | None, ink: str 
                      **({"ink": ink} if ink else {})}}
 
 
+def shows(office: Office, fields: dict[str, Any], step: Step, request: Request, agenda: str | None,
+          ink: str | None) -> None:
+    """Make an entry one that is signed in a PDF, and say what the sheet tells its signer. Raises Refused, Usage."""
+    gate = step.gate or step.id
+    if ink:
+        raise Usage("signed on paper and in a PDF", "how it is signed", "give --ink or --pades")
+    if "pades" not in step.signed:
+        refuse(f"{step} is signed by {' or '.join(step.signed)} only", gate, "leave --pades out")
+    who = office.actor(fields["actor"])
+    if not who.subject:
+        refuse(f"the register does not know the certificate of {fields['actor']}", gate,
+               f"enter it by two officials: sop actors replace {fields['actor']} … --certificate FILE")
+    if not office.people().roots:
+        refuse("the register trusts no authority for PDF signatures", gate, "sop actors trust ROOT.pem …")
+    fields["data"]["pades"] = {"document": step.signed_sheet, "shown": {
+        "Kegiatan": f"{step.number}. {step.activity}", "Nomor agenda": agenda or "-",
+        **shown(request.model_dump(mode="json"))}}
+
+
 def _previous(office: Office, actor: str, request: str | None) -> str | None:
     """What an entry follows on, so that its signature fits there only: the request's last, or the actor's request."""
     return office.register.latest("request", request) if request else office.register.latest("brought_by", actor)
 
 
-def signed(office: Office, fields: dict[str, Any], sign: Sign) -> list[dict[str, str]] | None:
-    """The signature over a step's entry; None where it is to be made elsewhere, its statement being written."""
-    by = fields["data"].get("ink", fields["actor"])
-    signature = sign(by, statement({"kind": "step", **fields}, office.people().register))
-    return None if signature is None else [{"by": by, "sig": signature}]
+def binding(now: Standing) -> dict[str, str]:
+    """What an entry on a request is about: the request and its letter as they are, and the SOP."""
+    return {"sop": now.procedure.hash, "digest": now.digest, "letter": now.letter}
+
+
+def signed(office: Office, fields: dict[str, Any], sign: Sign | Pdf, kind: str = "step",
+           by: Iterable[str] | None = None) -> list[dict[str, str]] | None:
+    """The signatures over an entry on a request; None where one is made elsewhere, its statement being written.
+
+    One within a PDF is in the evidence, and no other is beside it.
+    """
+    said = statement({"kind": kind, **fields}, office.people().register)
+    if isinstance(sign, Pdf):
+        return _within(office, fields, said, sign)
+    names = [fields["data"].get("ink", fields["actor"])] if by is None else dict.fromkeys(by)
+    made = [(name, sign(name, said)) for name in names]
+    signatures = [{"by": name, "sig": signature} for name, signature in made if signature is not None]
+    return signatures if len(signatures) == len(made) else None
+
+
+def _within(office: Office, fields: dict[str, Any], said: str, pdf: Pdf) -> list[dict[str, str]] | None:
+    if pdf.prepare:
+        write_atomic(pdf.prepare, sheet(said))
+    if not pdf.signed:
+        return None
+    pades.load()
+    fields["evidence"][fields["data"]["pades"]["document"]] = keep_document(office, "signature", pdf.signed, "pdf")
+    if pdf.crls:
+        fields["evidence"][CRLS] = keep_document(office, CRLS, pdf.crls, "any")
+    return []
+
+
+def written(office: Office, kind: str, fields: dict[str, Any], sign: Sign, by: Iterable[str]) -> Entry | None:
+    """Write an entry on a request that is no step of it, once all have signed it (see `signed`)."""
+    if (signatures := signed(office, fields, sign, kind, by)) is None:
+        return None
+    with office.register.writing():
+        _not_on_the_servers_now(office, fields["request"])
+        still(office, fields)
+        entry = office.register.append(kind, signatures=signatures, **fields)
+        trust.accept(office, entry)
+    return entry
 
 
 def still(office: Office, fields: dict[str, Any]) -> None:
     """Raises Refused where somebody was quicker. Call it within `register.writing()`."""
     data = fields["data"]
     if _previous(office, fields["actor"], data.get("replaces", fields["request"])) != data["previous"]:
-        refuse("another entry was written while this one was signed", fields["step"], "run the command again")
+        refuse("another entry was written while this one was signed", fields["step"] or fields["outcome"],
+               "run the command again")
 
 
 def _submitter(office: Office, request: Request, actor: str | None, step: Step) -> str:
@@ -107,48 +168,7 @@ def _submitter(office: Office, request: Request, actor: str | None, step: Step) 
     return who
 
 
-def keep_document(office: Office, name: str, path: Path, kind: str) -> str:
-    """Keep a document as evidence. Raises Usage for one that is missing, empty, too large or not what it should be."""
-    try:
-        size = path.stat().st_size if path.is_file() else -1
-        with path.open("rb") if size > 0 else io.BytesIO() as file:
-            head = file.read(1024)
-    except OSError as error:
-        raise Usage(f"{name} cannot be read: {error.strerror}", str(path), "name a file you may read") from error
-    if not 0 < size <= MAX_DOCUMENT:
-        state = "is no file" if size < 0 else "is empty" if size == 0 else "is larger than 256 MiB"
-        raise Usage(f"{name} {state}", str(path), "name the document's file")
-    if kind == "pdf" and b"%PDF-" not in head:
-        raise Usage(f"{name} is not a PDF", str(path), "scan the document as PDF")
-    return office.evidence.add(path)
-
-
-def keep_release(office: Office, request: Request, path: Path) -> str:
-    """Keep the release as evidence once its hash and everything in it is as declared. Raises Refused."""
-    gate = "release archive"
-    if path.stat().st_size > archive.MAX_BYTES:  # before it is copied anywhere
-        refuse(f"{path.name} is larger than {archive.MAX_BYTES // 1024**3} GiB", gate, "leave out what is no website")
-    with office.evidence.staged(path) as (copy, digest):
-        if digest != request.release.sha256:
-            refuse(f"{path.name} has the sha256 {digest}, the request names {request.release.sha256}", gate,
-                   "put the right archive beside the request, or correct release.sha256")
-        try:
-            found = archive.inspect(copy)
-        except archive.BadArchive as error:
-            refuse(f"{path.name}: {error}", gate, "pack it again: plain files, folders and links that stay inside")
-        faults = []
-        if request.document_root and request.document_root not in found.folders:
-            faults.append(f"document_root {request.document_root!r} is no folder in it")
-        if request.setup_script and request.setup_script not in found.files:
-            faults.append(f"setup_script {request.setup_script!r} is no file in it")
-        faults += [f"writable {w!r} is a file in it" for w in request.writable if w in found.files | found.links.keys()]
-        if faults:
-            mend = "correct the request or the archive"
-            raise Refused([Refusal(f"{path.name}: {fault}", gate, mend) for fault in faults])
-    return digest
-
-
-def record(office: Office, request: str, name: str, actor: str, sign: Sign, outcome: str | None = None,
+def record(office: Office, request: str, name: str, actor: str, sign: Sign | Pdf, outcome: str | None = None,
            evidence: dict[str, Path] | None = None, reason: str | None = None, ink: str | None = None) -> Entry | None:
     """Write one step into the register, or refuse it: out of order, by the wrong actor, without its documents.
 
@@ -160,13 +180,16 @@ def record(office: Office, request: str, name: str, actor: str, sign: Sign, outc
         known = ", ".join(s.id for s in now.procedure.steps)
         raise Usage(f"the SOP has no step {name!r}", now.procedure.id, f"use one of {known}")
     documents = evidence or {}
-    try:
-        reason = requests.plain_text(reason) if reason and reason.strip() else None
-    except ValueError as error:
-        raise Usage(f"the reason {error}", "--reason", "write it as plain text on one line") from error
-    fields = draft(office, actor, step, request, ink, sop=now.procedure.hash, digest=now.digest, letter=now.letter)
+    reason = plain(reason) if reason and reason.strip() else None
+    fields = draft(office, actor, step, request, ink, **binding(now))
     fields |= {"outcome": outcome, "reason": reason}
-    if refusals := _against(now, step, fields, documents):
+    brought = set(documents)
+    if isinstance(sign, Pdf):
+        shows(office, fields, step, now.request, now.agenda, ink)
+        brought.add(step.signed_sheet)
+        if twice := {step.signed_sheet, CRLS} & set(documents):
+            raise Usage(f"--evidence {', '.join(twice)}=…", "how it is signed", "the signed PDF is it: leave this out")
+    if refusals := _against(now, step, fields, brought):
         raise Refused(refusals)
     fields["evidence"] = {key: keep_document(office, key, path, step.evidence.get(key, "any"))
                           for key, path in documents.items()}
@@ -174,7 +197,7 @@ def record(office: Office, request: str, name: str, actor: str, sign: Sign, outc
         return None
     with office.register.writing():
         _not_on_the_servers_now(office, request)
-        if refusals := _against(stand(office, request), step, fields, documents):  # another clerk may have been quicker
+        if refusals := _against(stand(office, request), step, fields, brought):  # another clerk may have been quicker
             raise Refused(refusals)
         still(office, fields)
         if step.gives == "agenda":
@@ -184,6 +207,14 @@ def record(office: Office, request: str, name: str, actor: str, sign: Sign, outc
         entry = office.register.append("step", signatures=signatures, **fields)
         trust.accept(office, entry)
     return entry
+
+
+def plain(reason: str) -> str:
+    """A reason as it is kept. Raises Usage."""
+    try:
+        return requests.plain_text(reason)
+    except ValueError as error:
+        raise Usage(f"the reason {error}", "--reason", "write it as plain text on one line") from error
 
 
 def _not_on_the_servers_now(office: Office, request: str) -> None:
@@ -205,11 +236,14 @@ def _against(now: Standing, step: Step, fields: dict[str, Any], documents: Itera
 
     if step.by != "record":
         against(f"{step} is not recorded by hand", {"submit": "use `sop submit`", "run": "use `sop run`"}[step.by])
-    missing = next((s for s in now.procedure.before(step) if s.id not in now.done), None)
+    missing = next((s for s in now.procedure.before(step) if s.id not in now.done and s.gate not in now.waived),
+                   None)
     if missing:
         sent_back = f" since it was returned: {now.returned.reason} ({now.returned})" if now.returned else ""
         against(f"{missing} is not done{sent_back}", f"it is taken by {' or '.join(missing.actors)} first")
-    if step.id in now.done and (now.installed or step.gives):
+    if step.gate in now.waived and now.installed:
+        against(f"{step} was replaced by an emergency", "report that: `sop emergency report`")
+    elif step.id in now.done and (now.installed or step.gives):
         against(f"{step} is done ({now.done[step.id]})", "go on with the next step; `sop status` names it")
     if role not in step.actors:
         who = " or ".join(step.actors)
@@ -226,7 +260,7 @@ def _against(now: Standing, step: Step, fields: dict[str, Any], documents: Itera
     branch = step.outcomes.get(outcome or "")
     if branch and branch.needs_reason and not reason:
         against(f"{step} needs a reason for {outcome!r}", "give --reason TEXT")
-    if branch and branch.kind and branch.kind != now.request.kind:
+    if branch and branch.kind and branch.kind != now.request.branch:
         against(f"the outcome {outcome} asks for a request of kind {branch.kind}, this one is {now.request.kind}",
                 f"correct it to `kind: {branch.kind}` and `sop submit … --replace {now.id}`")
     if lacking := set(step.evidence) - set(documents):

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Container, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from sop_driver import audit, signatures
+from sop_driver import audit, pades, signatures
 from sop_driver.audit import Audit
+from sop_driver.directory import Signed
 from sop_driver.errors import Refusal, Refused
 from sop_driver.proof import Tree, canonical, leaf_hash, open_note
 from sop_driver.register import Entry, Register
 from sop_driver.standing import Office
+from sop_driver.statement import PERSONAL
+
+FEW = 20  # signatures within PDFs that are checked sooner than processes are started for them
+
+
+def watched(office: Office) -> Office:
+    """An office whose register says since when it can no longer be relied on, where it takes nothing more."""
+    office.register.since = lambda: (examine(office).lines() or ["its entries themselves hold together"])[-1]
+    return office
 
 
 def make_receipt(office: Office, request: str | None) -> dict[str, Any]:
@@ -20,12 +34,20 @@ def make_receipt(office: Office, request: str | None) -> dict[str, Any]:
     register = office.register
     note = register.checkpoint()
     size = open_note(note, []).size
-    texts = [*register.texts(kind="actors"), *(register.texts(kind="step", request=request) if request else ())]
+    texts = [*register.texts(kind="actors"), *(register.texts(request=request) if request else ())]
     numbered = sorted((json.loads(text)["sequence"], text) for text in texts)
     signed = [(number, text) for number, text in numbered if number <= size]
     proofs = register.inclusions((number for number, _ in signed), size)
     return {"format": "sop-receipt-1", "request": request, "key": register.notary.verifier, "checkpoint": note,
             "entries": [{"text": text, "proof": proof} for (_, text), proof in zip(signed, proofs, strict=True)]}
+
+
+def personal(office: Office, receipt: dict[str, Any]) -> dict[str, str]:
+    """The personal data that a receipt's entries name, salt and value, so far as they are not erased."""
+    named = {digest for item in receipt["entries"] for name, digest in json.loads(item["text"])["evidence"].items()
+             if name.startswith(PERSONAL)}
+    places = {digest: office.evidence.path(digest) for digest in sorted(named)}
+    return {digest: base64.b64encode(path.read_bytes()).decode() for digest, path in places.items() if path.exists()}
 
 
 def accept(office: Office, entry: Entry) -> None:
@@ -46,8 +68,15 @@ def accept(office: Office, entry: Entry) -> None:
     faults = [what for _, what in before.findings] or [
         f"the signature of {by}: {fault}" for _, by, _, said, armored in jobs
         if (fault := signatures.fault(before.people, by, said, armored, entry.when))]
-    _refuse(faults, f"signature of {entry.step or entry.outcome}",
-            "let the person named sign this very statement: give --key, or --prepare it again if the register moved on")
+    gate = f"signature of {entry.step or entry.outcome}"
+    _refuse((_told(signed, fault) for signed in before.pdfs if signed.entry == entry.sequence
+             and (fault := pades.fault(signed, office.evidence))), gate, pades.MEND)
+    _refuse(faults, gate, "let the person named sign this very statement: give --key, or --prepare it again if the "
+            "register moved on")
+
+
+def _told(signed: Signed, fault: str) -> str:
+    return f"the signature of {signed.by} in the PDF {signed.document[:12]}…: {fault}"
 
 
 def _refuse(faults: Iterable[str], gate: str, mend: str) -> None:
@@ -65,8 +94,11 @@ def _text(path: Path) -> str:
     return path.read_text(errors="replace")
 
 
-def examine(office: Office) -> Audit:
-    """Read the whole register, and hold it against its own checkpoint, the copy outside and those of witnesses."""
+def examine(office: Office, requests: Container[str] | None = None) -> Audit:
+    """Read the whole register, and hold it against its own checkpoint, the copy outside and those of witnesses.
+
+    Signatures within PDFs take far longer than others: only those of `requests` are checked, if given.
+    """
     register = office.register
     if not register.head()[0] and not register.checkpoint_file.exists():
         return Audit()
@@ -79,6 +111,13 @@ def examine(office: Office) -> Audit:
         found = audit.whole(register.texts, notes, register.notary.verifier, office.config.witnesses)
     if fault := register.schema_fault():
         found.found(found.tree.size + 1, fault)
+    gone = found.people.erased.keys() if requests is None else set[str]()  # what is run now must be there
+    wanted = [signed for signed in found.pdfs if (requests is None or signed.request in requests)
+              and gone.isdisjoint(signed.documents)]
+    with ProcessPoolExecutor(os.cpu_count()) as pool:  # starts no process before it is used
+        faults = (pool.map if len(wanted) > FEW else map)(pades.fault, wanted, repeat(office.evidence))
+        found.findings += [(signed.entry, _told(signed, fault)) for signed, fault in zip(wanted, faults, strict=True)
+                           if fault]
     return found
 
 
@@ -94,13 +133,13 @@ def _agreed(register: Register) -> str:
     return agreed
 
 
-def refusals(office: Office) -> list[Refusal]:
-    """Everything that speaks against relying on the register."""
+def refusals(office: Office, requests: Container[str] | None = None) -> list[Refusal]:
+    """Everything that speaks against relying on the register, and on the PDF signatures of `requests` or all."""
     mend = "reading goes on; bring the register back from its backup"
-    return [Refusal(line, "the register", mend) for line in examine(office).lines()]
+    return [Refusal(line, "the register", mend) for line in examine(office, requests).lines()]
 
 
-def require(office: Office) -> None:
+def require(office: Office, requests: Container[str] | None = None) -> None:
     """Raises Refused where the register cannot be relied on."""
-    if found := refusals(office):
+    if found := refusals(office, requests):
         raise Refused(found)

@@ -8,6 +8,45 @@ import sys
 import tarfile
 from pathlib import Path
 
+APP = """
+import http.server, os, socket, urllib.parse
+
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        asked = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(self.path).query))
+        try:
+            said = self.act(asked)
+        except OSError as error:
+            said = "denied: " + str(error)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(said.encode())
+
+    def act(self, asked):
+        if "read" in asked:
+            return "read " + str(os.listdir(asked["read"]))
+        if "write" in asked:
+            open(asked["write"], "w").write("x")
+            return "written"
+        if "connect" in asked:
+            socket.socket(socket.AF_UNIX).connect(asked["connect"])
+            return "connected"
+        if "header" in asked:
+            return str(self.headers[asked["header"]])
+        if "die" in asked:
+            os._exit(1)
+        return "Situs aplikasi edisi EDISI " + str(os.getuid()) + " " + self.headers["Host"]
+
+    def address_string(self):
+        return "-"
+
+class Server(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_UNIX
+    def server_bind(self):
+        self.socket.bind(self.server_address)
+
+Server(os.environ["SOCKET"], Page).serve_forever()
+"""
 PAGES = {
     "static": {"index.html": "<h1>Situs statis edisi 1</h1>"},
     "static-2": {"index.html": "<h1>Situs statis edisi 2</h1>"},
@@ -15,6 +54,7 @@ PAGES = {
         "public/index.php": """<?php
 if (isset($_GET['read'])) { echo @file_get_contents($_GET['read']) === false ? 'denied' : 'read'; exit; }
 $code = '<?php echo "ran";';
+if (isset($_GET['list'])) { echo @scandir($_GET['list']) ? 'listed' : 'denied'; exit; }
 if (isset($_GET['write'])) { echo @file_put_contents($_GET['write'], $code) ? 'written' : 'denied'; exit; }
 if (isset($_GET['connect'])) { echo @stream_socket_client($_GET['connect'], $n, $e, 2) ? 'connected' : 'denied'; exit; }
 if (isset($_GET['server'])) { echo $_SERVER[$_GET['server']] ?? 'not set'; exit; }
@@ -23,6 +63,27 @@ echo 'Situs PHP ', get_current_user(), ' ', posix_getuid(), ' ', file_get_conten
 """,
         "public/berkas/awal.txt": "kept from the first release",
         "setup.php": "<?php file_put_contents(__DIR__ . '/public/berkas/setup.txt', 'set up by ' . posix_getuid());",
+    },
+    "app": {"app.py": APP.replace("EDISI", "1"), "isi/awal.txt": "awal",
+            "setup.py": "import os; open('isi/setup.txt', 'w').write(f'set up by {os.getuid()}')"},
+    "app-2": {"app.py": APP.replace("EDISI", "2")},
+    "app-silent": {"app.py": "import time; print('tidak mau'); time.sleep(600)"},
+    "node": {"app.js": """
+const http = require('http');
+http.createServer((ask, answer) => answer.end(`Situs Node ${process.getuid()} ${ask.headers.host}`))
+  .listen(process.env.SOCKET);
+"""},
+    "htaccess": {
+        "index.html": "Situs jahat",
+        "a/.htaccess": "RewriteEngine On\nRewriteRule ^ http://127.0.0.1:80/ [P]\n",
+        "b/.htaccess": 'SetHandler "proxy:http://127.0.0.1:80/"\n',
+        "c/.htaccess": 'SetHandler "proxy:fcgi://127.0.0.1:80/"\n',
+        "d/.htaccess": "RewriteEngine On\nRewriteRule ^ http://localhost:80/ [P]\n",
+        "e/.htaccess": "RewriteEngine On\nRewriteRule ^ http://[::1]:80/ [P]\n",
+        "f/.htaccess": "RewriteEngine On\nRewriteRule ^ http://2130706433:80/ [P]\n",
+        "g/.htaccess": 'RewriteEngine On\nRewriteRule ^ "unix:/run/websites-apps/socket|http://_/" [P]\n',
+        "h/.htaccess": "RewriteEngine On\nRewriteRule ^ - [H=proxy:http://127.0.0.1:80/]\n",
+        **{f"{folder}/index.html": "Situs jahat" for folder in "abcdefgh"},
     },
     "broken-setup": {"public/index.php": "ok", "setup.php": "<?php fwrite(STDERR, 'no table'); exit(3);"},
     "broken-page": {"public/index.php": "<?php throw new Exception('boom');"},
@@ -62,14 +123,37 @@ def main() -> None:
     for host in sys.argv[2:]:
         one = website("statis.example.go.id", 20001, host, sha["static"], aliases=["www2.example.go.id"])
         two = website("php.example.go.id", 20002, host, sha["php"], setup_script="setup.php", **php)
-        three = website("tetangga.example.go.id", 20003, host, sha["php"], setup_script="setup.php", **php)
+        three = website("tetangga.example.go.id", 20003, host, sha["php"], setup_script="setup.php", waf="block",
+                        **php)
         bad = {"writable": [], "runtime": "php", "document_root": "public", "created_by": "run-000002"}
+        python = {"runtime": "proxy", "program": "python3", "entry": "app.py", "writable": ["isi"]}
+        app = website("aplikasi.example.go.id", 20016, host, sha["app"], setup_script="setup.py", **python)
+        node = website("node.example.go.id", 20017, host, sha["node"], runtime="proxy", program="node", entry="app.js")
+        evil = website("jahat.example.go.id", 20018, host, sha["htaccess"])
+        app_2, silent = ({"release": {"sha256": sha[key], "size": 1}, "setup_script": None}
+                         for key in ("app-2", "app-silent"))
+        new = {"updated": [app | app_2, node | {"state": "suspended"}, evil], "beside": [app | silent, node, evil]}
         states = {
             "first": [one, two, three],
             "updated": [one | {"release": {"sha256": sha["static-2"], "size": 1}}, two | {"state": "suspended"}, three],
             "setup-fails": [one, two, three, website("baru.example.go.id", 20004, host, sha["broken-setup"],
                                                      setup_script="setup.php", **bad)],
             "page-fails": [one, two, three, website("baru.example.go.id", 20004, host, sha["broken-page"], **bad)],
+            "unreadable": [one, two, three, website("baru.example.go.id", 20004, host, sha["static"])],
+            "no-archive": [one, two, three, website("baru.example.go.id", 20004, host, "0" * 64)],
+            "beside": [
+                one | {"release": {"sha256": sha["static-2"], "size": 1}},
+                two | {"release": {"sha256": sha["broken-setup"], "size": 1}, "document_root": "public"}, three,
+                website("baik.example.go.id", 20010, host, sha["static"], created_by="run-000002"),
+                website("a.rusak.example.go.id", 20011, host, sha["broken-setup"], setup_script="setup.php", **bad),
+                website("b.rusak.example.go.id", 20012, host, sha["broken-page"], **bad),
+                website("c.rusak.example.go.id", 20013, host, "0" * 64),
+                website("d.rusak.example.go.id", 20014, host, sha["static"], runtime="cobol"),
+                website("e.rusak.example.go.id", 20015, host, sha["static"]),
+                website("tangan.example.go.id", 20005, host, sha["static"]),
+            ],
+            "left": [one, two, three, website("baik.example.go.id", 20010, host, sha["static"], state="purged",
+                                              created_by="run-000002")],
             "by-hand": [one, two, three, website("tangan.example.go.id", 20005, host, sha["static"])],
             "hostile": [one, two, three, website('x"\nLoadModule', 20006, host, sha["static"])],
             "https": [one, two, three, website("gagal.example.go.id", 20007, host, sha["static"]),
@@ -78,7 +162,8 @@ def main() -> None:
             "purged": [one, two, three | {"state": "purged"}],
             "archived": [one, two | {"state": "archived"}],
         }
-        for state, websites in states.items():
+        for state, listed in states.items():
+            websites = [*listed, *new.get(state, [app, node, evil])]
             (folder / f"{host}-{state}.json").write_text(json.dumps({"format": 1, "websites": websites}))
 
 

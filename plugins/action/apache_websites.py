@@ -27,13 +27,14 @@ class ActionModule(ActionBase):
         if not missing:
             return result
         self._bring(missing, evidence, arguments, task_vars)
-        result = self._execute_module("ansible.legacy.apache_websites", arguments, task_vars=task_vars)
-        if result.get("missing_archives"):
-            raise self._refused(f"the server still lacks {result['missing_archives'][0]}", "see to its disk", task_vars)
-        return result
+        arguments["brought"] = True
+        return self._execute_module("ansible.legacy.apache_websites", arguments, task_vars=task_vars)
 
     def _bring(self, missing: list[Any], evidence: Path, arguments: dict[str, Any], task_vars: Any) -> None:
-        """Copy archives to the server. It says which it lacks; it gets none but those that its websites name."""
+        """Copy archives to the server. It says which it lacks; it gets none but those that its websites name.
+
+        One that is no evidence is not brought; the module then refuses its website alone.
+        """
         folder = str(arguments.get("archives") or ARCHIVES)
         named = [(website.get("release") or {}).get("sha256") for website in arguments["websites"]]
         made = self._low_level_execute_command(f"install -d -m 0700 {shlex.quote(folder)}")
@@ -47,13 +48,8 @@ class ActionModule(ActionBase):
                     task_vars,
                 )
             archive = evidence / sha256
-            if not archive.is_file():
-                raise self._refused(
-                    f"the release {sha256} does not lie in {evidence}",
-                    "submit the request with its archive again, or restore the evidence folder from its backup",
-                    task_vars,
-                )
-            self._transfer_file(str(archive), f"{folder}/{sha256}")
+            if archive.is_file():
+                self._transfer_file(str(archive), f"{folder}/{sha256}")
 
     def _refused(self, what: str, mend: str, task_vars: Any) -> AnsibleActionFail:
         return AnsibleActionFail(f"refused: {what}\nlayer: web on {task_vars['inventory_hostname']}\nmend: {mend}")

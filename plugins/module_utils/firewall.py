@@ -13,7 +13,11 @@ from ansible.module_utils.transaction import Refused
 TABLE = "websites_firewall"
 SERVICE = re.compile(r"[a-z][a-z0-9_]{0,31}\Z")
 PORT = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?\Z")
+USERS = re.compile(r"([1-9][0-9]{0,9})-([1-9][0-9]{0,9})\Z")
 LOG = "limit rate 12/minute burst 20 packets log prefix \"websites_firewall {}: \" level info"
+# What is nobody's public address (RFC 6890); documentation networks, which stand for public ones, are not among it.
+SPECIAL = ["0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+           "192.168.0.0/16", "198.18.0.0/15", "224.0.0.0/3", "::/3", "4000::/2", "8000::/1"]
 
 # Neighbour discovery, path MTU and error reports: without them IPv6 does not work, and IPv4 hangs on big packets.
 ICMP = [
@@ -25,21 +29,35 @@ ICMP = [
 ]
 
 
-def fragment(allow: Any, forward: Any, where: str) -> dict[str, Any]:
+def fragment(declared: Mapping[str, Any], where: str) -> dict[str, Any]:
     """A service's declaration in its one written form. Raises Refused, with `where`, for what is no declaration."""
-    return {"allow": [_allow(item, where) for item in allow or []],
-            "forward": [_forward(item, where) for item in forward or []]}
+    result: dict[str, Any] = {"allow": [_ports(item, "from", where) for item in declared.get("allow") or []],
+                              "forward": [_forward(item, where) for item in declared.get("forward") or []]}
+    if declared.get("egress"):
+        result["egress"] = _egress(declared["egress"], where)
+    return result
 
 
-def _allow(item: Any, where: str) -> dict[str, Any]:
-    _known(item, {"protocol", "ports", "from"}, where)
+def _egress(item: Any, where: str) -> dict[str, Any]:
+    _known(item, {"users", "closed", "allow"}, where)
+    match = USERS.match(str(item.get("users")))
+    # 0 is root, whose connections are the administrators' own; the kernel's last number is nobody's.
+    if not match or not int(match[1]) <= int(match[2]) < 2**32 - 1:
+        raise Refused(f"{where}: users {item.get('users')!r}", "write a range of unix ids, as `users: 20000-59999`")
+    closed = nft.networks(item.get("closed") or [], where)
+    return {"users": item["users"], "closed": closed[4] + closed[6],
+            "allow": [_ports(rule, "to", where) for rule in item.get("allow") or []]}
+
+
+def _ports(item: Any, side: str, where: str) -> dict[str, Any]:
+    _known(item, {"protocol", "ports", side}, where)
     if item.get("protocol") not in ("tcp", "udp"):
         raise Refused(f"{where}: protocol {item.get('protocol')!r}", "write `protocol: tcp` or `protocol: udp`")
     ports = item.get("ports") or []
     if not isinstance(ports, list) or not ports:
         raise Refused(f"{where}: no ports", "write a list of ports, as `ports: [80, 443]`")
     return {"protocol": item["protocol"], "ports": [_port(port, where) for port in ports],
-            "from": _from(item.get("from"), where)}
+            side: "public" if side == "to" and item.get(side) == "public" else _from(item.get(side), where)}
 
 
 def _forward(item: Any, where: str) -> dict[str, Any]:
@@ -96,7 +114,29 @@ def render(base: Mapping[str, Any], fragments: Mapping[str, Mapping[str, Any]]) 
     body = [*sets, *_chain("input", [*first, *tracked, "iif lo accept", *ICMP, *services])]
     if forward:
         body += ["", *_chain("forward", [*tracked, *forward])]
+    confined = {service: declared["egress"] for service, declared in sorted(fragments.items()) if "egress" in declared}
+    if confined:
+        sets = []
+        chains = [line for service, item in confined.items() for line in _egress_chain(service, item, base, sets)]
+        jumps = [f"\tmeta skuid {item['users']} jump {service}_egress" for service, item in confined.items()]
+        body = [*sets, *body, *chains,
+                "", "chain output {", "\ttype filter hook output priority filter; policy accept;", *jumps, "}"]
     return nft.document(TABLE, "Ansible's role firewall from /etc/websites/firewall.d", body)
+
+
+def _egress_chain(service: str, item: Mapping[str, Any], base: Mapping[str, Any], sets: list[str]) -> list[str]:
+    """The connections that a range of users may open; every other one is answered at once, so that nobody waits."""
+    inside = f"{service}_egress_inside"
+    public = _matches(inside, [*SPECIAL, *item["closed"], *base["management"]], "daddr !=", sets)
+    rules = []
+    for index, rule in enumerate(item["allow"]):
+        ports = ", ".join(str(port) for port in rule["ports"])
+        matches = public if rule["to"] == "public" else _matches(f"{service}_egress_{index}", rule["to"], "daddr", sets)
+        rules += [f"{match}{rule['protocol']} dport {{ {ports} }} accept" for match in matches]
+    # The log names the user, and with it the website.
+    end = [LOG.format("output") + " flags skuid", "tcp dport 1-65535 counter reject with tcp reset",
+           "counter reject with icmpx admin-prohibited"]
+    return ["", f"chain {service}_egress {{", *(f"\t{line}" for line in [*rules, *end]), "}"]
 
 
 def _chain(hook: str, rules: list[str]) -> list[str]:

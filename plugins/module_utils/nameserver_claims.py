@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+import types
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ansible.module_utils.transaction import Refused
+from ansible.module_utils.nameserver_extra import Set, record_sets
+from ansible.module_utils.transaction import Left, Refused
 
 FLEET = "fleet"  # owner of what belongs to no website: servers, name servers
 LIVE = ("present", "suspended")
@@ -19,12 +21,17 @@ NAME = re.compile(rf"{LABEL}(\.{LABEL})+", re.ASCII)
 LONGEST = 253 - len("_website.")  # so that the mark is a name too
 
 
+NO_TTLS: Mapping[str, int] = types.MappingProxyType({})
+
+
 class Claim(NamedTuple):
     """What one owner wants at one name, by type."""
 
     website: str | None
     owner: str
     records: dict[str, frozenset[str]]
+    ttls: Mapping[str, int] = NO_TTLS  # by type; without an entry it is the servers' own
+    yields: frozenset[str] = frozenset()  # types that are left to somebody else who has them at the name
 
 
 class Conflict(NamedTuple):
@@ -34,11 +41,12 @@ class Conflict(NamedTuple):
 
 
 class Wishes(NamedTuple):
-    """Claims by zone and mark name, what contradicts itself in them, and names that no served zone holds."""
+    """Claims by zone and mark name, what is wrong with them, and names that no served zone holds."""
 
     claims: dict[str, dict[str, Claim]]
     conflicts: list[Conflict]
     outside: dict[str, list[str]]
+    faults: list[Left]
 
 
 def zone_of(name: str, zones: Iterable[str]) -> str | None:
@@ -80,64 +88,96 @@ def check_addresses(address: Any, whose: str) -> dict[str, str]:
 
 
 def wishes(
-    websites: list[dict[str, Any]], hosts: dict[str, Any], nameservers: dict[str, Any], zones: list[str]
+    websites: list[dict[str, Any]],
+    hosts: dict[str, Any],
+    nameservers: dict[str, Any],
+    zones: list[str],
+    issuers: Set | None = None,
+    held: dict[str, str] | None = None,
 ) -> Wishes:
-    """Every record set that must exist. The servers' own names come first: no website takes them. Raises Refused."""
-    wanted = Wishes({zone: {} for zone in zones}, [], {})
+    """Every record set that must exist. The servers' own names come first: no website takes them.
+
+    `issuers` is the CAA record set of every name of a website, `held` gives the owner by mark name, as it is in the
+    zones: whoever holds a name keeps it. Raises Refused for what is wrong with the servers themselves.
+    """
+    wanted = Wishes({zone: {} for zone in zones}, [], {}, [])
     for zone in zones:
         _claim(wanted, zone, f"_nameserver.{zone}", Claim(None, FLEET, {
             "NS": frozenset(f"{name}." for name in nameservers),
             "SOA": frozenset([f"{next(iter(nameservers))}."]),
-        }))
+        }), {})
     for name, address in {**hosts, **nameservers}.items():
         found = check_addresses(address, check_name(name, "a server"))
-        _claim_name(wanted, None, FLEET, name, found)
-        _claim_pointers(wanted, None, FLEET, name, found)
+        for each, records in [(name, {kind: Set(frozenset([value])) for kind, value in found.items()}),
+                              *_pointers(name, found)]:
+            zone = zone_of(each, wanted.claims)
+            if zone:
+                _claim(wanted, zone, f"_website.{each}", _claim_of(None, FLEET, records), {})
     for website in sorted((w for w in websites if w.get("state") in LIVE), key=lambda w: str(w.get("name"))):
-        _claim_website(wanted, website)
+        try:
+            _claim_website(wanted, website, _names(website, issuers), held or {})
+        except Refused as error:
+            wanted.faults.append(Left(str(website.get("name")), error.what, error.mend))
     return wanted
 
 
-def _claim_website(wanted: Wishes, website: dict[str, Any]) -> None:
+def _claim_website(
+    wanted: Wishes, website: dict[str, Any], names: list[tuple[str, dict[str, Set]]], held: dict[str, str]
+) -> None:
+    asked = {record["name"] for record in website.get("records") or [] if record["type"] == "CAA"}
+    for name, sets in names:
+        zone = zone_of(name, wanted.claims)
+        if zone:
+            yields = frozenset() if name in asked else frozenset(["CAA"])
+            claim = _claim_of(website["name"], str(website["uid"]), sets, yields)
+            _claim(wanted, zone, f"_website.{name}", claim, held)
+        elif "PTR" not in sets:
+            wanted.outside.setdefault(website["name"], []).append(name)
+
+
+def _claim_of(website: str | None, owner: str, sets: dict[str, Set], yields: frozenset[str] = frozenset()) -> Claim:
+    return Claim(website, owner, {kind: found.values for kind, found in sets.items()},
+                 {kind: found.ttl for kind, found in sets.items() if found.ttl is not None}, yields)
+
+
+def _names(website: dict[str, Any], issuers: Set | None) -> list[tuple[str, dict[str, Set]]]:
+    """All names of a website, each with its record sets. Raises Refused."""
     name = check_name(website.get("name"), "a website")
     uid, address = website.get("uid"), website.get("address")
     if type(uid) is not int or not 0 < uid < 2**31:
         raise Refused(f"{str(uid)[:20]!r}, the uid of {name}, is no Unix id", "take it from the desired state")
     found = check_addresses(address, name)
-    for each in [name, *sorted(check_name(alias, f"an alias of {name}") for alias in website.get("aliases") or [])]:
-        if not _claim_name(wanted, name, str(uid), each, found):
-            wanted.outside.setdefault(name, []).append(each)
-    if address.get("own"):
-        _claim_pointers(wanted, name, str(uid), name, found)
+    places = [name, *sorted(check_name(alias, f"an alias of {name}") for alias in website.get("aliases") or [])]
+    asked = record_sets(website, set(places))
+    names = {}
+    for each in [*places, *sorted(set(asked) - set(places))]:
+        names[each] = dict(asked.get(each, {}))
+        if each in places:
+            names[each] |= {kind: Set(frozenset([value])) for kind, value in found.items()}
+            if issuers:
+                more = names[each].get("CAA", Set(frozenset()))
+                names[each]["CAA"] = Set(more.values | issuers.values, more.ttl)
+    return [*names.items(), *(_pointers(name, found) if address.get("own") else ())]
 
 
-def _claim_name(wanted: Wishes, website: str | None, owner: str, name: str, found: dict[str, str]) -> bool:
-    zone = zone_of(name, wanted.claims)
-    if zone:
-        records = {kind: frozenset([value]) for kind, value in found.items()}
-        _claim(wanted, zone, f"_website.{name}", Claim(website, owner, records))
-    return zone is not None
+def _pointers(name: str, found: dict[str, str]) -> list[tuple[str, dict[str, Set]]]:
+    return [(ipaddress.ip_address(value).reverse_pointer, {"PTR": Set(frozenset([f"{name}."]))})
+            for value in found.values()]
 
 
-def _claim_pointers(wanted: Wishes, website: str | None, owner: str, name: str, found: dict[str, str]) -> None:
-    for value in found.values():
-        pointer = ipaddress.ip_address(value).reverse_pointer
-        zone = zone_of(pointer, wanted.claims)
-        if zone:
-            _claim(wanted, zone, f"_website.{pointer}", Claim(website, owner, {"PTR": frozenset([f"{name}."])}))
-
-
-def _claim(wanted: Wishes, zone: str, mark: str, claim: Claim) -> None:
+def _claim(wanted: Wishes, zone: str, mark: str, claim: Claim, held: dict[str, str]) -> None:
     """Note a claim; servers may share an address, a website shares nothing with another owner."""
-    held = wanted.claims[zone].get(mark)
-    if held is None:
+    first = wanted.claims[zone].get(mark)
+    if first is None:
         wanted.claims[zone][mark] = claim
-    elif held.owner == claim.owner == FLEET:
-        both = {kind: held.records.get(kind, frozenset()) | claim.records.get(kind, frozenset())
-                for kind in {*held.records, *claim.records}}
+    elif first.owner == claim.owner == FLEET:
+        both = {kind: first.records.get(kind, frozenset()) | claim.records.get(kind, frozenset())
+                for kind in {*first.records, *claim.records}}
         wanted.claims[zone][mark] = Claim(None, FLEET, both)
-    elif (held.owner, held.records) != (claim.owner, claim.records):
-        where = f"zone {zone}, wanted by {held.website or 'a server of the fleet'} as well"
+    elif (first.owner, first.records) != (claim.owner, claim.records):
+        if first.owner != FLEET and held.get(mark) == claim.owner:
+            wanted.claims[zone][mark], first, claim = claim, claim, first
+        where = f"zone {zone}, wanted by {first.website or 'a server of the fleet'} as well"
         wanted.conflicts.append(conflict_of(claim, mark, where))
 
 

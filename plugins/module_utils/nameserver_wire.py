@@ -30,12 +30,17 @@ KEY = re.compile(
 )
 # Types that a signing server keeps by itself, at any name.
 SIGNING = {"RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "DNSKEY", "CDS", "CDNSKEY", "TYPE65534"}
+KEY_MEND = "run the set-up of the servers (playbooks/servers.yml), then `systemctl reload named`"
 ANSWER = 10.0  # seconds for one answer
 TRANSFER = 60.0  # seconds for a whole zone
 
 
 class Unanswered(Refused):
     """The server did not answer, so that it is unknown whether it did what it was asked."""
+
+
+class Rejected(Refused):
+    """The server took none of an update because of what it says; another update may well be taken."""
 
 
 class Primary:
@@ -63,11 +68,25 @@ class Primary:
         try:
             query, _ = dns.xfr.make_query(content, keyring=self.keyring)
             dns.query.inbound_xfr(self.address, content, query, timeout=ANSWER, lifetime=TRANSFER)
+        except (dns.tsig.PeerError, dns.tsig.BadSignature) as error:
+            raise Refused(f"the server does not take the key for zone {zone}: {_said(error)}", KEY_MEND) from error
         except (dns.exception.DNSException, OSError, EOFError) as error:
             raise Refused(
                 f"zone {zone} could not be read at {self.address}: {_said(error)}",
                 "check that named runs, serves the zone and knows the key websites-update: `journalctl -u named`",
             ) from error
+        return self.parsed(zone, content)
+
+    def parse(self, zone: str, text: str) -> tuple[Zone, int]:
+        """A zone that is yet to be served, as `read` will give it. Raises Refused where the text is no zone."""
+        try:
+            return self.parsed(zone, dns.zone.from_text(text, zone, relativize=False))
+        except (dns.exception.DNSException, ValueError) as error:
+            what = f"what there is of zone {zone} is no zone: {_said(error)}"
+            raise Refused(what, "move its file away on the primary, or mend it") from error
+
+    def parsed(self, zone: str, content: dns.zone.Zone) -> tuple[Zone, int]:
+        """A zone as `read` gives it, from what dnspython made of it."""
         found: Zone = {}
         for name, rdataset in content.iterate_rdatasets():
             kind = dns.rdatatype.to_text(rdataset.rdtype)
@@ -93,16 +112,19 @@ class Primary:
         try:
             answer = dns.query.tcp(message, self.address, timeout=ANSWER)
         except dns.tsig.PeerError as error:
-            what = f"the server refused the key for zone {zone}: {_said(error)}"
-            raise Refused(what, "reload named, so that it reads its key file") from error
+            raise Refused(f"the server does not take the key for zone {zone}: {_said(error)}", KEY_MEND) from error
         except (dns.exception.DNSException, OSError, EOFError) as error:
             what = f"no answer to the update of zone {zone}: {_said(error)}"
             raise Unanswered(what, "check that named runs: `journalctl -u named`") from error
         code = dns.rcode.to_text(answer.rcode())
         if code in ("YXDOMAIN", "YXRRSET", "NXDOMAIN", "NXRRSET"):
-            raise Refused(f"zone {zone} was changed by somebody else during the run ({code})", "run again")
+            raise Rejected(f"zone {zone} was changed by somebody else during the run ({code})", "run again")
+        if code in ("REFUSED", "NOTAUTH"):
+            what = f"the server lets nobody update zone {zone} with this key from here: {code}"
+            raise Refused(what, "its configuration was changed: run the set-up of the servers (playbooks/servers.yml)")
         if code != "NOERROR":
-            raise Refused(f"the server refused the update of zone {zone}: {code}", "look at `journalctl -u named`")
+            what = f"the server did not take the update of zone {zone}: {code}"
+            raise Rejected(what, "look at `journalctl -u named`")
 
     def message(self, zone: str, edits: list[Edit]) -> dns.update.UpdateMessage:
         """What was read as prerequisites, then the edits in their order."""
@@ -124,7 +146,18 @@ class Primary:
                 message.absent(f"{name}.", kind)
 
     def _change(self, message: dns.update.UpdateMessage, zone: str, edit: Edit) -> None:
-        """Add all that must be, then delete what must go record by record: a server keeps an apex' NS set from less."""
+        """Add all that must be, then delete what must go record by record: a server keeps an apex' NS set from less.
+
+        A CNAME record is the exception: a server silently adds nothing beside one, nor one beside others (RFC 2136).
+        """
+        if any(kind == "CNAME" for _, kind in {*edit.before, *edit.after}):
+            self._delete(message, edit)
+            self._add(message, zone, edit)
+        else:
+            self._add(message, zone, edit)
+            self._delete(message, edit)
+
+    def _add(self, message: dns.update.UpdateMessage, zone: str, edit: Edit) -> None:
         for (name, kind), rrset in sorted(edit.after.items()):
             if edit.before.get((name, kind)) == rrset:
                 continue
@@ -133,6 +166,8 @@ class Primary:
             else:
                 for rdata in _rdatas(kind, rrset):
                     message.add(f"{name}.", rrset.ttl, rdata)
+
+    def _delete(self, message: dns.update.UpdateMessage, edit: Edit) -> None:
         for (name, kind), rrset in sorted(edit.before.items()):
             gone = rrset.values - edit.after.get((name, kind), RRset(0, frozenset())).values
             if gone and kind != "SOA":

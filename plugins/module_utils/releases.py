@@ -205,7 +205,7 @@ def _make_links(root: pathlib.Path, links: dict[str, str]) -> None:
 
 
 def unpack(archive: pathlib.Path, root: pathlib.Path) -> list[str]:
-    """Unpack tar (plain, gz, xz) or zip into the new folder `root`; gives its links. Raises Refused for any fault.
+    """Unpack tar (plain, gz, xz) or zip into the new folder `root`; gives its links. Raises Refused where it is bad.
 
     Links are made last, so that no member can be written through one; owners, special bits and devices are not taken.
     What it had unpacked by the time of a refusal is the caller's to remove.
@@ -228,10 +228,10 @@ def unpack(archive: pathlib.Path, root: pathlib.Path) -> list[str]:
                     _place(root, member, budget)
             _make_links(root, links)
     except BROKEN as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+            raise  # no fault of the archive's
         said = str(error).replace(f"{root}/", "") or type(error).__name__
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-        mend = "see to the server's disk" if full else "pack the release anew"
-        raise Refused(f"the archive {archive.name} cannot be unpacked: {said}", mend) from error
+        raise Refused(f"the archive {archive.name} cannot be unpacked: {said}", "pack the release anew") from error
     return list(links)
 
 

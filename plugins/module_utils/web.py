@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pathlib
 import posixpath
 import re
@@ -10,20 +9,25 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from ansible.module_utils import manifest
 from ansible.module_utils.transaction import Change, Refused
 
 HOMES = pathlib.Path("/srv/websites")
 LOGS = pathlib.Path("/var/log/websites")
 SOCKETS = pathlib.Path("/run/php/websites")
+APP_SOCKETS = pathlib.Path("/run/websites-apps")
+PROGRAMS = {"python3": pathlib.Path("/usr/bin/python3"), "node": pathlib.Path("/usr/bin/node")}
 NAME = re.compile(r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]\Z")
 PATH = re.compile(r"(?=.{1,1000}\Z)[A-Za-z0-9_][A-Za-z0-9._-]{0,250}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,250})*\Z")
 PAGE = re.compile(r"/[A-Za-z0-9._~/%?=&+,:;@-]*\Z")
 PLAIN = re.compile(r"[A-Za-z0-9 ._:/,@+-]*\Z")  # what FPM reads as it stands between quotes
 VERSION = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}\Z")
+UPLOAD = re.compile(r"([0-9]{1,9})([KMG]?)\Z")
+MOST = 1024**3  # what ModSecurity takes
 HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}\Z")
 SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 PORTS = {"mariadb": 3306, "postgresql": 5432}
-SOCKET = re.compile(r" /run/php/websites/\S+")
+SOCKET = re.compile(r" /run/(?:php/websites|websites-apps)/\S+")
 LIVE = ("present", "suspended")
 STATES = (*LIVE, "archived", "purged")
 
@@ -54,8 +58,13 @@ def _wrong(website: dict[str, Any]) -> Iterator[Any]:
     yield from (version for version in [website["php_version"]] if version and not fits(VERSION, version))
     database = website["database"] or {"engine": "mariadb", "host": "none"}
     yield from (host for host in [database["host"]] if not fits(HOST, host))
-    choices = [("state", STATES), ("runtime", ("static", "php"))]
+    if website["runtime"] == "proxy":
+        yield from (path for path in [website.get("entry")] if not fits(PATH, path))
+        yield from (program for program in [website.get("program")] if program not in PROGRAMS)
+        yield from (folder for folder in [website["document_root"]] if folder)
+    choices = [("state", STATES), ("runtime", ("static", "php", "proxy"))]
     yield from (website[key] for key, known in choices if website[key] not in known)
+    yield from (waf for waf in [website.get("waf", "detect")] if waf not in ("detect", "block"))
     yield from (database[key] for key, known in [("engine", tuple(PORTS))] if database[key] not in known)
 
 
@@ -85,6 +94,10 @@ def check(website: dict[str, Any], server: Server) -> None:
         raise Refused(f"{name} has no release hash", "give the release's sha256")
     if live and not known:
         raise Refused(f"{name} asks for the size {size!r}", f"ask for one of {', '.join(server.sizes)}")
+    if live and website["database"] and website["database"]["host"] not in server.database_hosts:
+        raise Refused(f"{name} names the database server {website['database']['host']}", "name one of the fleet's")
+    if live and website["runtime"] == "proxy" and not PROGRAMS[website["program"]].exists():
+        raise Refused(f"{name} asks for {website['program']}, which this server has not", "see apache_program_packages")
     if live and website["runtime"] == "php" and (not server.php or asked not in (None, "", server.php)):
         raise Refused(
             f"{name} asks for PHP {asked or ''}; this server has {server.php or 'none'}",
@@ -97,17 +110,15 @@ def user(website: dict[str, Any]) -> str:
     return f"w{website['uid']}"
 
 
-def paths(website: dict[str, Any]) -> dict[str, str]:
-    """Where the website lies on its web host.
+def claims(website: dict[str, Any]) -> set[object]:
+    """What only one website of a server can have."""
+    return {website["uid"], website["name"], *website["aliases"]}
 
-    A release with other writable folders is another folder: the live one is never changed where it stands.
-    """
+
+def paths(website: dict[str, Any]) -> dict[str, str]:
+    """Where the website lies on its web host."""
     home = HOMES / website["name"]
-    release = home / "releases" / website["release"]["sha256"][:32]
-    if website["writable"]:
-        writable = "\n".join(sorted(website["writable"]))
-        release = release.with_name(f"{release.name}-{hashlib.sha256(writable.encode()).hexdigest()[:8]}")
-    return {"home": str(home), "release": str(release), "data": str(home / "data")}
+    return {"home": str(home), "release": str(manifest.folder(home, website)), "data": str(home / "data")}
 
 
 def root(website: dict[str, Any]) -> str:
@@ -124,15 +135,29 @@ def certificate(website: dict[str, Any], server: Server) -> str:
     return "acme" if server.acme else "none"
 
 
+def upload(website: dict[str, Any], server: Server) -> int:
+    """The bytes of the largest request that the website takes: what PHP reads in its size's `upload`."""
+    text = str(server.sizes[website["size"]]["upload"])
+    match = UPLOAD.match(text.upper())
+    size = int(match[1]) * 1024 ** " KMG".index(match[2] or " ") if match else 0
+    if not 0 < size <= MOST:
+        raise Refused(f"apache_sizes gives the upload {text!r}", "write a number with K, M or G, 1G at most")
+    return size
+
+
 def vhost(website: dict[str, Any]) -> str:
     """The website's own Apache file: data only, the policy is in the macros."""
     names = " ".join([website["name"], *sorted(website["aliases"])])
     shown = website["_certificate"]
     if website["state"] == "suspended":
         return f'Use WebsiteSuspended {website["name"]} "{names}" {shown}\n'
+    if website["runtime"] == "proxy":
+        return f'Use WebsiteProxy {website["name"]} "{names}" {shown} {website["_app"]} {website["_seconds"]}\n'
     macro = "WebsitePhp" if website["runtime"] == "php" else "WebsiteStatic"
     last = f" {website['_socket']}" if website["runtime"] == "php" else ""
-    lines = [f'Use {macro} {website["name"]} "{names}" {shown} {root(website)}{last}']
+    # What the vhost looks for comes before it.
+    lines = [f"Use WebsiteRequests {website['name']} {website.get('waf', 'detect')} {website['_upload']}"]
+    lines += [f'Use {macro} {website["name"]} "{names}" {shown} {root(website)}{last}']
     lines += [f"Use WebsiteWritable {paths(website)['release']}/{path}" for path in sorted(website["writable"])]
     if website["setup_script"]:
         lines.append(f"Use WebsiteInternal {posixpath.join(paths(website)['release'], website['setup_script'])}")
@@ -165,8 +190,6 @@ def environment(website: dict[str, Any], server: Server, password: str | None) -
     told = {"TMPDIR": f"{paths(website)['home']}/temporary", "WEBSITE_NAME": website["name"]}
     database = website["database"]
     if database:
-        if database["host"] not in server.database_hosts:
-            raise Refused(f"{website['name']} names the database server {database['host']}", "name one of the fleet's")
         told |= {
             "DB_ENGINE": database["engine"],
             "DB_HOST": server.database_hosts[database["host"]],
@@ -178,18 +201,19 @@ def environment(website: dict[str, Any], server: Server, password: str | None) -
     return told
 
 
-def _plain(website: dict[str, Any], key: str, value: object) -> str:
-    """A value that FPM cannot read as anything else. Its text is not shown: it may be a password."""
+def plain(website: dict[str, Any], key: str, value: object) -> str:
+    """A value that neither FPM nor systemd can read as anything else. Its text is not shown: it may be a password."""
     if not PLAIN.match(str(value)):
-        raise Refused(f"{key} of {website['name']} holds what PHP-FPM reads as syntax", "use letters and digits only")
+        what = f"{key} of {website['name']} holds what PHP-FPM or systemd reads as syntax"
+        raise Refused(what, "use letters and digits only")
     return str(value)
 
 
 def pool(website: dict[str, Any], server: Server, password: str | None) -> str:
     """The website's PHP-FPM pool; holds the database password, so its file is root's alone."""
-    size = {key: _plain(website, key, value) for key, value in server.sizes[website["size"]].items()}
+    size = {key: plain(website, key, value) for key, value in server.sizes[website["size"]].items()}
     name = user(website)
-    told = {key: _plain(website, key, value) for key, value in environment(website, server, password).items()}
+    told = {key: plain(website, key, value) for key, value in environment(website, server, password).items()}
     lines = [
         f"[{name}]",
         f"user = {name}",
@@ -210,6 +234,11 @@ def pool(website: dict[str, Any], server: Server, password: str | None) -> str:
     lines += [f'env[{key}] = "{value}"' for key, value in told.items()]
     lines += [f'php_admin_value[{key}] = "{value}"' for key, value in php_settings(website, size).items()]
     return "\n".join(lines) + "\n"
+
+
+def wants_app(website: dict[str, Any]) -> bool:
+    """Whether the website runs an application of its own now."""
+    return website["state"] == "present" and website["runtime"] == "proxy"
 
 
 def wants_pool(website: dict[str, Any]) -> bool:

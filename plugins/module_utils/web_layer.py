@@ -2,116 +2,179 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
+import errno
 import json
-import os
 import pathlib
 import shutil
 
-from ansible.module_utils import web, web_setup, web_tls
+from ansible.module_utils import web, web_apps, web_setup, web_tls
 from ansible.module_utils import web_server as host_side
-from ansible.module_utils.transaction import Refused, write_atomic
-from ansible.module_utils.web_plan import Plan
+from ansible.module_utils.transaction import Left, Refused, write_atomic
+from ansible.module_utils.web_generations import Generations
+
+# What no website alone is the cause of, so that it ends the run for all.
+SERVERS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
-class Layer(Plan):
+def refusal(error):
+    """A website's own trouble in two sentences. Raises it again where it is the whole server's."""
+    if isinstance(error, Refused):
+        return error
+    if error.errno in SERVERS:
+        raise error
+    return Refused(f"this server's files do not allow it: {error}", "mend what it names and run again")
+
+
+class Layer(Generations):
     """The web layer of one server: its plan, and the way there or back."""
 
-    held = ()  # names for which no certificate is asked before the name servers know them
+    def __init__(self, params, server):
+        super().__init__(params, server)
+        self.busy = False  # from here on a kill leaves what the next run has to settle
+        self.begun = {}  # websites that this run made or is about to purge: their users' ids
+        self.stuck = {}  # those that could not be removed; the next run tries again
+        self.excluded = set()  # websites that were left before anything was done
+        self.held = []  # names for which no certificate is asked before the name servers know them
+
+    def each(self, websites, do):
+        """Do it for all of these at once; where that fails, for each alone, and leave those for which it fails then."""
+        try:
+            do(websites)
+        except (Refused, OSError) as error:
+            own = refusal(error)
+            if len(websites) == 1:
+                self.leave(websites[0]["name"], own)
+            for website in websites if len(websites) > 1 else []:
+                self.each([website], do)
+
+    def remove(self, name, uid):
+        """Remove a website from this server; what will not go stays in the journal."""
+        try:
+            host_side.remove_website(name, uid)
+            self.stuck.pop(name, None)
+        except (Refused, OSError) as error:
+            self.stuck[name] = uid
+            return refusal(error)
+        return None
 
     def settle(self):
         """Remove what a killed run had begun and no generation knows."""
+        self.keep_apps()  # before the users go, as whom systemd would start them again
         for name, uid in self.journal["websites"].items():
-            if name not in self.old:
-                host_side.remove_website(name, uid)
+            if name not in self.old and (error := self.remove(name, uid)):
+                self.leave(name, error)
         for path in self.leftovers():
             shutil.rmtree(path, ignore_errors=True)
         for name in self.old:
             for partial in web.HOMES.glob(f"{name}/releases/.*.partial"):
                 shutil.rmtree(partial)
-        host_side.JOURNAL.unlink(missing_ok=True)
+        self.write_journal()
+
+    def write_journal(self):
+        """Tell the next run what this one is about to make or to purge, or could not remove; nothing is no file."""
+        websites = {**self.stuck, **self.begun}
+        if not websites and not self.made and not self.busy:
+            host_side.JOURNAL.unlink(missing_ok=True)
+            return
+        made = [str(path) for paths in self.made.values() for path in paths]
+        journal = {"websites": websites, "made": made, "before": str(host_side.CURRENT.readlink())}
+        write_atomic(host_side.JOURNAL, json.dumps(journal), 0o600)
 
     def make(self):
         """Users, homes and releases: all beside what is live, so visitors see none of it yet."""
         lacking = [w for w in self.wanted.values() if not pathlib.Path(web.paths(w)["release"]).is_dir()]
-        self.made = [path for w in lacking if w["name"] in self.old for path in host_side.brings(w)]
+        self.made = {w["name"]: host_side.brings(w) for w in lacking if w["name"] in self.old}
         going = [*self.new, *[self.old[name] for name in self.purged if name in self.old]]
-        journal = {
-            "websites": {w["name"]: w["uid"] for w in going},
-            "made": [str(path) for path in self.made],
-            "before": str(host_side.CURRENT.readlink()),
-        }
-        write_atomic(host_side.JOURNAL, json.dumps(journal), 0o600)
-        host_side.make_users([w for w in self.wanted.values() if not host_side.user_exists(web.user(w))])
-        host_side.make_homes([w for w in self.wanted.values() if not pathlib.Path(web.paths(w)["home"]).is_dir()])
-        for website in lacking:
-            host_side.make_release(website, pathlib.Path(self.params["archives"]) / website["release"]["sha256"])
+        self.begun = {w["name"]: w["uid"] for w in going}
+        self.busy = True
+        self.write_journal()
+        self.each([w for w in self.wanted.values() if not host_side.user_exists(web.user(w))], host_side.make_users)
+        homeless = [w for w in self.wanted.values() if not pathlib.Path(web.paths(w)["home"]).is_dir()]
+        self.each(homeless, host_side.make_homes)
+        archives = pathlib.Path(self.params["archives"])
+        for website in [w for w in lacking if w["name"] in self.wanted]:
+            self.each([website], lambda one: host_side.make_release(one[0], archives / one[0]["release"]["sha256"]))
 
     def set_up(self):
         """Run the setup scripts of new releases as the websites' own users, before anything is live."""
-        for name, website in self.wanted.items():
-            done = self.old.get(name, {}).get("_setup")
-            wanted = [website["release"]["sha256"], website["setup_script"]]
-            if website["setup_script"] and web.wants_pool(website):
-                if done != wanted:
-                    size = self.params["sizes"][website["size"]]
-                    web_setup.setup(website, self.server, self.password(website), size)
-                done = wanted
-            website["_setup"] = done
+        for website in list(self.wanted.values()):
+            self.each([website], lambda one: self.set_up_one(one[0]))
 
-    def stage(self):
-        """Write the next generation beside the live one; files that stay the same are hard links."""
-        host_side.HERE.joinpath("generations").mkdir(exist_ok=True, mode=0o700)
-        numbers = [int(p.name) for p in host_side.HERE.joinpath("generations").iterdir() if p.name.isdigit()]
-        generation = host_side.HERE / "generations" / str(max(numbers, default=0) + 1)
-        try:
-            self.fill(generation)
-        except BaseException:
-            shutil.rmtree(generation, ignore_errors=True)
-            raise
-        return generation
+    def start_apps(self):
+        """Start new applications beside the old ones, which go once nobody asks them any more."""
+        apps = self.apps({path: text for name in self.wanted for path, text in self.texts_of(name).items()})
+        live = {name: self.there("apps", name) for name in apps}
+        changed = [n for n in apps if n in self.stopped or live[n] != self.files[f"apps/{n}.conf"]]
+        for website in [self.wanted[name] for name in changed]:
+            self.each([website], lambda one: web_apps.start(one[0], apps[one[0]["name"]]))
 
-    def fill(self, generation):
-        """Write all files of a generation, and the list of the websites that are ours from then on."""
-        for folder in ("apache", "fpm"):
-            (generation / folder).mkdir(parents=True)
-        self.files["apache/.generation"] = (
-            f"Header always set X-Generation {generation.name} \"expr=-R '127.0.0.0/8'\"\n"
-        )
-        for name, text in self.files.items():
-            live = host_side.CURRENT / name
+    def set_up_one(self, website):
+        done = self.old.get(website["name"], {}).get("_setup")
+        wanted = [website["release"]["sha256"], website["setup_script"]]
+        if website["setup_script"] and (web.wants_pool(website) or web.wants_app(website)):
+            if done != wanted:
+                size = self.params["sizes"][website["size"]]
+                web_setup.setup(website, self.server, self.password(website), size)
+            done = wanted
+        website["_setup"] = done
+
+    def faults(self, names):
+        """The websites of these that do not answer as they must, each with what is wrong; several are asked at once."""
+
+        def fault(name):
             try:
-                same = live.read_text() == text
-            except FileNotFoundError:
-                same = False
-            if same:
-                os.link(live.resolve(), generation / name)
-            else:
-                write_atomic(generation / name, text, 0o600)
-        entries = [e for n, e in self.old.items() if n not in self.wanted and n not in self.purged]
-        for website in self.wanted.values():
-            database = website["database"] and {
-                **website["database"],
-                "address": self.server.database_hosts[website["database"]["host"]],
-                "port": web.PORTS[website["database"]["engine"]],
-            }
-            entries.append({**website, "database": database, "paths": web.paths(website)})
-        write_atomic(generation / "websites.json", json.dumps(sorted(entries, key=lambda e: e["name"])), 0o600)
-
-    def unmake(self):
-        """Take back what `make` made; the journal stays where something of it cannot go."""
-        for path in self.made:
-            shutil.rmtree(path, ignore_errors=True)
-        faults = []
-        for website in self.new:
-            try:
-                host_side.remove_website(website["name"], website["uid"])
+                host_side.look(self.wanted[name])
             except (Refused, OSError) as error:
-                faults.append(f"{website['name']}: {error}")
-        if faults:
-            raise Refused("; ".join(faults), "run again")
-        host_side.JOURNAL.unlink(missing_ok=True)
+                return refusal(error)
+            return None
 
-    def put_back(self, before, generation):
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            found = zip(names, pool.map(fault, names), strict=True)
+            return {name: error for name, error in found if error}
+
+    def keep_apps(self):
+        """Stop the applications that the live generation does not ask; none where it was damaged and does not tell."""
+        with contextlib.suppress(ValueError):
+            web_apps.keep({app["name"] for app in self.live_apps().values()})
+
+    def rest(self, changes):
+        """The changes but those of websites that are left since they were planned."""
+        return [change for change in changes if change.website not in self.left or change.website in self.excluded]
+
+    def go_live(self, changes):
+        """Serve what is wanted. Gives the live generation; None where every website that would change is left."""
+        while self.rest(changes):
+            generation = self.readable()
+            touched = {change.website for change in self.rest(changes)}
+            if not touched:
+                break
+            names = [name for name in self.wanted if name in touched]
+            self.held = self.held or web_tls.hold([self.wanted[name] for name in names])
+            host_side.swap(str(generation))
+            host_side.reload(self.server.php, generation.name)
+            bad = self.faults(names)
+            if not bad:
+                return generation
+            for name, error in bad.items():
+                self.leave(name, error)
+        return None
+
+    def unmake(self, names):
+        """Take back what `make` made for these websites; gives what could not go, which stays in the journal."""
+        faults = {}
+        for name in names:
+            for path in self.made.pop(name, []):
+                shutil.rmtree(path, ignore_errors=True)
+            uid = self.begun.pop(name, None)
+            if uid is not None and name not in self.old and (error := self.remove(name, uid)):
+                faults[name] = error
+        self.busy = False
+        self.write_journal()
+        return faults
+
+    def put_back(self, before):
         """Serve the generation `before` again, as if nothing had been tried."""
         try:
             web_tls.release(self.held)
@@ -120,51 +183,59 @@ class Layer(Plan):
                 # before the users go: until then PHP-FPM starts processes of theirs
                 host_side.reload(self.server.php, pathlib.Path(before).name)
         finally:
-            if generation:
-                shutil.rmtree(generation, ignore_errors=True)
-            self.unmake()
+            self.unstage(host_side.CURRENT.readlink())
+            self.keep_apps()
+            faults = self.unmake({*self.begun, *self.made})
+        if faults:
+            raise Refused("; ".join(f"{name}: {error}" for name, error in faults.items()), "run again")
 
     def apply(self, changes):
-        """Converge, or raise with everything as before. The releases' archives were brought for this run alone."""
+        """Converge what can be and give the changes that were made; or raise with everything as before.
+
+        The releases' archives were brought for this run alone.
+        """
         try:
-            self.transact({change.website for change in changes})
+            self.transact(changes)
         finally:
             for path in pathlib.Path(self.params["archives"]).glob("*"):
                 if web.SHA256.match(path.name):
                     path.unlink(missing_ok=True)
+        return self.rest(changes)
 
-    def transact(self, touched):
-        """Make aside, set up, stage, validate, swap, reload and look at the touched websites; or put all back."""
+    def transact(self, changes):
+        """Make aside, set up, stage, validate, swap, reload and look; leave who cannot, or put all back."""
+        self.excluded = set(self.left)
         self.settle()
         before = str(host_side.CURRENT.readlink())
-        generation = None
         try:
             self.make()
             self.set_up()
-            generation = self.stage()
-            host_side.validate(generation, self.server.php)
-            self.held = web_tls.hold([w for n, w in self.wanted.items() if n in touched])
-            host_side.swap(str(generation))
-            host_side.reload(self.server.php, generation.name)
-            for website in self.wanted.values():
-                if website["name"] in touched:
-                    host_side.look(website)
+            self.start_apps()
+            live = self.go_live(changes)
         except BaseException as error:
             try:
-                self.put_back(before, generation)
+                self.put_back(before)
             except (Refused, OSError) as second:
                 what = f"{error}; and putting it back: {second}"
                 raise Refused(what, "mend that; the next run settles the rest") from error
             raise
-        write_atomic(host_side.LIVE, json.dumps(str(generation)))
-        self.prune(generation)
-        host_side.JOURNAL.unlink(missing_ok=True)
+        if live:
+            write_atomic(host_side.LIVE, json.dumps(str(live)))
+            self.prune(live)
+        else:
+            self.put_back(before)
 
     def prune(self, generation):
-        """Drop purged websites, old generations and old releases; nothing live depends on them."""
-        for name in self.purged:
-            if name in self.old:
-                host_side.remove_website(name, self.old[name]["uid"])
+        """Drop purged and left websites, old generations and old releases; nothing live depends on them."""
+        web_tls.release(set(self.held) & set(self.left))
+        self.unstage(generation)
+        self.keep_apps()
+        faults = self.unmake(self.left)
+        going = {name: self.old[name]["uid"] for name in self.purged if name in self.old}
+        faults |= {name: error for name, uid in going.items() if (error := self.remove(name, uid))}
+        for name, error in faults.items():
+            first = f"{self.left[name].what}; and " if name in self.left else ""
+            self.left[name] = Left(name, f"{first}it cannot be removed: {error}", error.mend)
         for old in generation.parent.iterdir():
             if old.name.isdigit() and 0 < int(old.name) <= int(generation.name) - 3:
                 shutil.rmtree(old)
@@ -174,3 +245,5 @@ class Layer(Plan):
             others = [path for path in by_age if path != live]
             for path in others[max(self.params["releases_kept"] - 1, 0) :]:
                 shutil.rmtree(path)
+        self.begun, self.made, self.busy = {}, {}, False
+        self.write_journal()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import pwd
+from collections import Counter
 from hashlib import sha256
 
-from ansible.module_utils import web
+from ansible.module_utils import web, web_apps
 from ansible.module_utils import web_server as host_side
-from ansible.module_utils.transaction import Change, Refused, read_json
+from ansible.module_utils.transaction import Change, Left, Refused, read_json
 
+# What each kind of a website's files is called, and its folder.
+KINDS = {"vhost": "apache", "pool": "fpm", "application": "apps"}
 CREDENTIALS = pathlib.Path("/etc/websites/credentials")
 
 
@@ -20,28 +24,72 @@ class Plan:
     def __init__(self, params, server):
         self.params, self.server = params, server
         self.old = {entry["name"]: entry for entry in self.owned()}
-        self.wanted, self.purged, names = {}, {}, set()
-        for website in params["websites"]:
-            if website.get("web_host") != server.host:
-                continue
-            web.check(website, server)
-            if website["name"] in names:
-                raise Refused(f"{website['name']} is asked for twice", "give it one entry in the desired state")
-            names.add(website["name"])
-            if website["state"] in web.LIVE:
-                token = sha256(f"{server.secret}:{website['uid']}".encode()).hexdigest()[:32]
-                self.wanted[website["name"]] = {
-                    **website,
-                    "_socket": f"{web.SOCKETS}/{token}.sock",
-                    "_certificate": web.certificate(website, server),
-                }
-            elif website["state"] == "purged":
-                self.purged[website["name"]] = website
+        self.wanted, self.purged, self.files = {}, {}, {}
+        self.left = {}  # websites that stay as they are since they alone cannot be converged, and why
         self.archived = {w["name"] for w in params["websites"] if w.get("state") == "archived"}
-        self.new = [w for n, w in self.wanted.items() if n not in self.old]
-        self.made = []  # releases and writable folders of websites that were there before
+        self.stopped = set()  # websites whose application does not run as the live generation says
+        self.made = {}  # releases and writable folders of websites that were there before
         self.journal = {"websites": {}, "made": [], "before": None, **read_json(host_side.JOURNAL, {})}
-        self.check_unique()
+        mine = [(str(w.get("name")), w) for w in params["websites"] if w.get("web_host") == server.host]
+        times = Counter(name for name, _ in mine)
+        refused = [(name, error) for name, website in mine if (error := self.take(website, times[name]))]
+        for name, error in [*refused, *self.not_unique(), *self.not_purgeable()]:
+            self.leave(name, error)
+
+    def take(self, website, times):
+        """Want a website of the desired state; gives the refusal of one that nobody could want."""
+        try:
+            web.check(website, self.server)
+            name = website["name"]
+            if times > 1:
+                raise Refused(f"{name} is asked for twice", "give it one entry in the desired state")
+        except Refused as error:
+            return error
+        if website["state"] in web.LIVE:
+            self.wanted[name] = self.dressed(website)
+        elif website["state"] == "purged":
+            self.purged[name] = website
+        return None
+
+    def dressed(self, website):
+        """A website with what this server decides about it."""
+        token = sha256(f"{self.server.secret}:{website['uid']}".encode()).hexdigest()[:32]
+        certificate = web.certificate(website, self.server)
+        return {**website, "_socket": f"{web.SOCKETS}/{token}.sock", "_certificate": certificate,
+                "_upload": web.upload(website, self.server)}
+
+    @property
+    def new(self):
+        return [w for n, w in self.wanted.items() if n not in self.old]
+
+    def leave(self, name, error):
+        """Leave a website as it is; so is another that wants what this one then keeps."""
+        self.left.setdefault(name, Left(name, error.what, error.mend))
+        self.wanted.pop(name, None)
+        self.purged.pop(name, None)
+        for path in self.texts_of(name):
+            del self.files[path]
+        if name not in self.old:
+            return
+        self.files.update(self.texts_left(name))
+        keeps = web.claims(self.old[name])
+        for other in [n for n, w in self.wanted.items() if keeps & web.claims(w)]:
+            self.leave(other, Refused(f"{other} asks for what {name} has, which stays as it is", f"mend {name} first"))
+
+    def texts_of(self, name):
+        """The files of the next generation that are a website's own."""
+        return {path: self.files[path] for kind in KINDS.values() if (path := f"{kind}/{name}.conf") in self.files}
+
+    def texts_left(self, name):
+        """The files of a website that stays: what it was, as the present policy writes it, or else as it stands."""
+        if name not in self.old or not self.serves(name):
+            return {}
+        try:
+            web.check(self.old[name], self.server)
+            return self.texts(self.dressed(self.old[name]))
+        except Refused:
+            there = {f"{kind}/{name}.conf": self.there(kind, name) for kind in KINDS.values()}
+            return {path: text for path, text in there.items() if text is not None}
 
     def owned(self):
         """The live generation's list of websites. Raises Refused where it is lost: all would seem foreign then."""
@@ -54,15 +102,28 @@ class Plan:
             )
         return owned
 
-    def check_unique(self):
+    def not_unique(self):
         """Two websites with one user or one name would be one another's; an id that changes leaves files behind."""
         owners = {}
         for name, website in self.wanted.items():
-            for claim in [website["uid"], name, *website["aliases"]]:
-                if owners.setdefault(claim, name) != name:
-                    raise Refused(f"{owners[claim]} and {name} both ask for {claim}", "give it to one of them")
+            for claim in web.claims(website):
+                owners.setdefault(claim, []).append(name)
             if (uid := self.old.get(name, website)["uid"]) != website["uid"]:
-                raise Refused(f"{name} has the unix id {uid} here, not {website['uid']}", "restore the register's own")
+                what = f"{name} has the unix id {uid} here, not {website['uid']}"
+                yield name, Refused(what, "restore the register's own")
+        for claim, names in owners.items():
+            holders = [name for name in names if name in self.old and claim in web.claims(self.old[name])]
+            for name in names if len(names) > 1 else []:
+                if holders != [name]:
+                    yield name, Refused(f"{' and '.join(names)} both ask for {claim}", "give it to one of them")
+
+    def not_purgeable(self):
+        """A run may take back what it made, and nothing older."""
+        for name, website in self.purged.items():
+            mark = self.old.get(name, {}).get("created_by")
+            if name in self.old and mark != website["created_by"]:
+                what = f"{name} was made by {mark}, not by {website['created_by']!r}"
+                yield name, Refused(what, "archive it instead of purging it")
 
     def password(self, website):
         """The stored database password, or None before the credentials were made."""
@@ -70,7 +131,14 @@ class Plan:
 
     def texts(self, website):
         """The wanted configuration files: relative path -> text."""
-        texts = {f"apache/{website['name']}.conf": web.vhost(website)}
+        texts = {}
+        if web.wants_app(website):
+            size = self.server.sizes[website["size"]]
+            app = web_apps.text(website, self.server, self.password(website))
+            texts[f"apps/{website['name']}.conf"] = app
+            seconds = web.plain(website, "seconds", size["seconds"])
+            website = {**website, "_app": json.loads(app)["socket"], "_seconds": seconds}
+        texts[f"apache/{website['name']}.conf"] = web.vhost(website)
         if web.wants_pool(website):
             texts[f"fpm/{website['name']}.conf"] = web.pool(website, self.server, self.password(website))
         return texts
@@ -81,34 +149,55 @@ class Plan:
         except FileNotFoundError:
             return None
 
+    def apps(self, texts):
+        """The applications of a generation's files: website -> what its file holds."""
+        found = {pathlib.PurePath(path): text for path, text in texts.items() if path.startswith("apps/")}
+        return {path.stem: json.loads(text) for path, text in found.items()}
+
+    def live_apps(self):
+        """The applications of the generation that is live. Raises ValueError where one was damaged by hand."""
+        folder = host_side.CURRENT / "apps"
+        return self.apps({f"apps/{path.name}": path.read_text() for path in folder.glob("*.conf")})
+
+    def not_standing(self):
+        """Websites whose application should run by the live generation, and does not as it says."""
+        try:
+            live = self.live_apps()
+        except ValueError:
+            return set()  # damaged by hand, which the plan sees
+        return {name for name, stands in zip(live, web_apps.stands(list(live.values())), strict=True) if not stands}
+
     def serves(self, name):
         """Whether a website that we own has files here (an archived one has only data)."""
         return self.there("apache", name) is not None
 
     def plan(self):
         """All changes; fills self.files with the whole wanted tree of the next generation."""
-        changes, self.files = [], {}
+        changes = []
         users = {entry.pw_name for entry in pwd.getpwall()}
-        for name, website in self.wanted.items():
-            texts = self.texts(website)
-            self.files.update(texts)
-            files = {
-                "vhost": (self.there("apache", name), texts.get(f"apache/{name}.conf")),
-                "pool": (self.there("fpm", name), texts.get(f"fpm/{name}.conf")),
-            }
-            mine = web.differences(self.old.get(name), website, files)
+        self.stopped = self.not_standing()
+        for name, website in list(self.wanted.items()):
+            if name not in self.wanted:
+                continue  # left with the one before it
+            try:
+                self.files.update(self.texts(website))
+            except Refused as error:
+                self.leave(name, error)
+                continue
+            mine = self.differences(name, website)
             where = web.paths(website)
+            if name in self.stopped and not any(c.subject == "application" for c in mine):
+                mine.append(Change(name, "application", "update", "stopped or changed by hand", None))
             if name in self.old and web.user(website) not in users:
                 mine.append(Change(name, "user", "create", None, web.user(website)))
             if not pathlib.Path(where["release"]).is_dir() and not any(c.subject == "release" for c in mine):
                 mine.append(Change(name, "release", "create", None, website["release"]["sha256"]))
             changes += mine
         for name, website in self.old.items():
-            if name not in self.wanted and name not in self.purged and self.serves(name):
-                files = {
-                    kind: (self.there(folder, name), None) for kind, folder in (("vhost", "apache"), ("pool", "fpm"))
-                }
-                changes += web.differences(website, None, files)
+            if name in self.left:
+                changes += self.differences(name, website)
+            elif name not in self.wanted and name not in self.purged and self.serves(name):
+                changes += self.differences(name, None)
         changes += [
             Change(name, "website", "purge", web.user(self.old[name]), None) for name in self.purged if name in self.old
         ]
@@ -119,6 +208,13 @@ class Plan:
         if not changes and live != current:
             changes.append(Change(None, "daemons", "update", live, current))
         return changes
+
+    def differences(self, name, website):
+        """What differs between the files of a website that are there and those that are wanted."""
+        files = {
+            subject: (self.there(kind, name), self.files.get(f"{kind}/{name}.conf")) for subject, kind in KINDS.items()
+        }
+        return web.differences(self.old.get(name), website, files)
 
     def conflicts(self, everywhere):
         """Desired websites that are not ours while something foreign here holds their name, folder or user.
@@ -143,6 +239,8 @@ class Plan:
                     found.append({"website": website["name"], "subject": "folder", "where": str(folder)})
             if host_side.user_exists(web.user(website)):
                 found.append({"website": website["name"], "subject": "user", "where": web.user(website)})
+            elif holder := host_side.holder(website["uid"]):  # all that runs as this id would be taken for its own
+                found.append({"website": website["name"], "subject": "user", "where": f"{holder} ({website['uid']})"})
         return found
 
     def missing_archives(self):
@@ -171,13 +269,7 @@ class Plan:
             }
             if web.wants_pool(website):
                 facts |= {"php": self.server.php, "pool": f"{host_side.CURRENT}/fpm/{name}.conf"}
+            if web.wants_app(website):
+                facts["application"] = self.apps(self.texts_of(name))[name]["name"]
             built[name] = facts
         return built
-
-    def check_purges(self):
-        for name, website in self.purged.items():
-            mark = self.old.get(name, {}).get("created_by")
-            if name in self.old and mark != website["created_by"]:
-                raise Refused(
-                    f"{name} was made by {mark}, not by {website['created_by']!r}", "archive it instead of purging it"
-                )

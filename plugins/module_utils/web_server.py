@@ -46,6 +46,14 @@ def user_exists(name: str) -> bool:
     return True
 
 
+def holder(uid: int) -> str | None:
+    """The unix user that has this id."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return None
+
+
 def make_users(websites: list[dict[str, Any]]) -> None:
     """Make the websites' unix users by one call."""
     lines = [f'u {web.user(w)} {w["uid"]} "website" {web.HOMES / w["name"]} /usr/sbin/nologin\n' for w in websites]
@@ -82,7 +90,8 @@ def _make_home(website: dict[str, Any]) -> pathlib.Path:
 
 def make_homes(websites: list[dict[str, Any]]) -> None:
     """Homes appear whole: www-data may read what it serves, other websites' users may not."""
-    partial = [(_make_home(website), pathlib.Path(web.paths(website)["home"])) for website in websites]
+    homes = [(website, pathlib.Path(web.paths(website)["home"])) for website in websites]
+    partial = [(_make_home(website), home) for website, home in homes if not home.is_dir()]
     if partial:
         run(["setfacl", "-m", "u:www-data:rx", *[str(made) for made, _ in partial]])
     for made, home in partial:
@@ -110,7 +119,8 @@ def make_release(website: dict[str, Any], archive: pathlib.Path) -> None:
     except FileNotFoundError:
         found = ""
     if found != wanted:
-        raise Refused(f"the archive of {website['name']} is missing or has another sha256", "submit the release again")
+        what = f"the archive {wanted[:12]}… of {website['name']} is missing or has another sha256"
+        raise Refused(what, "submit the request with it again, or restore the evidence folder from its backup")
     try:
         links = releases.unpack(archive, partial)
         if not (partial / website["document_root"]).is_dir():

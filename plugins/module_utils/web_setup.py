@@ -54,6 +54,7 @@ def setup(website: dict[str, Any], server: web.Server, password: str | None, siz
     """Run the release's setup script as the website's user; what it prints shows only where it fails."""
     where, user = web.paths(website), web.user(website)
     settings = [f"-d{key}={value}" for key, value in web.php_settings(website, size).items() if key != "error_log"]
+    program = [str(web.PROGRAMS[website["program"]])] if web.wants_app(website) else [f"php{server.php}", *settings]
     told = web.environment(website, server, password)
     argv = [
         "setpriv",
@@ -63,8 +64,7 @@ def setup(website: dict[str, Any], server: web.Server, password: str | None, siz
         "--no-new-privs",
         "env",
         f"--chdir={web.root(website)}",
-        f"php{server.php}",
-        *settings,
+        *program,
         f"{where['release']}/{website['setup_script']}",
     ]
     failed = f"the setup script of {website['name']} failed"

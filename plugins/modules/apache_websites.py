@@ -10,6 +10,7 @@ description:
   - Reads what is there, computes the changes, and applies them as one transaction with at most one reload a daemon.
   - Every set of configuration files is a generation of its own; one symbolic link says which is live.
   - Owns only the websites that it made. Others' vhosts, users and folders are reported as conflicts, never touched.
+  - A website that alone cannot be converged is left as it was and named in C(refused); all others converge.
 options:
   websites:
     description: The full list of websites of the desired state.
@@ -40,6 +41,10 @@ options:
     description: Folder on this server where releases' archives are put by the action plugin, named by their sha256.
     type: path
     default: /var/lib/websites/web/archives
+  brought:
+    description: Whether all archives that there are were brought; a website is refused then whose archive is missing.
+    type: bool
+    default: false
   releases_kept:
     description: How many releases of a website stay on the server, the live one included.
     type: int
@@ -64,6 +69,10 @@ as_built:
   description: For each website of this host what now stands there.
   returned: always
   type: dict
+refused:
+  description: The websites that were left as they were, each with what is wrong and how to mend it.
+  returned: always
+  type: list
 missing_archives:
   description: Hashes of archives that are needed first; nothing was changed then.
   returned: when archives are missing
@@ -74,9 +83,32 @@ import os
 
 from ansible.module_utils import web, web_server
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.transaction import Outcome, Refused, fail, finish, server_lock
+from ansible.module_utils.transaction import Outcome, Refused, fail, finish, not_ours, server_lock
 from ansible.module_utils.web_layer import Layer
 from ansible.module_utils.web_server import CURRENT, HERE
+
+
+def converge(module, layer):
+    """Plan and, but in check mode, apply; gives what came of it."""
+    conflicts = layer.conflicts(everywhere=module.check_mode)
+    for taken in conflicts:
+        if taken["website"] in layer.wanted:
+            layer.leave(taken["website"], Refused(*not_ours(taken, module.params["host"])[1:]))
+    changes = layer.plan()
+    if changes and not module.check_mode:
+        missing = layer.missing_archives()
+        if missing and not module.params["brought"]:
+            module.exit_json(changed=False, missing_archives=missing)
+        changes = layer.apply(changes)
+    known = {*layer.wanted, *layer.purged, *layer.archived, *layer.left}
+    return Outcome(
+        changes,
+        layer.as_built(),
+        [name for name in layer.wanted if name not in layer.old],
+        conflicts if module.check_mode else [],
+        [name for name in layer.old if name not in known],
+        tuple(layer.left.values()),
+    )
 
 
 def main():
@@ -90,6 +122,7 @@ def main():
             "acme": {"type": "bool", "default": False},
             "certificates": {"type": "dict", "default": {}},
             "archives": {"type": "path", "default": str(HERE / "archives")},
+            "brought": {"type": "bool", "default": False},
             "releases_kept": {"type": "int", "default": 3},
         },
     )
@@ -109,18 +142,7 @@ def main():
                 params["acme"],
                 params["certificates"],
             )
-            layer = Layer(params, server)
-            layer.check_purges()
-            changes, conflicts = layer.plan(), layer.conflicts(everywhere=module.check_mode)
-            created = [name for name in layer.wanted if name not in layer.old]
-            if changes and not conflicts and not module.check_mode:
-                if missing := layer.missing_archives():
-                    module.exit_json(changed=False, missing_archives=missing)
-                layer.apply(changes)
-            orphans = [
-                n for n in layer.old if n not in layer.wanted and n not in layer.purged and n not in layer.archived
-            ]
-            finish(module, "web", host, Outcome(changes, layer.as_built(), created, conflicts, orphans))
+            finish(module, "web", host, converge(module, Layer(params, server)))
     except Refused as error:
         fail(module, "web", host, error)
     except OSError as error:  # a full disk, most likely; what was changed is put back by then

@@ -38,6 +38,12 @@ options:
     type: list
     elements: dict
     default: []
+  egress:
+    description:
+      - "What a range of unix users may open: a mapping of C(users) (as 20000-59999), C(allow) (a list of C(protocol),
+        C(ports) and C(to): any, public or networks) and C(closed) (networks that are never public)."
+      - Every other connection of these users is refused. Special-purpose addresses and I(management) are never public.
+    type: dict
   revert_after:
     description: Seconds after which the previous table comes back unless the new one is confirmed.
     type: int
@@ -117,7 +123,7 @@ def read_fragments() -> dict[str, dict[str, Any]]:
         value = read_json(path, {})
         if not isinstance(value, dict):
             raise Refused(f"{path} is no declaration", 'write {"allow": [...]}')
-        found[path.stem] = firewall.fragment(value.get("allow"), value.get("forward"), str(path))
+        found[path.stem] = firewall.fragment(value, str(path))
     return found
 
 
@@ -131,8 +137,8 @@ def plan(params: dict[str, Any], check_mode: bool) -> Plan:
     if service is not None:
         if not firewall.SERVICE.match(service):
             raise Refused(f"service {service!r}", "name it in lower-case letters, digits and _, at most 32")
-        new = firewall.fragment(params["allow"], params["forward"], service)
-        wanted = new if new["allow"] or new["forward"] else None
+        new = firewall.fragment(params, service)
+        wanted = new if any(new.values()) else None
         old = fragments.pop(service, None)
         if wanted:
             fragments[service] = wanted
@@ -272,6 +278,7 @@ def main() -> None:
             "service": {"type": "str"},
             "allow": {"type": "list", "elements": "dict", "default": []},
             "forward": {"type": "list", "elements": "dict", "default": []},
+            "egress": {"type": "dict"},
             "revert_after": {"type": "int", "default": 30},
             "confirm": {"type": "str", "no_log": False},
         },

@@ -11,12 +11,16 @@ module: nameserver_records
 short_description: Converge the DNS records of all websites
 description:
   - Runs on the primary name server. Reads each zone by one transfer, computes the record sets that the websites and the
-    servers need (A, AAAA, PTR, NS, the primary in the SOA record), and sends the difference as RFC 2136 updates.
-  - Owns a name where C(_website.NAME) holds a TXT record C(website=UID) or C(website=fleet), and the name servers of a
-    zone where C(_nameserver.ZONE) does; marks are written in the same update as what they mark. All else is foreign and
-    never touched; a desired name with foreign records is a conflict.
-  - Prerequisites pin what was read. The module waits until every secondary answers with the new serial, and puts the
-    records back where one does not.
+    servers need (A, AAAA, PTR, NS, the primary in the SOA record, CAA, and what websites ask for), and sends the
+    difference as RFC 2136 updates.
+  - Owns the addresses at a name where C(_website.NAME) holds a TXT record C(website=UID) or C(website=fleet), further
+    types that the record names (C(website=UID MX TXT)), and the name servers of a zone where C(_nameserver.ZONE) has
+    one; marks are written in the same update as what they mark. All else is foreign and never touched.
+  - A website that alone cannot be converged (a foreign record at its name, records that break the zone) is left as it
+    was and named in C(refused); all others are converged.
+  - Makes the zones that websites bring (C(zone)), and publishes them to the secondaries by a catalog zone.
+  - Prerequisites pin what was read. The module waits until every secondary answers with the new serial, and puts
+    everything back where one does not.
 options:
   websites:
     description: The full desired set of websites.
@@ -44,6 +48,36 @@ options:
     description: Lists of addresses at which this server sees each secondary, by inventory name.
     type: dict
     default: {}
+  issuers:
+    description: Identifiers of the authorities that may issue certificates, for a CAA record at each name of a website.
+    type: list
+    elements: str
+    default: []
+  own_zones:
+    description:
+      - How zones that websites bring are made; without it they are refused. C(@zone@) and C(@serial@) are filled in.
+    type: dict
+    suboptions:
+      clause:
+        description: The zone's clause in the configuration.
+        type: str
+        required: true
+      content:
+        description: What the zone's file begins with.
+        type: str
+        required: true
+      signed:
+        description: Whether the zone is signed.
+        type: bool
+        required: true
+      configuration:
+        description: File that holds the clauses, and no others.
+        type: path
+        default: /etc/bind/websites.conf
+      folder:
+        description: Folder of the zones' files; its folder C(keys) holds the keys that sign.
+        type: path
+        default: /var/lib/bind
   ttl:
     description: Time to live of the records, in seconds.
     type: int
@@ -95,7 +129,9 @@ changes:
     - {layer: dns, host: ns1, website: dinkes.example.go.id, subject: records dinkes.example.go.id, action: create,
        before: null, after: ["A 198.51.100.11", 'TXT "website=20001"']}
 as_built:
-  description: For each website its C(zone), C(names), C(records), the zone's C(serial), and names C(outside) all zones.
+  description: >-
+    For each website its C(zone), C(names), C(records), the zone's C(serial), names C(outside) all zones, and for a zone
+    of its own the C(delegation): what the zone's parent has to hold.
   type: dict
   returned: success
 created:
@@ -103,112 +139,85 @@ created:
   type: list
   returned: success
 conflicts:
-  description: Desired names that have foreign records.
+  description: Desired names that have foreign records, in check mode; in a real run they are C(refused).
+  type: list
+  elements: dict
+  returned: success
+refused:
+  description: Websites that were left as they were, each with C(what) and C(mend).
   type: list
   elements: dict
   returned: success
 orphans:
-  description: Always empty; this layer holds no data.
+  description: Zones that were made for websites that the desired state no longer names; they are kept.
   type: list
   returned: success
 """
 
-import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.nameserver import Edit, batches, plan
-from ansible.module_utils.nameserver_claims import Conflict, as_built, wishes
-from ansible.module_utils.nameserver_wire import Primary, Unanswered, follows
-from ansible.module_utils.transaction import Outcome, Refused, fail, finish, server_lock
+from ansible.module_utils.nameserver_apply import Culprits, apply
+from ansible.module_utils.nameserver_plan import Plan, Reader, planned
+from ansible.module_utils.nameserver_wire import Primary
+from ansible.module_utils.nameserver_zones import Unserved, Zones
+from ansible.module_utils.transaction import Left, Outcome, Refused, fail, finish, server_lock
 
 LAYER = "dns"
 
 
-def read(primary: Primary, params: dict[str, Any]) -> tuple[dict[str, list[Edit]], Outcome]:
-    """The edits by zone, and the outcome that they bring about."""
-    wanted = wishes(params["websites"], params["hosts"], params["nameservers"], params["zones"])
-    names = {str(website.get("uid")): website.get("name") for website in params["websites"]}
-    edits: dict[str, list[Edit]] = {}
-    conflicts: list[Conflict] = list(wanted.conflicts)
-    serials: dict[str, int] = {}
-    for zone, claims in wanted.claims.items():
-        found, serials[zone] = primary.read(zone)
-        edits[zone], foreign = plan(zone, found, claims, params["ttl"], names)
-        conflicts += foreign
-    changes = [edit.change for part in edits.values() for edit in part]
-    built = as_built(wanted, serials, params["zones"])
-    return edits, Outcome(changes, built, [], [conflict._asdict() for conflict in conflicts], [])
-
-
-def apply(
-    primary: Primary, edits: dict[str, list[Edit]], secondaries: dict[str, list[str]], wait: float
-) -> dict[str, int]:
-    """Send all edits, wait for the secondaries, and give the new serials. Raises Refused with the records put back."""
-    sent: list[tuple[str, list[Edit]]] = []
+def carry_out(primary: Primary, zones: Zones | None, plan: Plan, params: dict[str, Any]) -> dict[str, int]:
+    """Make new zones, change the records, and remove zones last; all is put back where the records do not go."""
+    kept = {zone: maker for zone, maker in plan.made.items() if zone not in plan.purged}
+    served = {**kept, **{zone: maker for zone, (_, maker) in plan.new.items()}}
     try:
-        for zone, part in edits.items():
-            for batch in batches(part):
-                sent.append((zone, batch))
-                primary.update(zone, batch)
-        serials = {zone: primary.serial(zone) for zone, part in edits.items() if part}
-        await_secondaries(serials, secondaries, wait)
-    except Refused as error:
-        raise Refused(f"{error.what}; {put_back(primary, sent)}", error.mend) from error
+        if zones:
+            zones.create(plan.new, plan.made, params["address"])
+        serials = apply(primary, plan.edits, params["secondaries"], params["wait"], tuple(plan.new))
+    except (Refused, Culprits) as error:
+        if zones and plan.new:
+            zones.remove(zones.fresh, plan.made)
+        if isinstance(error, Unserved):
+            names = [str(each.get("name")) for each in params["websites"] if each.get("zone") == error.zone]
+            raise Culprits([Left(name, error.what, error.mend) for name in names]) from error
+        raise
+    if zones and plan.purged:
+        zones.remove(plan.purged, served)
     return serials
-
-
-def put_back(primary: Primary, sent: list[tuple[str, list[Edit]]]) -> str:
-    """Undo what was sent, last first, and say how that went.
-
-    The last message may have been refused or may only have lost its answer: its prerequisites tell, so that undoing
-    what never happened is refused by the server and harmless.
-    """
-    lost = []
-    for number, (zone, batch) in enumerate(reversed(sent)):
-        try:
-            primary.update(zone, [edit.reverse() for edit in reversed(batch)])
-        except Unanswered as error:
-            lost.append(f"{zone} ({error.what})")
-        except Refused as error:
-            if number:
-                lost.append(f"{zone} ({error.what})")
-    return f"not put back: {'; '.join(lost)}" if lost else "the records are as they were before"
-
-
-def await_secondaries(serials: dict[str, int], secondaries: dict[str, list[str]], wait: float) -> None:
-    """Return once every secondary has every zone at least at its serial, at one of its addresses. Raises Refused."""
-    deadline = time.monotonic() + wait
-    pending = [(name, zone) for name in secondaries for zone in serials]
-    turn = 0
-    while pending:
-        pending = [(name, zone) for name, zone in pending
-                   if not follows(secondaries[name][turn % len(secondaries[name])], zone, serials[zone])]
-        if not pending:
-            return
-        if time.monotonic() > deadline:
-            behind = ", ".join(sorted({f"{zone} on {name}" for name, zone in pending}))
-            raise Refused(
-                f"after {wait:.0f} s the secondaries do not have the new serial: {behind}",
-                "look at `journalctl -u named` there; it must reach the primary at port 53 and hold its transfer key",
-            )
-        turn += 1
-        time.sleep(0.1)
 
 
 def converge(module: AnsibleModule) -> Outcome:
     params = module.params
     primary = Primary(params["address"], params["key_file"])
-    edits, outcome = read(primary, params)
-    if module.check_mode or outcome.conflicts or not outcome.changes:
-        return outcome
-    serials = apply(primary, edits, params["secondaries"], params["wait"])
-    for facts in outcome.as_built.values():
-        facts["serial"] = serials.get(facts["zone"], facts["serial"])
-    return outcome
+    zones = Zones(**params["own_zones"]) if params["own_zones"] else None
+    left: list[Left] = []
+    while True:
+        plan = planned(Reader(primary, zones), params, left, module.check_mode)
+        if module.check_mode or not plan.outcome.changes:
+            return plan.outcome
+        try:
+            serials = carry_out(primary, zones, plan, params)
+        except Culprits as error:
+            if {each.website for each in error.left} <= {each.website for each in left}:
+                raise Refused(f"the server does not take the records of {error}", error.left[0].mend) from error
+            left += error.left
+            continue
+        for website in params["websites"]:
+            if facts := plan.outcome.as_built.get(str(website.get("name"))):
+                facts["serial"] = serials.get(facts["zone"], facts["serial"])
+                if zones and website.get("zone") in plan.new:
+                    facts["delegation"] = zones.delegation(website["zone"])
+        return plan.outcome
 
 
 def main() -> None:
+    own_zones = {
+        "clause": {"type": "str", "required": True},
+        "content": {"type": "str", "required": True},
+        "signed": {"type": "bool", "required": True},
+        "configuration": {"type": "path", "default": "/etc/bind/websites.conf"},
+        "folder": {"type": "path", "default": "/var/lib/bind"},
+    }
     module = AnsibleModule(
         argument_spec={
             "websites": {"type": "list", "elements": "dict", "required": True},
@@ -217,6 +226,8 @@ def main() -> None:
             "nameservers": {"type": "dict", "required": True},
             "hosts": {"type": "dict", "default": {}},
             "secondaries": {"type": "dict", "default": {}},
+            "issuers": {"type": "list", "elements": "str", "default": []},
+            "own_zones": {"type": "dict", "options": own_zones},
             "ttl": {"type": "int", "default": 300},
             "key_file": {"type": "path", "default": "/etc/bind/keys/websites-update.key", "no_log": False},
             "address": {"type": "str", "default": "127.0.0.1"},

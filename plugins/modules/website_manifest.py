@@ -34,30 +34,30 @@ changes:
   description: One for each file that differs, with what would bring it back.
   returned: always
   type: list
+nightly:
+  description: One entry with C(host) and C(last), the time and the number of findings of the last nightly check.
+  returned: always
+  type: list
 """
 
-import json
 import pathlib
 
 from ansible.module_utils import manifest, web
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.transaction import Change, Outcome, Refused, fail, finish
+from ansible.module_utils.transaction import STATE, Change, Refused, fail, read_json
 
-ACTIONS = {(True, False): "create", (False, True): "remove", (True, True): "update"}  # (in the manifest, on the disk)
+NIGHTLY = STATE / "manifest.json"  # what the nightly check found
 
 
 def compare(name, release):
     """The changes that would bring a release's files back to its manifest."""
-    try:
-        wanted = dict(json.loads((release / manifest.MANIFEST).read_text()))
-    except (OSError, ValueError, TypeError):  # gone, or not what was written
-        return [Change(name, "manifest", "create", None, str(release / manifest.MANIFEST))]
-    there = manifest.held_by(release)
-    return [
-        Change(name, f"file {path}", ACTIONS[path in wanted, path in there], there.get(path), wanted.get(path))
-        for path in sorted(wanted.keys() | there.keys())
-        if wanted.get(path) != there.get(path)
-    ]
+    return [Change(name, *difference) for difference in manifest.differences(release)]
+
+
+def nightly():
+    """What the last nightly check found, or None before the first."""
+    found = read_json(NIGHTLY, None)
+    return found and {"finished": found["finished"], "found": len(found["found"])}
 
 
 def main():
@@ -77,7 +77,8 @@ def main():
             release = pathlib.Path(web.paths(website)["release"])
             if release.is_dir():  # a missing one is the plan's to tell
                 changes += compare(website["name"], release)
-        finish(module, "web", host, Outcome(changes, {}, [], [], []))
+        told = [{"layer": "web", "host": host, **change._asdict()} for change in changes]
+        module.exit_json(changed=bool(told), changes=told, nightly=[{"host": host, "last": nightly()}])
     except (OSError, Refused) as error:
         known = error if isinstance(error, Refused) else Refused(str(error), "see that the disk can be read")
         fail(module, "web", host, known)

@@ -1,4 +1,8 @@
-"""Measure the same work done by the playbooks and by a bare shell over SSH, on the lab, in one run."""
+"""Measure the same work done by the playbooks and by a bare shell over SSH, on the lab, in one run.
+
+Our websites are served by HTTPS with a wildcard certificate of the agency's own: a thousand orders at once would
+measure the lab's authority instead.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,6 @@ import json
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tarfile
 import tempfile
@@ -20,11 +23,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import visit
 import yaml
+from visit import DOMAIN, FLEET, LAB, ROOT, Fact
 
-ROOT = Path(__file__).resolve().parents[2]
-LAB = ROOT / ".lab"
-FLEET = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/fleet.yml").read_text())["fleet"]
 FIRST_UID = 50000  # far above what the register gives
 FLOOR = (ROOT / "tests/bench/floor.sh").read_text()
 SIZES = yaml.safe_load((ROOT / "roles/apache/defaults/main.yml").read_text())["apache_sizes"]
@@ -67,8 +69,10 @@ def release(folder: Path) -> str:
 class Ours:
     """The playbooks, over the whole fleet: website, pool, database, account and records, checked and reversible."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, certificates: list[dict[str, Any]]) -> None:
         self.folder = folder
+        self.certificates = certificates
+        self.facts: list[Fact] = []
         self.evidence = folder / "evidence"
         shutil.copytree(LAB / "sop/evidence", self.evidence)
         self.sha256 = release(self.evidence)
@@ -79,7 +83,7 @@ class Ours:
         host = list(FLEET["web"])[number % len(FLEET["web"])]
         at = FLEET["web"][host]
         return {
-            "name": f"bench-{number}.{FLEET['domain']}", "state": state, "uid": FIRST_UID + number, "aliases": [],
+            "name": f"{number}.{DOMAIN}", "state": state, "uid": FIRST_UID + number, "aliases": [],
             "title": "bench", "agency": "bench", "unit": "", "agenda": "", "request": "bench", "runtime": "php",
             "php_version": None, "document_root": "", "writable": [], "setup_script": None,
             "probe": {"path": "/", "contains": "bench"}, "release": {"sha256": self.sha256, "size": 1},
@@ -93,22 +97,38 @@ class Ours:
         websites += [self.website(n, "purged") for n in range(count, count + gone)]
         desired = self.folder / "desired.json"
         desired.write_text(json.dumps({"format": 1, "websites": self.kept + websites}))
-        extra = {"desired_state_file": str(desired), "evidence_dir": str(self.evidence), **variables}
-        done = subprocess.run(
-            [ROOT / ".venv/bin/ansible-playbook", "playbooks/websites.yml", "-e", json.dumps(extra)],
-            cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
-        )
-        if done.returncode:
-            sys.exit(f"the playbook failed:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
+        visit.play("websites.yml", "-e", json.dumps({
+            "desired_state_file": str(desired), "evidence_dir": str(self.evidence),
+            "apache_certificates": self.certificates, **variables,
+        }))
+
+    def look(self, count: int, before: float) -> None:
+        """The memory of idle websites, and what visitors lose while one more is added."""
+        here = len(range(0, count, len(FLEET["web"])))
+        self.facts.append(Fact("memory of an idle website", count, (visit.memory() - before) / here, "MiB"))
+        with visit.visits(count) as facts:
+            self.converge(count + 1)
+        self.facts += facts
+        self.converge(count, gone=1)
 
     def measure(self, count: int, repeat: int) -> list[Row]:
-        """All work at this number of websites; leaves none of them."""
+        """All work at this number of websites; leaves none of them, whatever happens."""
+        try:
+            return self.work(count, repeat)
+        except BaseException:
+            self.converge(0, gone=count + 1)
+            raise
+
+    def work(self, count: int, repeat: int) -> list[Row]:
+        """The rows at this number of websites."""
+        before = visit.memory()
         create = timed(lambda: self.converge(count))
         more, nothing = [], []
         for _ in range(repeat):
             more.append(timed(lambda: self.converge(count + 1)))
             nothing.append(timed(lambda: self.converge(count + 1)))
             self.converge(count, gone=1)
+        self.look(count, before)
         wider = {size: {**limits, "children": limits["children"] + 1} for size, limits in SIZES.items()}
         policy = timed(lambda: self.converge(count, apache_sizes=wider))
         remove = timed(lambda: self.converge(0, gone=count))
@@ -125,13 +145,7 @@ class Floor:
     name = "bare shell over SSH"
 
     def on(self, server: str, address: str, *arguments: object) -> None:
-        done = subprocess.run(
-            ["ssh", "-o", "BatchMode=yes", "-o", f"UserKnownHostsFile={LAB}/ssh/known_hosts", "-i",
-             f"{LAB}/ssh/id_ed25519", f"root@{address}", "bash", "-s", "--", server, *map(str, arguments)],
-            input=FLOOR, capture_output=True, text=True, check=False,
-        )
-        if done.returncode:
-            sys.exit(f"the shell script failed on {server}: {done.stderr[-1000:]}")
+        visit.ssh(address, f"bash -s -- {server} {' '.join(map(str, arguments))}", FLOOR)
 
     def everywhere(self, action: str, first: int, last: int) -> None:
         web, database = FLEET["web"]["web1"], FLEET["database"]["db1"]
@@ -161,7 +175,7 @@ def peer(path: Path) -> Any:
     return module.Peer()
 
 
-def show(rows: list[Row]) -> str:
+def show(rows: list[Row], facts: list[Fact]) -> str:
     """The table: medians, time a website, and the ratio to the bare shell."""
     floor = {(row.work, row.count): row.median for row in rows if row.who == Floor.name}
     lines = [f"{'who':<24}{'work':<24}{'N':>6}{'seconds':>10}{'a website':>11}{'to shell':>9}"]
@@ -170,6 +184,7 @@ def show(rows: list[Row]) -> str:
         each = row.median / row.count if row.work != "one more on top" else row.median
         ratio = f"{row.median / base:9.1f}" if base else f"{'-':>9}"
         lines.append(f"{row.who:<24}{row.work:<24}{row.count:>6}{row.median:>10.2f}{each:>11.3f}{ratio}")
+    lines += ["", *(f"{fact.what:<48}{fact.count:>6}{fact.value:>10.2f} {fact.unit}" for fact in facts)]
     return "\n".join(lines)
 
 
@@ -183,17 +198,19 @@ def main() -> None:
     options = parser.parse_args()
     counts = [int(count) for count in options.counts.split(",")]
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory(dir=LAB) as folder:
-        for contender in [Floor(), Ours(Path(folder)), *map(peer, options.peer)]:
+    with tempfile.TemporaryDirectory(dir=LAB) as folder, visit.certified(Path(folder)) as certificates:
+        ours = Ours(Path(folder), certificates)
+        for contender in [Floor(), ours, *map(peer, options.peer)]:
             for count in counts:
                 sys.stderr.write(f"{contender.name}: {count}\n")
                 rows += contender.measure(count, options.repeat)
     if options.json:
         cores = os.cpu_count()
         measured = [{**row._asdict(), "median": row.median} for row in rows]
-        sys.stdout.write(json.dumps({"cores": cores, "rows": measured}, indent=2) + "\n")
+        facts = [fact._asdict() for fact in ours.facts]
+        sys.stdout.write(json.dumps({"cores": cores, "rows": measured, "facts": facts}, indent=2) + "\n")
     else:
-        sys.stdout.write(show(rows) + "\n")
+        sys.stdout.write(show(rows, ours.facts) + "\n")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,9 @@ find /srv/websites /etc/apache2 /etc/websites /var/log/websites /run/php/website
   -printf '%p %U %G %m %l\n' 2>/dev/null | sort
 find /var/lib/websites/web/current/ /etc/postgresql -type f ! -name .generation 2>/dev/null | sort | xargs -r sha256sum
 ip -o addr show | sed 's/^[0-9]*: //; s/@[^ ]*//; s/valid_lft.*//' | sort
-nft list ruleset 2>/dev/null | sed 's/packets [0-9]* bytes [0-9]*//'
+nft list tables 2>/dev/null | sort | while read -r _ family table; do
+  nft list table "$family" "$table" | sed 's/packets [0-9]* bytes [0-9]*//'
+done
 if command -v mariadb-admin > /dev/null && systemctl -q is-active mariadb 2>/dev/null; then
   mariadb -Ne 'SELECT schema_name FROM information_schema.schemata ORDER BY 1'
   mariadb -Ne 'SELECT user, host, JSON_EXTRACT(priv, "$.access") FROM mysql.global_priv ORDER BY 1, 2'
@@ -43,17 +45,23 @@ if command -v mariadb-admin > /dev/null && systemctl -q is-active mariadb 2>/dev
   psql -U postgres -Atc 'SELECT rolname, rolcanlogin FROM pg_roles ORDER BY 1'
 fi
 if systemctl -q is-active named 2>/dev/null && [ -e /etc/bind/keys/websites-transfer.key ]; then
-  dig -k /etc/bind/keys/websites-transfer.key @127.0.0.1 DOMAIN AXFR +noall +answer | grep -v SOA | sort
+  # what BIND itself adds to a signed zone comes and goes
+  dig -k /etc/bind/keys/websites-transfer.key @127.0.0.1 DOMAIN AXFR +noall +answer |
+    grep -vE 'IN\s(SOA|RRSIG|NSEC3|NSEC3PARAM|DNSKEY|CDS|CDNSKEY|TYPE65534)\s' | sort
 fi
 """
+
+
+def ssh(host: str) -> list[str]:
+    """The command that reaches a server of the lab; what to do there follows."""
+    return ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", f"UserKnownHostsFile={LAB}/ssh/known_hosts",
+            "-i", f"{LAB}/ssh/id_ed25519", f"root@{HOSTS[host]}"]
 
 
 def on(host: str, command: str, *, check: bool = True, timeout: int = 60) -> str:
     """What a shell command on a server of the lab prints."""
     done = subprocess.run(
-        ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", f"UserKnownHostsFile={LAB}/ssh/known_hosts",
-         "-i", f"{LAB}/ssh/id_ed25519", f"root@{HOSTS[host]}", command],
-        capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, check=False,
+        [*ssh(host), command], capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, check=False,
     )
     assert not check or done.returncode == 0, f"{host}: {command}: {done.stderr}"
     return done.stdout
@@ -99,6 +107,13 @@ def census() -> dict[str, list[str]]:
 def differences(before: dict[str, list[str]], after: dict[str, list[str]]) -> dict[str, list[str]]:
     """Lines that only one of two censuses has."""
     return {host: sorted(set(before[host]) ^ set(after[host])) for host in before if before[host] != after[host]}
+
+
+def three_parts(error: str) -> bool:
+    """Whether an error says what, where and how to mend it."""
+    lines = error.strip().splitlines()
+    said = any(line.startswith(("refused: ", "failed: ")) for line in lines)
+    return said and any(line.startswith("mend: ") for line in lines)
 
 
 def archive(files: dict[str, str]) -> bytes:

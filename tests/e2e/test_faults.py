@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from lab import HOSTS, LAB, ROOT, RUN, SOP, archive, census, clear, differences, on, sop, submit
+from lab import HOSTS, LAB, ROOT, RUN, SOP, archive, census, clear, differences, on, sop, submit, three_parts
 
 PAGES = archive({"index.html": "<h1>Uji</h1>"})
 PHP = {"runtime": "php", "database": "postgresql", "setup_script": "setup.php"}
@@ -19,13 +19,6 @@ CONNECT = """<?php
 $db = new PDO(sprintf('pgsql:host=%s;port=%s;dbname=%s', getenv('DB_HOST'), getenv('DB_PORT'), getenv('DB_NAME')),
     getenv('DB_USER'), getenv('DB_PASSWORD'), [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION]);
 """
-
-
-def three_parts(error: str) -> bool:
-    """Whether an error says what, where and how to mend it."""
-    lines = error.strip().splitlines()
-    said = any(line.startswith(("refused: ", "failed: ")) for line in lines)
-    return said and any(line.startswith("mend: ") for line in lines)
 
 
 def last_entry(request: str) -> dict[str, object]:

@@ -2,7 +2,8 @@
 
 import pytest
 
-NAMES = ["statis.example.go.id", "www2.example.go.id", "php.example.go.id", "tetangga.example.go.id"]
+NAMES = ["statis.example.go.id", "www2.example.go.id", "php.example.go.id", "tetangga.example.go.id",
+         "aplikasi.example.go.id"]
 
 
 def curl(host, url):

@@ -24,7 +24,7 @@ neighbour() { # NAME BRIDGE IPV4 IPV6 [GATEWAY4 GATEWAY6]
     ip -n "$1" route add default via "$5"
     ip -n "$1" -6 route add default via "$6"
   fi
-  systemd-run --quiet --unit="echo-$1" ip netns exec "$1" python3 /usr/local/lib/echo.py "$1"
+  systemd-run --quiet --no-block --unit="echo-$1" ip netns exec "$1" python3 /usr/local/lib/echo.py "$1"
 }
 
 # Rules for bridged frames, where the kernel has them, would translate before the gateway routes.

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from driver import people
-from sop_driver import actors, run, standing, steps
+from sop_driver import actors, run, standing, steps, trust
 from sop_driver.config import Config, FleetFacts, Home, load_config
 from sop_driver.directory import Actor
 from sop_driver.evidence import Evidence
@@ -48,6 +48,7 @@ class FakeFleet:
         self.faults: dict[str, Callable[[str], FleetResult] | None] = {}
         self.failures: list[str] = []
         self.snapshots = True
+        self.bad: dict[str, str] = {}  # websites that a layer leaves as they are, and why
         self.played: list[tuple[str, bool, list[str]]] = []
         self.on_play: Callable[[str, bool], None] = lambda playbook, check: None
 
@@ -86,7 +87,16 @@ class FakeFleet:
             }
         if playbook == "backup.yml":
             return {"snapshots": {name: {"id": "abc"} for name in chosen} if self.snapshots else {}}
-        wanted = {row["name"]: row for row in rows if row["state"] == "present"}
+        wanted = {row["name"]: row for row in rows if row["state"] in ("present", "suspended")}
+        refused = [
+            {"website": name, "what": what, "mend": "mend it", "layer": "web", "host": "web1"}
+            for name, what in self.bad.items()
+            if not check and name in {row["name"] for row in rows}
+        ]
+        if not check:
+            for name in self.bad:
+                wanted.pop(name, None)
+            wanted |= {name: self.existing[name] for name in self.bad if name in self.existing}
         changes = [
             {
                 "layer": "web",
@@ -112,6 +122,7 @@ class FakeFleet:
             "created": [],
             "conflicts": conflicts,
             "orphans": [],
+            "refused": refused,
         }
 
 
@@ -179,7 +190,8 @@ class Desk:
 
     def opened(self, clock: Callable[[], datetime]) -> Office:
         home = Home(self.folder / "home").make()
-        return Office(self.config, PROJECT, home, self.register(clock), Evidence(home.evidence))
+        office = Office(self.config, PROJECT, home, self.register(clock), Evidence(home.evidence))
+        return trust.watched(office)
 
     def register(self, clock: Callable[[], datetime] | None = None) -> Register:
         """The register opened once more, as another process has it."""
@@ -195,6 +207,9 @@ class Desk:
         return path
 
     def form(self, **fields: Any) -> dict[str, Any]:
+        if fields.get("kind") in ("suspend", "resume"):
+            kept = ("agency", "unit", "letter", "name", "purpose", "contact")
+            return {**{name: value for name, value in self.form().items() if name in kept}, **fields}
         archive = fields.pop("archive_bytes", None) or tar_of({"index.html": "<h1>Dinas Kesehatan</h1>"})
         (self.folder / "situs.tar.gz").write_bytes(archive)
         return {
@@ -229,7 +244,7 @@ class Desk:
         if actor is None and step == "build":
             who = "subkoor"  # who builds installs, and must be another than who approved
         if outcome is None and found.outcomes:
-            outcome = "yes" if "yes" in found.outcomes else {"create": "absent", "update": "exists"}[now.request.kind]
+            outcome = "yes" if "yes" in found.outcomes else {"create": "absent", "update": "exists"}[now.request.branch]
         documents = more.pop("documents", dict.fromkeys(found.evidence, self.paper))
         return steps.record(self.office, request, step, who, self.sign, outcome, documents, **more)
 

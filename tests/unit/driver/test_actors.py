@@ -13,7 +13,7 @@ import pytest
 from driver import people
 from driver.desk import PROJECT, Desk
 from driver.test_cli import Sop, sop
-from sop_driver import actors, signatures, standing, steps, trust
+from sop_driver import actors, orders, signatures, standing, steps, trust
 from sop_driver.errors import Refused, Usage
 from sop_driver.proof import NAMESPACE
 
@@ -177,13 +177,13 @@ def test_new_kadis_takes_over_the_office_and_the_old_key_is_closed(desk: Desk) -
     desk.sign = new
     desk.take(request, "disposition")
     assert trust.examine(desk.office).findings == []
-    assert desk.office.people().actors["kadis"].name == "dr. Baru"
+    assert desk.office.personal(desk.office.people().actors["kadis"].name) == "dr. Baru"
     with pytest.raises(Refused, match="is no actor now"):
         desk.enroll("ghost", "pd", replaces=True)
 
 
 def test_who_stands_in_acts_until_the_day_named(desk: Desk) -> None:
-    until = actors.end_of("2026-11-05", desk.office)
+    until = orders.moment("2026-11-05", desk.office, "--until", last=True)
     assert until == "2026-11-05T15:59:59Z"
     desk.enroll("plh-kadis", "kadis", stands_in="Plh", until=until)
     requests = [desk.submit(), desk.submit()]

@@ -16,7 +16,7 @@ from driver.insider import Body
 from driver.test_cli import Sop, sop
 from sop_driver import desired, export, report, standing, steps, trust
 from sop_driver.errors import Refused
-from sop_driver.proof import COSIGNED
+from sop_driver.proof import COSIGNED, canonical, leaf_hash
 from sop_driver.schema import ENTRIES
 
 __all__ = ["sop"]
@@ -39,9 +39,11 @@ def found(desk: Desk, *, since: int, part: str, request: str = "R-2026-0001") ->
     assert desired.fold(desk.office.register) == {}
 
 
-def takes_nothing_more(desk: Desk) -> None:
-    with pytest.raises(Refused, match="cannot be relied on"):
+def takes_nothing_more(desk: Desk, since: int) -> None:
+    """The next writer is refused, and told since when; who reads is not."""
+    with pytest.raises(Refused, match=rf"cannot be relied on: .*; rely on nothing from entry {since} on"):
         desk.submit()
+    assert standing.all_standings(desk.office) and desired.fold(desk.office.register) == {}
 
 
 @pytest.mark.parametrize("number", range(1, 10))
@@ -84,14 +86,14 @@ def test_inserted_entry_is_found(desk: Desk) -> None:
     cleared(desk)
     insider.rewrite(desk, lambda all_: [*all_[:5], {**all_[4], "outcome": "x"}, *all_[5:]])
     found(desk, since=6, part="they were written anew")
-    takes_nothing_more(desk)
+    takes_nothing_more(desk, 6)
 
 
 def test_cut_tail_is_found(desk: Desk) -> None:
     cleared(desk)
     insider.change(desk, "DELETE FROM entries WHERE sequence > 7; DELETE FROM checkpoints WHERE size > 7")
     found(desk, since=8, part="saw 9 entries, here are 7: the last are missing")
-    takes_nothing_more(desk)
+    takes_nothing_more(desk, 8)
 
 
 def test_yesterdays_copy_of_the_database_is_found(desk: Desk) -> None:
@@ -103,13 +105,13 @@ def test_yesterdays_copy_of_the_database_is_found(desk: Desk) -> None:
     lines = trust.examine(desk.office).lines()
     assert "the last checkpoint outside of it saw 9 entries, here are 2" in lines[0]
     assert lines[-1].startswith("rely on nothing from entry 3 on")
-    takes_nothing_more(desk)
+    takes_nothing_more(desk, 3)
 
 
 def test_checkpoint_beside_the_file_may_not_vanish(desk: Desk) -> None:
     cleared(desk)
     desk.office.register.checkpoint_file.unlink()
-    takes_nothing_more(desk)
+    takes_nothing_more(desk, 1)
 
 
 def without(number: int) -> Any:
@@ -137,7 +139,7 @@ def test_register_written_anew_without_the_key_is_found(desk: Desk) -> None:
     insider.rewrite(desk, without(6))
     lines = trust.examine(desk.office).lines()
     assert "saw 6 entries, here are 5" in lines[0] and "from entry 6 on" in lines[-1]
-    takes_nothing_more(desk)
+    takes_nothing_more(desk, 6)
 
 
 def test_decision_turned_around_with_the_key_in_hand_is_found(desk: Desk) -> None:
@@ -239,7 +241,7 @@ def test_retired_kadis_and_an_insider_with_the_key_are_found(desk: Desk) -> None
 
 def test_clock_set_back_is_refused_but_not_by_seconds(desk: Desk) -> None:
     request = desk.submit()
-    last = desk.clock.time
+    last = list(desk.office.register.entries())[-1].when
     desk.clock.time = last - timedelta(seconds=30)  # as a time server does
     assert desk.take(request, "agenda").when == last
     desk.clock.time = last - timedelta(minutes=5)
@@ -285,7 +287,7 @@ def test_tables_made_differently_are_found(desk: Desk) -> None:
     desk.office.register.db.exec_driver_sql("DROP INDEX entries_request")
     lines = trust.examine(desk.office).lines()
     assert "not as they were made" in lines[0] and lines[-1].startswith("rely on nothing from entry 10 on")
-    takes_nothing_more(desk)
+    takes_nothing_more(desk, 10)
 
 
 def test_entry_added_past_the_register_is_found_by_the_next_writer(desk: Desk) -> None:
@@ -293,7 +295,7 @@ def test_entry_added_past_the_register_is_found_by_the_next_writer(desk: Desk) -
     last = json.loads(insider.texts(desk)[-1])
     text = json.dumps(last | {"sequence": 10}, separators=(",", ":"), sort_keys=True)
     desk.office.register.db.execute(insert(ENTRIES), {"sequence": 10, "entry": text, "hash": "x"})
-    takes_nothing_more(desk)
+    takes_nothing_more(desk, 10)
 
 
 @pytest.mark.parametrize("text", ["hello", "[]", "{}", '{"kind":"a","kind":"run"}', '{"kind":"step"}', "null", "1e999"])
@@ -356,12 +358,49 @@ def test_actor_slipped_in_with_the_key_in_hand_is_found(desk: Desk) -> None:
         desk.submit()
 
 
+def forged(kind: str, outcome: str, **data: Any) -> Any:
+    """An entry put in before the last one, with signatures that were made for others."""
+    def added(bodies: list[Body]) -> list[Body]:
+        step, actors = bodies[1], bodies[0]
+        made = {**(actors if kind == "actors" else step), "kind": kind, "outcome": outcome, "time": bodies[-2]["time"],
+                "reason": "x", "evidence": {}}
+        if kind == "actors":
+            made["data"] = {"actors": {}, "retired": [], "previous": leaf_hash(canonical(actors)).hex(), **data}
+        else:
+            kept = {key: step["data"][key] for key in ("sop", "digest", "letter", "person")}
+            made["data"] = {**kept, "previous": bodies[-1]["data"]["previous"], **data}
+        return [*bodies[:-1], made, bodies[-1]]
+
+    return added
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        forged("actors", "freeze", freeze={"from": "2026-11-01T00:00:00Z", "until": "2026-12-01T00:00:00Z"}),
+        forged("actors", "unfreeze", unfreeze=9),
+        forged("actors", "erase", erased=["0" * 64]),
+        forged("actors", "rotate", checkpoint_key="x+00000000+AAAA", announced="— x AAAA"),
+        forged("emergency", "declared", until="2026-11-02T02:00:00Z", report_by="2026-11-05T00:00:00Z",
+               waives=["freeze"]),
+        forged("emergency", "reported", emergency=3),
+        forged("void", "voided", entry=6, hash="0" * 64),
+    ],
+    ids=["freeze", "unfreeze", "erase", "rotate", "emergency", "report", "void"],
+)
+def test_order_slipped_in_with_the_key_in_hand_is_found(desk: Desk, change: Any) -> None:
+    """Root can put in what officials order, but not their word for it."""
+    cleared(desk)
+    insider.rewrite(desk, change, key=True)
+    found(desk, since=9, part="entry 9: ")
+
+
 def test_other_key_for_the_checkpoints_is_found(desk: Desk) -> None:
     cleared(desk)
     desk.office.register.key_file.unlink()
     export.notary.make(desk.office.register.key_file, desk.office.people().register)
     desk.office.register.__dict__.pop("notary", None)
-    takes_nothing_more(desk)
+    takes_nothing_more(desk, 1)
     assert "another than the one that its first actors signed" in str(trust.examine(desk.office).lines())
 
 

@@ -133,7 +133,8 @@ def test_drift_and_failed_probe_exit_1(desk: Desk, sop: Sop, fleet: FakeFleet) -
 def test_schema_is_json_schema(sop: Sop) -> None:
     code, out, _ = sop("schema")
     found = json.loads(out)
-    assert code == 0 and found["additionalProperties"] is False and "release" in found["required"]
+    assert code == 0 and found["additionalProperties"] is False
+    assert {"kind", "name", "purpose"} <= set(found["required"])
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_usage_exits_2_in_three_parts(sop: Sop, words: tuple[str, ...]) -> None:
 
 def test_register_verify_exits_1_with_the_finding(desk: Desk, sop: Sop) -> None:
     desk.submit()
-    insider.change(desk, "UPDATE entries SET entry = replace(entry, 'Siti', 'Budi')")
+    insider.change(desk, "UPDATE entries SET entry = replace(entry, 'Sekretariat', 'Pribadi')")
     code, out, _ = sop("register", "verify")
     assert code == 1 and "entry 2: the signature of dinkes: it is not over what the entry says" in out
     assert "rely on nothing from entry 2 on; the last one to rely on is entry 1" in out

@@ -36,6 +36,8 @@ def test_row_has_every_field_of_the_contract(desk: Desk) -> None:
         "request",
         "runtime",
         "php_version",
+        "program",
+        "entry",
         "document_root",
         "writable",
         "setup_script",
@@ -45,6 +47,7 @@ def test_row_has_every_field_of_the_contract(desk: Desk) -> None:
         "web_host",
         "address",
         "size",
+        "waf",
         "created_by",
     }
     assert row["database"] == {"engine": "postgresql", "host": "db1"} and row["created_by"] == "run-000001"

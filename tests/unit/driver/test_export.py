@@ -47,7 +47,7 @@ def test_export_that_was_changed_is_found(desk: Desk, sop: Sop, tmp_path: Path) 
     (folder / "evidence" / scan).chmod(0o600)
     for path, text, part in (
         (folder / "evidence" / scan, "other", "was changed"),
-        (folder / "register.jsonl", lines.replace("Siti", "Budi"), "not over what the entry says"),
+        (folder / "register.jsonl", lines.replace("Sekretariat", "Pribadi"), "not over what the entry says"),
         (folder / "register.jsonl", lines[: lines.rindex("\n", 0, -1) + 1], "here are 8: the last are missing"),
         (folder / "checkpoint", (folder / "checkpoint").read_text().replace("\n9\n", "\n8\n"), "does not hold"),
     ):
@@ -90,7 +90,7 @@ def test_receipt_that_was_changed_is_found(desk: Desk) -> None:
     request, key = desk.approved(), desk.office.people().checkpoint_key
     value = trust.make_receipt(desk.office, request)
     assert audit.receipt(value, key).findings == []
-    for old, new in (("Siti", "Budi"), ('"sequence":3', '"sequence":4')):
+    for old, new in (("Sekretariat", "Pribadi"), ('"sequence":3', '"sequence":4')):
         changed = json.loads(json.dumps(value).replace(json.dumps(old)[1:-1], json.dumps(new)[1:-1]))
         assert audit.receipt(changed, key).findings
     value["entries"].pop(4)
@@ -162,3 +162,20 @@ def test_many_signatures_are_checked_on_all_processors(desk: Desk, monkeypatch: 
     assert audit.read(texts).findings == []
     texts[2] = texts[2].replace("dokumen", "x").replace('"reason":null', '"reason":"x"')
     assert any(number == 3 and "signature of kasubbag" in what for number, what in audit.read(texts).findings)
+
+
+def test_document_that_two_entries_name_is_copied_once(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read-only: writing over it is refused to whoever is not root."""
+    desk.approved()
+    copy = export.shutil.copy2
+
+    def as_others(source: Path, target: Path) -> None:
+        if target.exists():
+            raise PermissionError(13, "Permission denied", str(target))
+        copy(source, target)
+
+    monkeypatch.setattr(export.shutil, "copy2", as_others)
+    export.export(desk.office, tmp_path / "export", documents=True)
+    assert outsider.check(tmp_path / "export")[0] == 0

@@ -139,3 +139,17 @@ def test_check_refuses_two_requests_for_one_name(desk: Desk) -> None:
     first, second = desk.approved(), desk.approved()
     cases = [Case(standing.stand(desk.office, r), desk.office.evidence, {}) for r in (first, second)]
     assert any("both ask for" in r.what for r in gates.check(cases))
+
+
+@pytest.mark.parametrize(("state", "kind", "says"), [
+    ("present", "suspend", None), ("suspended", "resume", None), ("present", "update", None),
+    ("suspended", "suspend", "is suspended already"), ("present", "resume", "is present already"),
+    (None, "suspend", "does not exist"), (None, "resume", "does not exist"), ("suspended", "create", "already exists"),
+])
+def test_existence_gate_asks_for_a_website_whose_state_can_change(
+    desk: Desk, state: str | None, kind: str, says: str | None
+) -> None:
+    taken = list(entries(desk, desk.approved(kind=kind)).values())
+    row = {"web_host": "web1", "agenda": "1", "aliases": [], "state": state}
+    found = closed(desk, taken, {"dinkes.tarakankota.go.id": row} if state else {})
+    assert ([says in r.what for r in found] == [True]) if says else not found

@@ -38,6 +38,14 @@ def test_lines_group_by_website_then_server() -> None:
     ]
 
 
+def test_nightly_lines_tell_each_web_host_s_last_check() -> None:
+    last = {"finished": "2026-11-24T02:10:00+00:00", "found": 3}
+    found = of(nightly=[{"host": "web2", "last": None}, {"host": "web1", "last": last}])
+    assert plan.nightly_lines(found.nightly) == [
+        "nightly check on web1: 2026-11-24T02:10:00+00:00, 3 files that no release brought or that differ",
+        "nightly check on web2: none yet"]
+
+
 def test_refusals_are_none_for_the_run_s_own_websites() -> None:
     assert of(change("a", "web1", "create"), change(None, "web1", "update")).refusals(["a"]) == []
 
@@ -55,3 +63,19 @@ def test_refusals_name_what_is_foreign_and_where() -> None:
 
 def test_orphans_are_told_with_their_server() -> None:
     assert of(orphans=["old"]).orphans == [{"website": "old", "host": "web1"}]
+
+
+ROW = {"website": "b", "what": "b asks for PHP 9", "mend": "ask for 8.2", "layer": "web", "host": "web1"}
+
+
+def test_refusals_name_what_a_layer_refuses_of_the_run_s_own_websites() -> None:
+    found = of(refused=[ROW]).refusals(["b"])
+    assert [str(r) for r in found] == ["refused: b asks for PHP 9\ngate: web on web1\nmend: ask for 8.2"]
+
+
+def test_what_a_layer_refuses_of_others_is_told_and_is_no_drift() -> None:
+    plan = of(change("b", "web1", "update"), refused=[ROW])
+    assert plan.refusals(["a"]) == []
+    assert of(change("b", "ns1", "remove", "A"), refused=[ROW]).refusals(["a"])[0].gate == "drift"
+    assert plan.others(["a"]) == ["b stays as it is: b asks for PHP 9 (web on web1): ask for 8.2"]
+    assert plan.others(["b"]) == []

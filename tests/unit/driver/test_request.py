@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driver.desk import PROJECT, Desk
+from driver.desk import PROJECT, Desk, tar_of
 from sop_driver import desired, request, steps
 from sop_driver.config import NamePolicy
 from sop_driver.errors import Refused, SopError, Usage
@@ -42,6 +42,11 @@ FIELDS: list[tuple[str | int, ...]] = [
     ("kind",),
     ("name",),
     ("aliases", 0),
+    ("zone",),
+    ("records", 0, "name"),
+    ("records", 0, "text"),
+    ("records", 1, "target"),
+    ("records", 2, "content"),
     ("title",),
     ("purpose",),
     ("contact", "name"),
@@ -51,6 +56,7 @@ FIELDS: list[tuple[str | int, ...]] = [
     ("php_version",),
     ("database",),
     ("size",),
+    ("waf",),
     ("document_root",),
     ("writable", 0),
     ("setup_script",),
@@ -69,6 +75,7 @@ FREE = {
     ("contact", "name"),
     ("probe", "contains"),
 }
+PRINTABLE = ("records", 0, "text")  # taken literally too, where it is ASCII
 
 
 def full(desk: Desk) -> dict[str, Any]:
@@ -85,6 +92,11 @@ def full(desk: Desk) -> dict[str, Any]:
         contact={"name": "Siti", "email": "siti@example.go.id", "phone": "0851-799"},
         size="small",
         address="shared",
+        records=[
+            {"name": "dinkes.tarakankota.go.id", "type": "TXT", "text": "v=spf1 -all"},
+            {"name": "surat.dinkes.tarakankota.go.id", "type": "CNAME", "target": "surat.example.net"},
+            {"name": "dinkes.tarakankota.go.id", "type": "CAA", "tag": "issue", "content": "ca.example.net"},
+        ],
     )
 
 
@@ -105,7 +117,7 @@ def test_read_refuses_or_carries_literally_hostile_text(desk: Desk, place: tuple
     except Usage as error:
         assert f"{path}:" in str(error) and "\0" not in str(error)
         return
-    assert place in FREE, f"{place} took {text!r}"
+    assert place in FREE or (place == PRINTABLE and text.isascii()), f"{place} took {text!r}"
     allocation = {
         "uid": 20000,
         "agenda": "1",
@@ -116,7 +128,7 @@ def test_read_refuses_or_carries_literally_hostile_text(desk: Desk, place: tuple
         "address": {"ipv4": "198.51.100.11", "ipv6": None, "own": False},
         "created_by": "r",
     }
-    state = json.dumps({"websites": [desired.website(found, allocation)]})
+    state = json.dumps({"websites": [desired.website(found, allocation, None)]})
     value: Any = found.model_dump(mode="json")
     for key in place:
         value = value[key]
@@ -314,3 +326,47 @@ def test_submit_refuses_actor_who_is_no_agency(desk: Desk) -> None:
 def test_example_is_a_good_request() -> None:
     found = request.read(PROJECT / "sop_driver/data/request.example.yml", POLICY)
     assert found.contact.phone == "0551-21234" and found.probe.contains == "Dinas Kesehatan"
+
+
+@pytest.mark.parametrize("kind", ["suspend", "resume"])
+def test_change_of_state_names_the_website_and_describes_nothing(desk: Desk, kind: str) -> None:
+    asked = request.read(desk.write(desk.form(kind=kind)), desk.config.name_policy)
+    assert (asked.branch, asked.release, asked.title) == ("update", None, None)
+    kept = Request.model_validate(asked.model_dump(mode="json"))
+    assert kept.model_dump() == asked.model_dump(), "as the register keeps it"
+    with pytest.raises(Usage, match=f"a request of kind {kind} has no aliases, title: the website stays as it is"):
+        request.read(desk.write(desk.form(kind=kind, title="Baru", aliases=["a.tarakankota.go.id"])),
+                      desk.config.name_policy)
+
+
+@pytest.mark.parametrize("field", ["title", "runtime", "release"])
+@pytest.mark.parametrize("kind", ["create", "update"])
+def test_website_that_is_made_or_updated_is_described_as_a_whole(desk: Desk, kind: str, field: str) -> None:
+    form = {name: value for name, value in desk.form(kind=kind).items() if name != field}
+    with pytest.raises(Usage, match=rf"{field} \(line 1\): is missing: who asks"):
+        request.read(desk.write(form), desk.config.name_policy)
+
+
+PROXY = {"runtime": "proxy", "program": "python3", "entry": "app.py"}
+
+
+@pytest.mark.parametrize(("more", "says"), [
+    ({}, None), ({"database": "mariadb", "writable": ["isi"], "setup_script": "setup.py"}, None),
+    ({"program": "bash"}, "program"), ({"program": None}, "has a program and an entry"),
+    ({"entry": None}, "has a program and an entry"), ({"entry": "../app.py"}, "entry"),
+    ({"document_root": "public"}, "no php_version or document_root"),
+    ({"runtime": "static"}, "belong to runtime: proxy"),
+])
+def test_application_names_its_program_and_entry(desk: Desk, more: dict[str, Any], says: str | None) -> None:
+    path = desk.write(desk.form(**{**PROXY, **more}))
+    if says:
+        with pytest.raises(Usage, match=says):
+            request.read(path, POLICY)
+    else:
+        assert request.read(path, POLICY).program == "python3"
+
+
+def test_entry_must_be_a_file_of_the_release(desk: Desk) -> None:
+    with pytest.raises(Refused, match=r"entry 'app\.py' is no file in it"):
+        desk.submit(**PROXY)
+    desk.submit(**PROXY, archive_bytes=tar_of({"app.py": "serve()"}))

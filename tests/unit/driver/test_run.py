@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from driver.desk import Desk, failing, silent, unreachable
-from sop_driver import desired, records, run, standing, trust
+from sop_driver import desired, records, report, run, standing, trust
 from sop_driver.errors import Failed, Interrupted, Refused, SopError
 from sop_driver.fleet import FleetResult, Result
 
@@ -66,6 +66,55 @@ def test_run_refuses_a_name_taken_on_the_fleet(desk: Desk) -> None:
     error = ends(desk, request)
     assert isinstance(error, Refused) and error.refusals[0].gate == "existence check" and "x.conf" in str(error)
     assert desk.outcomes() == [] and desk.fleet.existing == {}
+
+
+def test_run_puts_back_when_a_layer_leaves_its_website(desk: Desk) -> None:
+    """Its requester must not be told that it is done."""
+    go(desk, desk.approved(name="lain.tarakankota.go.id"))
+    before = dict(desk.fleet.existing)
+
+    def mend(playbook: str, check: bool) -> None:
+        if desk.fleet.played[-2][0] == "end leftovers":
+            desk.fleet.bad.clear()
+
+    desk.fleet.bad, desk.fleet.on_play = {NAME: "its setup script failed"}, mend
+    error = ends(desk, desk.approved())
+    assert isinstance(error, Failed) and "its setup script failed (web on web1): mend it" in str(error)
+    assert desk.outcomes()[2:] == ["started", "rolled_back"] and desk.fleet.existing == before
+
+
+def test_run_tells_of_another_website_that_a_layer_left_and_goes_on(desk: Desk) -> None:
+    other = "lain.tarakankota.go.id"
+    go(desk, desk.approved(name=other))
+    desk.fleet.bad = {other: "its archive is missing"}
+    outcome = go(desk, desk.approved())
+    assert outcome.left == {other: "its archive is missing (web on web1): mend it"}
+    assert desk.outcomes()[2:] == ["started", "applied"] and NAME in desk.fleet.existing
+
+
+def test_run_is_put_back_whatever_is_wrong_with_another_website(desk: Desk) -> None:
+    other = "lain.tarakankota.go.id"
+    go(desk, desk.approved(name=other))
+    desk.fleet.bad, desk.fleet.faults["probe.yml"] = {other: "its archive is missing"}, failing
+    ends(desk, desk.approved())
+    assert desk.outcomes()[2:] == ["started", "rolled_back"]
+
+
+def test_run_ends_unknown_when_its_own_website_cannot_be_put_back(desk: Desk) -> None:
+    desk.fleet.bad = {NAME: "its user is in use"}
+    error = ends(desk, desk.approved())
+    assert "UNKNOWN" in str(error) and str(error).count("its user is in use") == 2
+    assert desk.outcomes() == ["started", "unknown"]
+
+
+def test_run_goes_on_where_another_websites_name_is_taken(desk: Desk) -> None:
+    """It will not be touched; its own request is refused by the existence check."""
+    other = "lain.tarakankota.go.id"
+    go(desk, desk.approved(name=other))
+    desk.fleet.foreign = {other}
+    del desk.fleet.existing[other]
+    plan, refusals = run.show(desk.office, desk.fleet, desk.facts, [desk.approved()])
+    assert refusals == [] and "vhost on web1 is not from this register" in plan.others([NAME])[0]
 
 
 def test_run_refuses_drift_and_says_which(desk: Desk) -> None:
@@ -339,3 +388,41 @@ def test_first_snapshot_is_taken_before_another_run_may_begin(desk: Desk) -> Non
     desk.fleet.on_play = other
     go(desk, request)
     assert told == [True]
+
+
+def test_run_suspends_and_resumes_with_everything_else_of_the_website_kept(desk: Desk) -> None:
+    go(desk, desk.approved(runtime="php", database="mariadb", address="own"))
+    before = desired.fold(desk.office.register)[NAME]
+    for kind, state in (("suspend", "suspended"), ("resume", "present")):
+        request = desk.approved(kind=kind)
+        desk.fleet.played.clear()
+        outcome = go(desk, request)
+        after = desired.fold(desk.office.register)[NAME]
+        changed = {key for key in before if before[key] != after[key]}
+        assert after["state"] == state and changed <= {"state", "agenda", "request"}
+        assert [name for name, check, _ in desk.fleet.played if not check] == [
+            "backup.yml", "websites.yml", "probe.yml", "backup.yml"]
+        assert outcome.websites == [after] and desk.fleet.existing[NAME]["state"] == state
+        assert "Release:" not in "\n".join(report.report(desk.office, request))
+    assert trust.examine(desk.office).findings == []
+
+
+def test_update_of_a_suspended_website_leaves_it_suspended(desk: Desk) -> None:
+    go(desk, desk.approved())
+    go(desk, desk.approved(kind="suspend"))
+    go(desk, desk.approved(kind="update", title="Baru"))
+    row = desired.fold(desk.office.register)[NAME]
+    assert (row["state"], row["title"]) == ("suspended", "Baru")
+
+
+def test_run_that_cannot_suspend_leaves_the_website_up(desk: Desk) -> None:
+    go(desk, desk.approved())
+    desk.fleet.faults["probe.yml 2"] = failing
+    ends(desk, desk.approved(kind="suspend"))
+    assert desk.fleet.existing[NAME]["state"] == desired.fold(desk.office.register)[NAME]["state"] == "present"
+
+
+@pytest.mark.parametrize("kind", ["suspend", "resume"])
+def test_show_refuses_a_change_of_state_of_a_website_that_is_not_there(desk: Desk, kind: str) -> None:
+    with pytest.raises(Refused, match="does not exist"):
+        run.show(desk.office, desk.fleet, desk.facts, [desk.approved(kind=kind)])

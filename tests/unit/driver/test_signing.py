@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from driver import people
 from driver.desk import Desk
 from driver.test_cli import Sop, sop
-from sop_driver import gates, report, standing, steps
+from sop_driver import export, gates, report, signatures, standing, steps, trust
 from sop_driver.errors import Refused, Usage
 from sop_driver.gates import Case
 from sop_driver.proof import NAMESPACE
@@ -164,7 +165,7 @@ def test_paper_is_refused_where_the_sop_wants_a_key(desk: Desk) -> None:
     request = desk.submit()
     for step in ("agenda", "disposition", "review"):
         desk.take(request, step)
-    assert "signed by ssh only" in refused(desk, request, "decision", ink="kasubbag")
+    assert "signed by ssh or pades only" in refused(desk, request, "decision", ink="kasubbag")
 
 
 def test_paper_is_refused_when_seen_by_another_role_or_without_a_scan(desk: Desk) -> None:
@@ -234,3 +235,42 @@ def test_signature_is_asked_of_nobody_for_what_is_refused_anyway(desk: Desk) -> 
         desk.take(request, "review")
     with pytest.raises(Usage):
         steps.submit(desk.office, desk.write(desk.form()), desk.letter, "ghost", None, touched)
+
+
+@pytest.fixture
+def carried(desk: Desk) -> Desk:
+    """A Plh of the Kadis whose key is in a security key, which a finger touches."""
+
+    def sign(who: str, message: str) -> str:
+        return people.sign(who, message, touched=True) if who == "plh" else people.sign(who, message)
+
+    desk.sign = sign
+    desk.enroll("plh", "kadis", key=people.hardware("plh"), stands_in="Plh", until="2026-12-31T15:59:59Z")
+    return desk
+
+
+def test_security_key_is_enrolled_signs_and_is_verified_outside(carried: Desk, tmp_path: Path) -> None:
+    """By ssh-keygen and by us when it is taken, and by the export's own verifier elsewhere."""
+    request = carried.submit()
+    carried.take(request, "agenda")
+    entry = carried.take(request, "disposition", actor="plh")
+    assert entry.actor == "plh" and trust.examine(carried.office).lines() == []
+    assert "sk-ssh-ed25519@openssh.com" in signatures.allowed_signers(carried.office.people())
+    export.export(carried.office, tmp_path / "export", documents=False)
+    words = [sys.executable, "-I", tmp_path / "export/verify.py", tmp_path / "export"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "every signature holds" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("touched", [False, None], ids=["nobody touched it", "copied as a file"])
+def test_security_key_without_a_touch_signs_nothing(carried: Desk, touched: bool | None) -> None:
+    request = carried.submit()
+    carried.take(request, "agenda")
+    carried.sign = lambda who, message: people.sign(who, message, touched=touched)
+    assert "the signature of plh" in refused(carried, request, "disposition", actor="plh")
+
+
+def test_security_key_without_a_touch_is_not_enrolled(desk: Desk) -> None:
+    desk.sign = lambda who, message: people.sign(who, message, touched=False if who == "plh" else None)
+    with pytest.raises(Refused, match="nobody touched the hardware key"):
+        desk.enroll("plh", "kadis", key=people.hardware("plh"))

@@ -13,5 +13,6 @@ sys.path.insert(0, str(PLUGINS / "modules"))
 # The backup's code on a web host is a package of its own, with the shared transaction installed beside it.
 sys.path.insert(0, str(PLUGINS.parent / "roles/backup/files"))
 sys.modules["website_backup.transaction"] = importlib.import_module("ansible.module_utils.transaction")
-# So is what takes certificates into use.
+# So is what takes certificates into use, and the nightly check, which has the releases' comparison beside it.
+sys.modules["manifest"] = importlib.import_module("ansible.module_utils.manifest")
 sys.path.insert(0, str(PLUGINS.parent / "roles/apache/files"))

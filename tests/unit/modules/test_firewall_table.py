@@ -1,5 +1,6 @@
 """The firewall's rules as text, and what is no declaration."""
 
+import ipaddress
 import json
 
 import pytest
@@ -14,8 +15,8 @@ def rules(text: str, chain: str) -> list[str]:
     return [line.strip() for line in text.split(f"chain {chain} {{\n")[1].split("\n\t}")[0].splitlines()]
 
 
-def declared(allow: list[dict] | None = None, forward: list[dict] | None = None) -> dict:
-    return firewall.fragment(allow, forward, "web")
+def declared(allow: list[dict] | None = None, forward: list[dict] | None = None, egress: dict | None = None) -> dict:
+    return firewall.fragment({"allow": allow, "forward": forward, "egress": egress}, "web")
 
 
 def test_render_lets_management_in_before_every_other_rule() -> None:
@@ -84,7 +85,7 @@ def test_forward_pairs_only_networks_of_one_family() -> None:
 ])
 def test_fragment_refuses_what_is_no_declaration(allow: object) -> None:
     with pytest.raises(Refused, match="web"):
-        firewall.fragment([allow], [], "web")
+        declared([allow])
 
 
 @pytest.mark.parametrize("forward", [
@@ -93,15 +94,64 @@ def test_fragment_refuses_what_is_no_declaration(allow: object) -> None:
 ])
 def test_fragment_refuses_what_is_no_forwarding(forward: dict) -> None:
     with pytest.raises(Refused, match="web"):
-        firewall.fragment([], [forward], "web")
+        declared(None, [forward])
 
 
 def test_fragment_reads_its_own_written_form_as_the_same() -> None:
     """Otherwise every second run would find a change."""
-    first = firewall.fragment([{"protocol": "tcp", "ports": ["80", "8000-8001"], "from": ["10.0.0.5", "fd00::/8"]}],
-                              [{"dnat": True}, {"from": ["10.0.0.0/8"], "to": "elsewhere"}], "web")
-    again = json.loads(json.dumps(first))
-    assert firewall.fragment(again["allow"], again["forward"], "web") == first
+    first = declared([{"protocol": "tcp", "ports": ["80", "8000-8001"], "from": ["10.0.0.5", "fd00::/8"]}],
+                     [{"dnat": True}, {"from": ["10.0.0.0/8"], "to": "elsewhere"}],
+                     {"users": "20000-59999", "closed": ["192.0.2.0/24"], "allow": [
+                         {"protocol": "tcp", "ports": [443], "to": "public"},
+                         {"protocol": "udp", "ports": ["53"], "to": ["10.0.0.53", "fd00::53"]}]})
+    assert firewall.fragment(json.loads(json.dumps(first)), "web") == first
+
+
+CONFINED = {"users": "20000-59999", "closed": ["192.0.2.0/24", "2001:db8::/64"], "allow": [
+    {"protocol": "tcp", "ports": [443], "to": "public"},
+    {"protocol": "tcp", "ports": [3306], "to": ["10.89.77.21", "fd00:89:77::21"]}]}
+
+
+def is_public(address: str, base: dict) -> bool:
+    """Whether the set of what is not public leaves the address out."""
+    family = "ipv6" if ":" in address else "ipv4"
+    text = firewall.render(base, {"web": declared(None, None, CONFINED)}).split(f"set web_egress_inside_{family} {{")[1]
+    elements = text.split("elements = { ")[1].split(" }")[0].split(", ")
+    return not any(ipaddress.ip_address(address) in ipaddress.ip_network(element) for element in elements)
+
+
+def test_render_confines_users_in_both_families_and_nobody_else() -> None:
+    text = firewall.render(BASE, {"web": declared(None, None, CONFINED)})
+    assert rules(text, "output") == [
+        "type filter hook output priority filter; policy accept;", "meta skuid 20000-59999 jump web_egress"]
+    assert rules(text, "web_egress")[:4] == [
+        "ip daddr != @web_egress_inside_ipv4 tcp dport { 443 } accept",
+        "ip6 daddr != @web_egress_inside_ipv6 tcp dport { 443 } accept",
+        "ip daddr @web_egress_1_ipv4 tcp dport { 3306 } accept",
+        "ip6 daddr @web_egress_1_ipv6 tcp dport { 3306 } accept"]
+    assert rules(text, "web_egress")[-1].startswith("counter reject"), "what nobody allowed is refused"
+
+
+@pytest.mark.parametrize("address", [
+    "127.0.0.1", "10.89.77.1", "192.168.1.1", "172.31.0.1", "169.254.169.254", "100.64.0.1", "192.0.2.9", "224.0.0.1",
+    "255.255.255.255", "::1", "::ffff:10.0.0.1", "fd00:89:77::1", "fe80::1", "ff02::1", "2001:db8::5", "203.0.113.7"])
+def test_public_is_neither_special_nor_closed_nor_the_administrators(address: str) -> None:
+    assert not is_public(address, {**BASE, "management": ["203.0.113.7"]})
+
+
+@pytest.mark.parametrize("address", ["198.51.100.11", "8.8.8.8", "203.0.113.8", "2001:db8:1::5", "2606:4700::1"])
+def test_public_is_all_else(address: str) -> None:
+    assert is_public(address, BASE)
+
+
+@pytest.mark.parametrize("change", [
+    {"users": "0-59999"}, {"users": "20000"}, {"users": "5-4"}, {"users": "1-4294967295"}, {"users": "1-2 accept"},
+    {"users": None}, {"closed": ["inside"]}, {"allow": [{"protocol": "tcp", "ports": [25], "to": "elsewhere"}]},
+    {"allow": [{"protocol": "tcp", "ports": [25], "from": "any"}]}, {"deny": []},
+])
+def test_fragment_refuses_what_is_no_egress(change: dict) -> None:
+    with pytest.raises(Refused, match="web"):
+        declared(None, None, {**CONFINED, **change})
 
 
 @pytest.mark.parametrize(("connection", "out"), [

@@ -245,9 +245,8 @@ def test_unpack_tells_a_full_disk_from_a_bad_archive(tmp_path: Path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(releases, "_write", full)
-    with pytest.raises(Refused, match="No space left") as caught:
+    with pytest.raises(OSError, match="No space left"):
         unpack(tmp_path, PACKERS["tar"](PAGES))
-    assert caught.value.mend == "see to the server's disk"
 
 
 SEEDS = [packer(PAGES) for packer in PACKERS.values()] + [tar(file("a"), link("b", "a"), hard("c", "a"))]

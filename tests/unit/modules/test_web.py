@@ -23,9 +23,10 @@ HOSTILE = [
 ]
 SHAPES: list[Any] = [None, 7, 7.5, True, [], ["a"], {}, {"a": 1}, [None], [["a"]]]
 FIELDS = ["name", "state", "uid", "aliases", "title", "agency", "runtime", "php_version", "document_root", "writable",
-          "setup_script", "size", "probe", "release", "database", "address", "created_by", "web_host", "_socket"]
+          "setup_script", "size", "probe", "release", "database", "address", "created_by", "web_host", "waf",
+          "_socket"]
 # What may stand in a file of a website: nothing that Apache, mod_macro or PHP-FPM take for syntax beside what we wrote.
-VHOST = re.compile(r'(Use Website(Static|Php|Suspended|Writable|Internal)( "?[a-z0-9A-Z_./ -]+"?)+\n)+\Z')
+VHOST = re.compile(r'(Use Website(Static|Php|Suspended|Writable|Internal|Requests)( "?[a-z0-9A-Z_./ -]+"?)+\n)+\Z')
 POOL = re.compile(r"\[w\d{5}\]\n([a-z_.]+(\[[A-Za-z_.]+\])? = (\"[A-Za-z0-9 ._:/,@+-]*\"|[A-Za-z0-9./_-]+)\n)+\Z")
 
 
@@ -34,7 +35,7 @@ def texts(given: dict[str, Any]) -> list[str]:
     web.check(given, HOST)
     if given["state"] not in web.LIVE:
         return []
-    live = {**given, "_socket": "/run/php/websites/0a1b.sock", "_certificate": "acme"}
+    live = {**given, "_socket": "/run/php/websites/0a1b.sock", "_certificate": "acme", "_upload": 16777216}
     vhost, pool = web.vhost(live), web.pool(live, HOST, PASSWORD) if web.wants_pool(live) else ""
     assert VHOST.match(vhost) and (not pool or POOL.match(pool))
     return [vhost, pool]
@@ -58,13 +59,13 @@ def with_value(given: dict[str, Any], place: tuple[Any, ...], value: Any) -> dic
 
 
 def attempts() -> list[tuple[tuple[Any, ...], Any]]:
-    given = php(agency="Dinas", unit="x", agenda="1", request="R-1")
+    given = php(agency="Dinas", unit="x", agenda="1", request="R-1", waf="block")
     return [(place, value) for place in places(given) for value in [*HOSTILE, *SHAPES]]
 
 
 def test_no_hostile_value_in_any_field_reaches_the_configuration() -> None:
     """Refused in three parts, or inert: the text is of the one allowed shape and does not hold the value."""
-    given, refused = php(agency="Dinas", unit="x", agenda="1", request="R-1"), 0
+    given, refused = php(agency="Dinas", unit="x", agenda="1", request="R-1", waf="block"), 0
     ordinary = texts(given)
     for place, value in attempts():
         try:
@@ -108,6 +109,7 @@ def test_any_website_is_refused_or_written_in_the_one_shape(changes: dict[str, A
 
 @pytest.mark.parametrize(("more", "says"), [
     ({"state": "Present"}, "asks for 'Present'"), ({"runtime": "node"}, "asks for 'node'"),
+    ({"waf": "off"}, "asks for 'off'"),
     ({"size": "huge"}, "asks for the size 'huge'"), ({"uid": 0}, "has the unix id 0"), ({"uid": 19999}, "unix id"),
     ({"uid": 60000}, "unix id"), ({"uid": True}, "unix id"), ({"uid": "20001"}, "unix id"),
     ({"php_version": "7.4"}, "asks for PHP 7.4; this server has 8.2"),
@@ -150,21 +152,41 @@ def test_pool_refuses_a_limit_that_is_syntax(key: str) -> None:
         web.pool({**php(), "_socket": "x"}, HOST._replace(sizes=sizes), "x")
 
 
-def test_vhost_of_a_static_website_is_one_line() -> None:
+def test_vhost_of_a_static_website_is_two_lines() -> None:
     release = f"/srv/websites/dinkes.tarakankota.go.id/releases/{website()['release']['sha256'][:32]}"
-    given = website(aliases=["b.go.id", "a.go.id"], _certificate="acme")
+    given = website(aliases=["b.go.id", "a.go.id"], _certificate="acme", _upload=5)
     assert web.vhost(given) == (
+        "Use WebsiteRequests dinkes.tarakankota.go.id detect 5\n"
         f'Use WebsiteStatic dinkes.tarakankota.go.id "dinkes.tarakankota.go.id a.go.id b.go.id" acme {release}\n')
 
 
 def test_vhost_of_a_php_website_names_its_socket_and_what_is_no_page() -> None:
-    given = {**php(), "_socket": "/run/php/websites/0a1b.sock", "_certificate": "none"}
+    given = {**php(), "_socket": "/run/php/websites/0a1b.sock", "_certificate": "none", "_upload": 5}
     release = f"/srv/websites/disdik.tarakankota.go.id/releases/{sha(PHP)[:32]}-e0311a4e"
     assert web.vhost(given) == (
+        "Use WebsiteRequests disdik.tarakankota.go.id detect 5\n"
         'Use WebsitePhp disdik.tarakankota.go.id "disdik.tarakankota.go.id www2.disdik.tarakankota.go.id" none '
         f"{release}/public /run/php/websites/0a1b.sock\n"
         f"Use WebsiteWritable {release}/public/berkas\n"
         f"Use WebsiteInternal {release}/setup.php\n")
+
+
+def test_vhost_of_a_website_that_refuses_attacks_says_so_first() -> None:
+    """Apache reads a vhost's conditions where it reads the vhost."""
+    given = website(waf="block", _certificate="none", _upload=16777216)
+    assert web.vhost(given).splitlines()[0] == "Use WebsiteRequests dinkes.tarakankota.go.id block 16777216"
+
+
+@pytest.mark.parametrize(("text", "size"), [("16M", 16777216), ("1g", 1073741824), ("512K", 524288), (1000, 1000)])
+def test_upload_is_what_php_reads_in_it(text: str | int, size: int) -> None:
+    sizes = {"small": {**SIZES["small"], "upload": text}}
+    assert web.upload(website(), HOST._replace(sizes=sizes)) == size
+
+
+@pytest.mark.parametrize("text", ["16 M", "16MB", "-1", "", "1.5M", "0", "2G", "16M\nSecRuleEngine Off"])
+def test_upload_refuses_what_php_would_read_otherwise(text: str) -> None:
+    with pytest.raises(Refused, match="apache_sizes gives the upload"):
+        web.upload(website(), HOST._replace(sizes={"small": {**SIZES["small"], "upload": text}}))
 
 
 def test_vhost_of_a_suspended_website_serves_no_file() -> None:
@@ -235,7 +257,7 @@ def test_paths_stay_in_the_websites_home(writable: list[str], sha256: str) -> No
 
 def test_differences_show_no_password_and_no_socket() -> None:
     """Changes go to the register and to logs; a socket's name is what keeps other websites from calling it."""
-    live = {**php(), "_socket": "/run/php/websites/0a1b.sock", "_certificate": "acme"}
+    live = {**php(), "_socket": "/run/php/websites/0a1b.sock", "_certificate": "acme", "_upload": 16777216}
     files = {"vhost": (None, web.vhost(live)), "pool": (None, web.pool(live, HOST, PASSWORD))}
     changes = web.differences(None, live, files)
     assert [change.subject for change in changes] == ["user", "release", "vhost", "pool"]

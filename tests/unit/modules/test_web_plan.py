@@ -22,10 +22,12 @@ class Ended(Exception):
     """How the module ended."""
 
 
-def module(host: WebHost, monkeypatch: pytest.MonkeyPatch, *websites: Any, check: bool = False) -> dict[str, Any]:
+def module(host: WebHost, monkeypatch: pytest.MonkeyPatch, *websites: Any, check: bool = False,
+           brought: bool = False) -> dict[str, Any]:
     """One run of the whole module; its result, with `failed` where it refuses."""
     params = {"websites": list(websites), "host": "web1", "sizes": SIZES, "database_hosts": {"db1": "10.89.77.21"},
-              "archives": str(host.root / "archives"), "releases_kept": 3, "acme": False, "certificates": {}}
+              "archives": str(host.root / "archives"), "releases_kept": 3, "acme": False, "certificates": {},
+              "brought": brought}
 
     class Module:
         def __init__(self, **_: Any) -> None:
@@ -88,6 +90,7 @@ def test_as_built_tells_what_the_records_keep(host: WebHost, monkeypatch: pytest
 
 def test_module_names_archives_that_it_lacks(host: WebHost, monkeypatch: pytest.MonkeyPatch) -> None:
     bring(host, STATIC)
+    (web_server.HERE / "secret").write_text("5ec2e7" * 10 + "5ec2")
     result = module(host, monkeypatch, ONE, TWO)
     assert result == {"changed": False, "missing_archives": [sha(PHP)]} and not list((host.root / "srv").iterdir())
 
@@ -110,7 +113,7 @@ def test_module_ends_in_three_parts(
         raise fault
 
     bring(host, STATIC)
-    monkeypatch.setattr(web_server, "make_users", fails)
+    monkeypatch.setattr(web_server, "swap", fails)
     result = module(host, monkeypatch, ONE)
     assert result["failed"] and result["msg"].startswith(says) and len(result["msg"].splitlines()) == 3
 
@@ -126,17 +129,20 @@ FOREIGN = """*:80                   is a NameVirtualHost
 
 
 @pytest.mark.parametrize("taken", [TWO["name"], TWO["aliases"][0]])
-def test_conflict_is_shown_in_check_mode_and_stops_a_run(
+def test_conflict_is_shown_in_check_mode_and_refuses_the_website_in_a_run(
     host: WebHost, monkeypatch: pytest.MonkeyPatch, taken: str) -> None:
     (host.root / "daemons/vhosts").write_text(FOREIGN.format(taken))
     (host.root / "sites/tangan.conf").touch()
-    before = host.census()
-    shown = module(host, monkeypatch, TWO, check=True)
+    bring(host, STATIC)
+    shown = module(host, monkeypatch, ONE, TWO, check=True)
     assert shown["conflicts"] == [{"website": TWO["name"], "subject": "vhost", "host": "web1",
                                    "where": "/etc/apache2/sites-enabled/tangan.conf:1"}]
-    assert "already exists on web1 and is not ours" in module(host, monkeypatch, TWO)["msg"]
-    (web_server.HERE / "secret").unlink()
-    assert host.census() == before
+    done = module(host, monkeypatch, ONE, TWO)
+    assert done == {**shown, "conflicts": []} and done["created"] == [ONE["name"]]
+    (refused,) = done["refused"]
+    assert (refused["website"], refused["layer"], refused["host"]) == (TWO["name"], "web", "web1")
+    assert "already exists on web1 and is not ours" in refused["what"] and "choose another name" in refused["mend"]
+    assert [path.name for path in (host.root / "srv").iterdir()] == [ONE["name"]]
 
 
 def test_conflict_of_another_hosts_website_is_only_shown(host: WebHost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,21 +160,11 @@ def test_conflict_with_a_folder_or_user_of_others(host: WebHost, made: str, subj
     assert [(conflict["website"], conflict["subject"]) for conflict in found] == [(TWO["name"], subject)]
 
 
-@pytest.mark.parametrize(("other", "says"), [
-    (php("lain.go.id", 20001), "both ask for 20001"),
-    (website("lain.go.id", 20003, aliases=[ONE["name"]]), f"both ask for {ONE['name']}"),
-    (website(ONE["name"], 20003), "is asked for twice"), (website(state="archived"), "is asked for twice"),
-])
-def test_two_websites_cannot_share_a_user_or_a_name(host: WebHost, other: dict[str, Any], says: str) -> None:
-    with pytest.raises(Refused, match=says):
-        host.layer(ONE, other)
-
-
-def test_website_cannot_change_its_user(host: WebHost) -> None:
-    """Its files would stay another user's, whose number a later website may get."""
-    host.converge(ONE)
-    with pytest.raises(Refused, match="has the unix id 20001 here, not 20003"):
-        host.layer(website(uid=20003))
+def test_conflict_with_a_user_of_others_that_has_the_id(host: WebHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever runs as it would be ended with the website, and could read its files."""
+    monkeypatch.setattr(web_server, "holder", lambda uid: "budi" if uid == 20002 else None)
+    (found,) = host.layer(ONE, TWO).conflicts(everywhere=False)
+    assert found == {"website": TWO["name"], "subject": "user", "where": "budi (20002)"}
 
 
 def test_alias_that_repeats_the_own_name_is_harmless(host: WebHost) -> None:
@@ -179,7 +175,8 @@ def test_websites_of_other_hosts_are_none_of_ours(host: WebHost) -> None:
     assert host.converge(php(web_host="web2"), php("x\n", web_host="web2")) == []
 
 
-def test_hostile_website_is_refused_before_any_change(host: WebHost, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_archive_that_did_not_come_refuses_its_website(host: WebHost, monkeypatch: pytest.MonkeyPatch) -> None:
     bring(host, STATIC)
-    result = module(host, monkeypatch, ONE, website('x"\nLoadModule', 20003))
-    assert "asks for 'x\"\\nLoadModule'" in result["msg"] and list((host.root / "srv").iterdir()) == []
+    done = module(host, monkeypatch, ONE, TWO, brought=True)
+    assert done["created"] == [ONE["name"]] and "of disdik.tarakankota.go.id is missing" in done["refused"][0]["what"]
+    assert {change["website"] for change in done["changes"]} == {ONE["name"]} == set(done["as_built"])

@@ -56,7 +56,11 @@ def test_failed_run_holds_nothing_back(host: WebHost, store: Path, monkeypatch: 
     def broken(*_: object) -> None:
         raise Refused("it does not answer", "mend it")
 
-    monkeypatch.setattr(web_server, "look", broken)
+    with monkeypatch.context() as breaking:
+        breaking.setattr(web_server, "look", broken)
+        host.converge(ONE)
+    assert held(store) == [] and list(host.left) == [ONE["name"]]
+    monkeypatch.setattr(web_server, "reload", broken)
     with pytest.raises(Refused, match="does not answer"):
         host.converge(ONE)
     assert held(store) == []

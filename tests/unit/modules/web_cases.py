@@ -10,8 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import apache_websites
 import pytest
-from ansible.module_utils import transaction, web, web_layer, web_plan, web_server, web_setup
+from ansible.module_utils import transaction, web, web_apps, web_layer, web_plan, web_server, web_setup
 from ansible.module_utils.transaction import Change, Refused
 from archive_cases import PACKERS, tree
 
@@ -21,6 +22,9 @@ STATIC = PACKERS["tar.gz"]({"index.html": b"edisi 1"})
 STATIC_2 = PACKERS["tar.gz"]({"index.html": b"edisi 2"})
 PHP = PACKERS["tar.gz"]({"public/index.php": b"<?php", "public/berkas/awal.txt": b"awal", "setup.php": b"<?php"})
 PHP_2 = PACKERS["tar.gz"]({"public/index.php": b"<?php 2", "public/gambar/x.png": b"x", "setup.php": b"<?php"})
+
+APP = PACKERS["tar.gz"]({"app.py": b"serve()", "isi/awal.txt": b"awal"})
+APP_2 = PACKERS["tar.gz"]({"app.py": b"serve(2)"})
 
 
 def sha(archive: bytes) -> str:
@@ -47,13 +51,20 @@ def php(name: str = "disdik.tarakankota.go.id", uid: int = 20002, archive: bytes
     return website(name, uid, archive, **{**given, **more})
 
 
+def app(name: str = "aplikasi.tarakankota.go.id", uid: int = 20006, **more: Any) -> dict[str, Any]:
+    """A website of the desired state that is an application of its own."""
+    given = {"runtime": "proxy", "program": "python3", "entry": "app.py", "writable": ["isi"], "aliases": [], **more}
+    return website(name, uid, **{"archive": APP, **given})
+
+
 class WebHost:
     """What the layer changes, below one folder. Its daemons serve what CURRENT named at their last reload."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root, self.said = root, root / "daemons"
-        for folder in ("srv", "log", "web/generations/0/apache", "web/generations/0/fpm", "users", "daemons", "sites",
-                       "credentials"):
+        self.left: dict[str, str] = {}
+        for folder in ("srv", "log", "web/generations/0/apache", "web/generations/0/fpm", "web/apps", "users",
+                       "daemons", "sites", "credentials", "units", "running"):
             (root / folder).mkdir(parents=True)
         (root / "web/generations/0/websites.json").write_text("[]")
         (root / "web/current").symlink_to(root / "web/generations/0")
@@ -64,7 +75,9 @@ class WebHost:
                   (web_server, "CURRENT", here / "current"), (web_server, "LIVE", here / "live"),
                   (web_server, "JOURNAL", here / "journal.json"), (web_server, "SITES", root / "sites"),
                   (web_plan, "CREDENTIALS", root / "credentials")]
-        programs = [(web_server, "run", self.run), (web_server, "ask", self.ask),
+        places += [(web_apps, "UNITS", root / "units"), (web_apps, "ENVIRONMENTS", root / "web/apps")]
+        programs = [(web_server, "run", self.run), (web_apps, "run", self.run), (web_apps, "answer", self.answer),
+                    (web_server, "ask", self.ask),
                     (web_server, "processes", lambda _: []),
                     (web_server, "user_exists", lambda name: (root / "users" / name).exists()),
                     (web_setup, "run_foreign", self.set_up), (web_plan.pwd, "getpwall", self.users)]
@@ -92,11 +105,31 @@ class WebHost:
             (self.root / "users" / argv[1]).unlink()
         elif argv[0] == "setfacl":
             assert all(Path(path).is_dir() for path in argv[3:])
+        elif argv[0] in ("systemctl", "journalctl") and (said := self.units(argv)) is not None:
+            return said
         elif argv[:3] == ["apache2ctl", "-t", "-D"]:
             return (self.said / "vhosts").read_text() if (self.said / "vhosts").exists() else ""
         elif argv[:2] == ["systemctl", "reload-or-restart"] and argv[2] == "apache2":
             self.serve()
         return ""
+
+    def units(self, argv: list[str]) -> str | None:
+        """What systemd does with applications: a running one is a file, and keeps the unit's text it started with."""
+        names = [arg.removesuffix(".service") for arg in argv if arg.startswith("website-app-")]
+        running = self.root / "running"
+        if argv[:2] == ["systemctl", "show"]:
+            return "\n\n".join("active" if (running / name).exists() else "inactive" for name in names)
+        for name in names:
+            if argv[1] == "restart":
+                (running / name).write_text((self.root / f"units/{name}.service").read_text())
+            elif argv[1] == "disable":
+                (running / name).unlink(missing_ok=True)
+        return "" if names else None
+
+    def answer(self, path: str, website: dict[str, Any], deadline: float) -> int | None:
+        """An application answers where a unit of its user runs, unless its entry is named after the fault."""
+        runs = any(f"User=w{website['uid']}\n" in unit.read_text() for unit in (self.root / "running").iterdir())
+        return {"silent.py": None, "500.py": 500}.get(website["entry"], 200) if runs else None
 
     def ask(self, host: str, path: str = "/") -> tuple[int, dict[str, str]]:
         serving = Path((self.said / "serving").read_text())
@@ -115,24 +148,22 @@ class WebHost:
         given = {"websites": list(websites), "sizes": SIZES, "archives": str(archives), "releases_kept": 3, **params}
         layer = web_layer.Layer(given, HOST)
         archives.mkdir(exist_ok=True)
-        known = {sha(content): content for content in (STATIC, STATIC_2, PHP, PHP_2)}
+        known = {sha(content): content for content in (STATIC, STATIC_2, PHP, PHP_2, APP, APP_2)}
         for missing in layer.missing_archives():
             (archives / missing).write_bytes(known[missing])
         return layer
 
     def converge(self, *websites: dict[str, Any]) -> list[Change]:
-        """One run of the module, as its main does it."""
+        """One run of the module; gives the changes. Who was left is in `left`: name -> what was said."""
         layer = self.layer(*websites)
-        layer.check_purges()
-        changes = layer.plan()
-        assert layer.conflicts(everywhere=False) == []
-        if changes:
-            layer.apply(changes)
-        return changes
+        module = SimpleNamespace(check_mode=False, params={"host": "web1", "brought": True})
+        outcome = apache_websites.converge(module, layer)
+        self.left = {left.website: left.what for left in outcome.refused}
+        return outcome.changes
 
     def census(self) -> dict[str, Any]:
         """All that stays between runs: files with modes, links, users, and what the daemons serve."""
-        kept = {folder: tree(self.root / folder) for folder in ("srv", "log", "web", "users")}
+        kept = {folder: tree(self.root / folder) for folder in ("srv", "log", "web", "users", "units", "running")}
         archives = [path.name for path in self.root.glob("archives/*")]
         return {**kept, "serving": (self.said / "serving").read_text(), "archives": archives}
 
@@ -146,5 +177,5 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WebHost:
     return WebHost(tmp_path, monkeypatch)
 
 
-__all__ = ["HOST", "PHP", "PHP_2", "SIZES", "STATIC", "STATIC_2", "Change", "Refused", "WebHost", "host", "php",
-           "sha", "website"]
+__all__ = ["APP_2", "HOST", "PHP", "PHP_2", "SIZES", "STATIC", "STATIC_2", "Change", "Refused", "WebHost", "app",
+           "host", "php", "sha", "website"]

@@ -1,0 +1,100 @@
+"""What a website's PHP can reach, asked from inside it: php.example.go.id, once it is in somebody else's hands."""
+
+import urllib.parse
+
+import pytest
+
+NEIGHBOUR = "/srv/websites/tetangga.example.go.id"
+SERVICES = ["10.89.80.21:22", "10.89.80.21:8081", "198.51.100.66:22", "198.51.100.66:8081", "127.0.0.1:22",
+            "127.0.0.1:80", "[fd00:89:80::21]:22", "[2001:db8:77::66]:8081", "[::1]:80"]
+
+
+def ask(host, what, value):
+    """What the PHP of php.example.go.id answers."""
+    url = f"http://127.0.0.1/?{what}={urllib.parse.quote(value, safe='')}"
+    return host.check_output("curl -s -H %s %s", "Host: php.example.go.id", url)
+
+
+def as_website(host, script, *arguments):
+    """A program run as the website's unix user, without what PHP itself forbids."""
+    return host.run(f"setpriv --reuid 20002 --regid 20002 --clear-groups -- {script}", *arguments)
+
+
+@pytest.mark.parametrize("target", ["10.89.80.21:3306", "[fd00:89:80::21]:3306"])
+def test_php_opens_its_database(host, target):
+    """The rules that confine a website must let it work."""
+    assert ask(host, "connect", f"tcp://{target}") == "connected"
+
+
+@pytest.mark.parametrize("target", ["198.51.100.66:80", "[2001:db8:77::66]:80"])
+def test_php_opens_pages_of_the_internet(host, target):
+    """Maps, single sign-on and other agencies' interfaces are fetched over HTTP."""
+    assert ask(host, "connect", f"tcp://{target}") == "connected"
+
+
+@pytest.mark.parametrize("target", SERVICES)
+def test_php_opens_no_other_service(host, target):
+    """A defaced website attacks its neighbours first. That root gets through shows the rule at work."""
+    assert ask(host, "connect", f"tcp://{target}") == "denied"
+    address, port = target.replace("[", "").replace("]", "").rsplit(":", 1)
+    assert host.run("timeout 3 bash -c %s", f"</dev/tcp/{address}/{port}").rc == 0
+
+
+def test_php_reaches_no_ssh_of_the_network(host):
+    """Neither the controller's, nor this server's own, by any family."""
+    own = host.check_output("ip -o address show dev eth0 scope global | awk '{print $4}' | cut -d/ -f1").split()
+    assert len(own) == 2
+    for address in ["10.89.78.1", "[fd00:89:78::1]", *(f"[{ip}]" if ":" in ip else ip for ip in own)]:
+        assert ask(host, "connect", f"tcp://{address}:22") == "denied"
+
+
+def test_website_asks_the_resolver_and_sends_no_other_datagram(host):
+    """Names must be found; data must not leave by the way of names."""
+    resolver = host.check_output("awk '$1 == \"nameserver\" {print $2; exit}' /etc/resolv.conf")
+    program = "import socket, sys; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', (sys.argv[1], 53))"
+    assert as_website(host, "python3 -c %s %s", program, resolver).rc == 0
+    other = as_website(host, "python3 -c %s %s", program, "198.51.100.66")
+    assert "PermissionError" in other.stderr
+
+
+def test_denied_connections_name_the_website(host):
+    """An administrator sees in the kernel's log which website tried."""
+    assert "flags skuid" in host.check_output("nft list chain inet websites_firewall apache_egress")
+
+
+@pytest.mark.parametrize("path", [
+    f"{NEIGHBOUR}/sessions", f"{NEIGHBOUR}/data", "/run/php/websites", "/srv/websites", "/etc/websites/certificates"])
+def test_php_lists_nothing_of_others(host, path):
+    """A socket's name is what keeps a neighbour from calling it; a session's name is the session."""
+    assert ask(host, "list", path) == "denied"
+    assert ask(host, "list", f"glob://{path}/*") == "denied"
+
+
+def test_php_reads_no_session_of_its_neighbour(host):
+    """A session that can be read is an administrator of the neighbour."""
+    session = f"{NEIGHBOUR}/sessions/sess_0123456789"
+    host.run("touch %s && chown 20003:20003 %s", session, session)
+    try:
+        assert ask(host, "read", session) == "denied"
+        assert as_website(host, "cat %s", session).rc != 0
+        assert host.run("cat %s", session).rc == 0
+    finally:
+        host.run("rm -f %s", session)
+
+
+@pytest.mark.parametrize("path", [
+    NEIGHBOUR, f"{NEIGHBOUR}/releases", f"{NEIGHBOUR}/sessions", "/run/php/websites", "/srv/websites",
+    "/var/log/websites", "/etc/websites/certificates", "/var/lib/websites/web",
+    "/var/log/websites/tetangga.example.go.id"])
+def test_unix_user_lists_nothing_of_others(host, path):
+    """open_basedir has been got round before; the rights of files hold without it."""
+    assert host.file(path).exists
+    assert as_website(host, "ls %s", path).rc != 0
+
+
+def test_unix_user_cannot_write_its_own_code(host):
+    """Nor where a second release could be slipped in."""
+    home = "/srv/websites/php.example.go.id"
+    release = host.check_output(f"ls -d {home}/releases/*")
+    for target in (f"{release}/public/index.php", f"{release}/x.php", f"{home}/x", f"{home}/releases/x"):
+        assert as_website(host, "sh -c %s", f"echo x >> {target}").rc != 0

@@ -1,0 +1,59 @@
+"""The firewall of each kind of server of the lab's fleet, as the roles declare it and our own code renders it."""
+
+import base64
+import sys
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+from ansible.vars.manager import VariableManager
+
+ROOT = Path(__file__).resolve().parents[3]
+GOLDEN = ROOT / "tests/e2e/golden"
+# What each kind of server is set up with (playbooks/servers.yml), and a server of the kind.
+KINDS = {"gateway": ("gateway1", "public_ip"), "web": ("web1", "apache"), "database": ("db1", "database"),
+         "nameserver": ("ns1", "nameserver"), "backup": ("backup1", "backup")}
+# What a web host of the fleet really asks differs from lab to lab.
+RESOLV = b"nameserver 10.89.77.1\nnameserver fd00:89:77::1\n"
+
+ansible.module_utils.__path__.append(str(ROOT / "plugins/module_utils"))
+sys.path.append(str(ROOT / "plugins/modules"))
+
+
+def document(kind: str) -> str:
+    """nft's input for a kind of server, rendered by the module's own code."""
+    from ansible.module_utils import firewall, nft  # found by the line above
+
+    host, role = KINDS[kind]
+    templar = _templar(host, role)
+    fragments = {}
+    for task in _declarations(ROOT / "roles" / role):
+        given = {key.removeprefix("firewall_"): templar.template(value) for key, value in task["vars"].items()}
+        fragments[given["service"]] = firewall.fragment(given, str(host))
+    management = nft.networks(templar.template(templar.available_variables["firewall_management"]), "management")
+    return firewall.render({"management": management[4] + management[6], "ssh_port": 22}, fragments)
+
+
+def _templar(host: str, role: str) -> Templar:
+    """Ansible's own templates over the role's, the lab's and the playbooks' variables."""
+    loader = DataLoader()
+    inventory = InventoryManager(loader, [str(ROOT / "inventories/lab/hosts.yml")])
+    known = VariableManager(loader, inventory).get_vars(host=inventory.get_host(host))
+    order = [ROOT / f"roles/{role}/defaults/main.yml", ROOT / "inventories/lab/group_vars/all/fleet.yml",
+             ROOT / "playbooks/group_vars/all/roles.yml", ROOT / f"roles/{role}/vars/main.yml"]
+    for path in order:
+        known |= _yaml(path) if path.exists() else {}
+    known["__apache_resolv"] = {"content": base64.b64encode(RESOLV).decode()}
+    return Templar(loader, variables=known)
+
+
+def _yaml(path: Path) -> Any:
+    return DataLoader().load_from_file(str(path), trusted_as_template=True)
+
+
+def _declarations(role: Path) -> list[dict]:
+    tasks = [task for path in sorted(role.glob("tasks/*.yml")) for task in _yaml(path)]
+    return [task for task in tasks if task.get("ansible.builtin.include_role", {}).get("name") == "firewall"]

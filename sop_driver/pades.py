@@ -1,0 +1,240 @@
+"""Signatures within PDFs (PAdES, as BSrE makes them), checked by pyHanko: offline, by the register's own roots.
+
+pyHanko is imported where it is needed: it takes longer than all the rest of a command.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+import json
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sop_driver.directory import Signed
+from sop_driver.errors import Usage, refuse
+from sop_driver.evidence import Evidence
+from sop_driver.proof import canonical
+from sop_driver.sheet import ROOM, sheet
+
+if TYPE_CHECKING:
+    from pyhanko.pdf_utils.reader import PdfFileReader
+    from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
+    from pyhanko_certvalidator import ValidationContext
+
+MEND = ("have the sheet signed as it was prepared, and record it at once; where the request moved on, prepare it anew "
+        "(--pades --prepare); docs/register.md says what the signed file must hold")
+MAX_SIGNED = 16 * 1024**2
+IDENTITY = ("common_name", "serial_number", "organization_name")
+UNCLEAR, UNKNOWN = "CERTIFICATE_CHAIN_GENERAL_FAILURE", "REVOCATION_UNKNOWN"
+REASONS = {
+    "REVOKED": "its certificate was revoked",
+    "EXPIRED": "its certificate had expired",
+    "NOT_YET_VALID": "its certificate was not valid yet",
+    "OUT_OF_BOUNDS": "its certificate was not valid at that time",
+    "NO_CERTIFICATE_CHAIN_FOUND": "it rests on no authority that this register trusts",
+    "TRY_LATER": "the lists of revoked certificates are of another time",
+    "CRYPTO_CONSTRAINTS_FAILURE": "its algorithms are too weak",
+    "REVOKED_CA": "the authority that issued its certificate was revoked",
+    UNCLEAR: "its certificate does not lead to an authority that this register trusts",
+    UNKNOWN: "nothing says whether its certificate was revoked: neither the PDF nor --crl",
+}
+
+
+def load() -> None:
+    """Import pyHanko now, so that nobody waits for that while the register is locked."""
+    for name in ("pyhanko.sign.diff_analysis", "pyhanko.sign.validation"):
+        importlib.import_module(name)
+
+
+def fault(signed: Signed, evidence: Evidence) -> str | None:
+    """Why the PDF in the evidence is not this person's signature over the statement; None where it is."""
+    if lost := next(filter(None, map(evidence.fault, signed.documents)), None):
+        return lost
+    if evidence.path(signed.document).stat().st_size > MAX_SIGNED:
+        return f"the PDF is larger than {MAX_SIGNED // 1024**2} MiB"
+    octets = evidence.path(signed.document).read_bytes()
+    if not octets.startswith(drawn := sheet(signed.statement)):
+        return "the PDF does not begin with the sheet that was prepared for this step as it stands now"
+    crls = evidence.path(signed.crls).read_bytes() if signed.crls else b""
+    for name in ("pyhanko", "pyhanko_certvalidator"):  # what they would log is told by the refusal
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    try:
+        return _fault(signed, json.loads(evidence.unsealed(signed.subject)), octets, len(drawn), crls)
+    except Exception as error:  # hostile files: whatever the reader stumbles over, the signature does not count
+        return f"it cannot be read as a signed PDF ({type(error).__name__}: {error})"
+
+
+def _fault(signed: Signed, subject: dict[str, str], octets: bytes, length: int, crls: bytes) -> str | None:
+    from pyhanko.pdf_utils.reader import PdfFileReader
+
+    reader = PdfFileReader(BytesIO(octets), strict=True)
+    made = reader.embedded_regular_signatures
+    if not made:
+        return "nobody signed the PDF"
+    if found := _changed(reader, octets[:length]):
+        return found
+    if not octets.rstrip().endswith(b"%%EOF"):
+        return "its signatures cover a part of the file only"
+    for signature in made:
+        contexts = [_context(reader, signature, signed, crls, mode) for mode in ("require", "soft-fail")]
+        if found := _against(signature, *contexts, last=signature is made[-1]):
+            return found
+    names = [signature.signer_cert.subject.native for signature in made]
+    if any(all(name.get(key) == value for key, value in subject.items()) for name in names):
+        return None
+    return f"it is made by {' and '.join(map(told, names))}; {signed.by} is {told(subject)}"
+
+
+def told(name: Mapping[str, Any]) -> str:
+    """What a certificate calls its holder, in short."""
+    return ", ".join(str(name[key]) for key in IDENTITY if key in name) or "a certificate without a name"
+
+
+def _changed(reader: PdfFileReader, drawn: bytes) -> str | None:
+    """What else than signatures was added to the sheet, or laid over its text: its signer saw another one."""
+    from pyhanko.pdf_utils.generic import ArrayObject
+    from pyhanko.sign.diff_analysis import (
+        DEFAULT_DIFF_POLICY,
+        CatalogModificationRule,
+        DiffResult,
+        FormUpdatingRule,
+        ModificationLevel,
+        SigFieldCreationRule,
+        SigFieldModificationRule,
+        StandardDiffPolicy,
+    )
+    from pyhanko.sign.diff_analysis.constants import ACROFORM_EXEMPT_STRICT_COMPARISON, ROOT_EXEMPT_STRICT_COMPARISON
+
+    if reader.xrefs.get_startxref_for_revision(0) != drawn.rindex(b"xref\n", 0, drawn.rindex(b"startxref")):
+        return "the PDF holds the sheet, and shows something else"
+    # Unlike in a signed file, the first signature may certify, and say that there are signatures.
+    catalog = CatalogModificationRule(ROOT_EXEMPT_STRICT_COMPARISON | {"/Perms"})
+    fields = [SigFieldCreationRule(), SigFieldModificationRule()]
+    form = FormUpdatingRule(fields, ACROFORM_EXEMPT_STRICT_COMPARISON | {"/SigFlags"})
+    result = StandardDiffPolicy([catalog, *DEFAULT_DIFF_POLICY.global_rules[1:]], form).review_file(reader, 0)
+    if not isinstance(result, DiffResult) or result.modification_level > ModificationLevel.FORM_FILLING:
+        return "the prepared sheet was changed by more than signatures"
+    for page in reader.root["/Pages"]["/Kids"]:
+        for mark in page.get_object().get("/Annots", ArrayObject()):
+            left, low, right, high = map(float, mark.get_object()["/Rect"])
+            if (left, low) != (right, high) and not 0 <= min(low, high) <= max(low, high) <= ROOM:
+                return "a visible signature covers the sheet's text: place it in the room at the page's lower end"
+    return None
+
+
+def _against(signature: EmbeddedPdfSignature, context: ValidationContext, lenient: ValidationContext, *,
+             last: bool) -> str | None:
+    """Why a signature does not count. Where nothing is known on revocation, only `lenient` takes it: to say so."""
+    from pyhanko.sign.diff_analysis import DiffResult, ModificationLevel
+    from pyhanko.sign.validation import validate_pdf_signature
+    from pyhanko.sign.validation.settings import KeyUsageConstraints
+
+    usages = KeyUsageConstraints(key_usage={"non_repudiation", "digital_signature"}, match_all_key_usages=False)
+    status = validate_pdf_signature(signature, context, key_usage_settings=usages)
+    who = told(status.signing_cert.subject.native)
+    if not status.intact or not status.valid:
+        return f"the PDF was changed after {who} signed it, or the signature was made with another key"
+    # Nothing follows the last signature but what PAdES adds for later: lists of revoked certificates, timestamps.
+    most = ModificationLevel.LTA_UPDATES if last else ModificationLevel.FORM_FILLING
+    if not isinstance(changes := status.diff_result, DiffResult) or changes.modification_level > most:
+        return f"the signature of {who} covers a part of the file only"
+    if not status.trusted:
+        name = getattr(status.trust_problem_indic, "standard_name", "")
+        if name == UNCLEAR:
+            name = UNKNOWN if validate_pdf_signature(signature, lenient, key_usage_settings=usages).trusted else name
+        reason = REASONS.get(name.removesuffix("_NO_POE"), f"its certificate is not taken ({name})")
+        return f"the signature of {who} does not hold at {context.moment:%Y-%m-%dT%H:%M:%SZ}: {reason}"
+    return None
+
+
+def _context(reader: PdfFileReader, signature: EmbeddedPdfSignature, signed: Signed, crls: bytes,
+             mode: str) -> ValidationContext:
+    """The register's roots and time, and what the PDF and the given lists say on revocation. Nothing is fetched."""
+    from asn1crypto import crl
+    from pyhanko.sign.general import NonexistentAttributeError, find_unique_cms_attribute
+    from pyhanko.sign.validation.dss import DocumentSecurityStore
+    from pyhanko.sign.validation.errors import NoDSSFoundError
+
+    known: dict[str, Any] = {"crls": [crl.CertificateList.load(der) for der in _ders(crls)], "ocsps": []}
+    try:
+        attribute = find_unique_cms_attribute(signature.signer_info["signed_attrs"], "adobe_revocation_info_archival")
+        known["crls"] += list(attribute["crl"] or ())
+        known["ocsps"] += list(attribute["ocsp"] or ())
+    except NonexistentAttributeError:
+        pass  # in the document's security store then
+    try:
+        store = DocumentSecurityStore.read_dss(reader)
+    except NoDSSFoundError:
+        store = DocumentSecurityStore(writer=None)
+    return store.as_validation_context({
+        **known, "trust_roots": [_certificate(root) for root in signed.roots], "allow_fetching": False,
+        "revocation_mode": mode, "moment": datetime.fromisoformat(signed.time),
+        "time_tolerance": timedelta(minutes=1)})
+
+
+def _ders(octets: bytes) -> list[bytes]:
+    """The objects of a file in PEM, or the one in DER."""
+    from asn1crypto import pem
+
+    if not pem.detect(octets):
+        return [octets] if octets else []
+    return [der for _, _, der in pem.unarmor(octets, multiple=True)]
+
+
+def _certificate(der: bytes) -> Any:
+    from asn1crypto import x509
+
+    return x509.Certificate.load(der)
+
+
+def named(root: str) -> str:
+    """What an authority calls itself."""
+    return str(_certificate(base64.b64decode(root)).subject.human_friendly)
+
+
+def root(path: Path) -> tuple[str, str]:
+    """An authority's certificate as the register keeps it: its sha256, and its DER in base64. Raises Usage."""
+    try:
+        (der,) = _ders(path.read_bytes())
+        certificate = _certificate(der)
+        name, authority = certificate.subject.human_friendly, certificate.ca
+    except (OSError, ValueError, TypeError) as error:
+        raise Usage(f"no certificate can be read: {error}", str(path), "name the authority's, PEM or DER") from error
+    if not authority:
+        refuse(f"{name} is no authority that issues certificates ({path})", "roots of PDF signatures",
+               "take the certificate of the root, from its own publication")
+    return hashlib.sha256(der).hexdigest(), base64.b64encode(der).decode()
+
+
+def subject(path: Path) -> str:
+    """What certificates call a person (JSON), from one of theirs or a PDF that they signed. Raises Refused, Usage."""
+    try:
+        octets = path.read_bytes()
+        if octets.startswith(b"%PDF-"):
+            from pyhanko.pdf_utils.reader import PdfFileReader
+
+            (signature,) = PdfFileReader(BytesIO(octets)).embedded_regular_signatures
+            certificate = signature.signer_cert
+        else:
+            (der,) = _ders(octets)
+            certificate = _certificate(der)
+        named = certificate.subject.native
+    except Exception as error:  # the reader of PDFs knows many ways to fail
+        raise Usage(f"no certificate can be read: {error}", str(path),
+                    "name the person's certificate, or a PDF that they alone signed") from error
+    found = {key: named[key] for key in IDENTITY if isinstance(named.get(key), str)}
+    if "common_name" not in found or len(found) < 2:
+        refuse(f"the certificate says only {told(named)}", "certificate",
+               "take one that names the person and their organisation or number")
+    return canonical(found)
+
+
+def worded(text: str) -> str:
+    """A subject for people; other words as they are."""
+    return told(json.loads(text)) if text.startswith("{") else text

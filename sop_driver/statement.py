@@ -1,0 +1,41 @@
+"""What a person signs of an entry, and the names in entries that have a meaning of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sop_driver.proof import canonical
+
+ASSIGNED = ("agenda", "run")  # what the register itself adds to an entry's data when it accepts it
+SEALED = "sealed:"  # before the sha256 of a salted value that lies beside the register
+PERSONAL = "personal."  # before the name of such a value among an entry's evidence
+CERTIFICATE = ".certificate"  # after an actor's id there, for what certificates call them
+FREEZE = "freeze"  # the gate of the calendar, which belongs to no step
+Body = dict[str, Any]
+CRLS = "crl"  # the evidence that holds the authority's lists of revoked certificates
+
+
+def level(data: Body) -> str:
+    """How a step is signed: by an SSH key, within a PDF, or on paper."""
+    return next((name for name in ("ink", "pades") if name in data), "ssh")
+
+
+def shown(form: Body) -> dict[str, str]:
+    """What the sheet of a PDF signature tells of a request, whose digest is all that other statements hold."""
+    letter = form["letter"]
+    return {"Situs web": form["name"], "Instansi": form["agency"], "Surat": f"{letter['number']}, {letter['date']}"}
+
+
+def statement(body: Body, register: str) -> str:
+    """What a person signs: the entry without what the register adds (place, time, agenda number, a new request's id).
+
+    `previous` in its data is the entry that it follows on, so that it fits one place of one register only. The PDF that
+    carries the signature is made from the statement, so it cannot be named in it.
+    """
+    data = {key: value for key, value in body["data"].items() if key not in ASSIGNED}
+    said = {key: body[key] for key in ("kind", "actor", "role", "step", "outcome", "evidence", "reason")}
+    if level(data) == "pades":
+        carriers = (data["pades"]["document"], CRLS)
+        said["evidence"] = {name: digest for name, digest in said["evidence"].items() if name not in carriers}
+    request = data["replaces"] if "replaces" in data else body["request"]
+    return canonical({"format": "sop-statement-1", "register": register, "request": request, "data": data, **said})

@@ -1,0 +1,110 @@
+"""What visitors notice while websites are added, and the memory that idle websites take, on the lab."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = ROOT / ".lab"
+FLEET = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/fleet.yml").read_text())["fleet"]
+DOMAIN = f"bench.{FLEET['domain']}"
+GROUPS = yaml.safe_load((ROOT / "inventories/lab/hosts.yml").read_text())["all"]["children"]
+VISITOR = GROUPS["visitors"]["hosts"]["visitor1"]["ansible_host"]
+WEB = next(iter(FLEET["web"].values()))["inside_ipv4"]
+# The first web host's websites in turn, over kept connections.
+SCRIPT = """
+local n, hosts = 0, {}
+for number = 0, %d, %d do table.insert(hosts, number .. ".%s") end
+function request()
+  n = n + 1
+  return wrk.format("GET", "/", {Host = hosts[n %% #hosts + 1]})
+end
+"""
+# Pages that processes share are counted once; in KiB.
+MEMORY = "cat $(pgrep '^(apache2|php-fpm)' | sed 's#.*#/proc/&/smaps_rollup#') | awk '/^Pss:/ {s += $2} END {print s}'"
+
+
+class Fact(NamedTuple):
+    """Something other than seconds that was measured at a number of websites."""
+
+    what: str
+    count: int
+    value: float
+    unit: str
+
+
+def ssh(address: str, command: str, stdin: str = "") -> str:
+    """What a command on a server of the lab prints."""
+    done = subprocess.run(
+        ["ssh", "-o", "BatchMode=yes", "-o", f"UserKnownHostsFile={LAB}/ssh/known_hosts", "-i",
+         f"{LAB}/ssh/id_ed25519", f"root@{address}", command],
+        input=stdin, capture_output=True, text=True, check=False,
+    )
+    if done.returncode:
+        sys.exit(f"{command.split()[0]} failed on {address}: {done.stderr[-1000:]}")
+    return done.stdout
+
+
+def play(playbook: str, *arguments: str) -> None:
+    """Run a playbook on the lab, or end with what it said."""
+    done = subprocess.run(
+        [ROOT / ".venv/bin/ansible-playbook", f"playbooks/{playbook}", *arguments],
+        cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
+    )
+    if done.returncode:
+        sys.exit(f"{playbook} failed:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
+
+
+@contextlib.contextmanager
+def certified(folder: Path) -> Iterator[list[dict[str, Any]]]:
+    """A wildcard certificate on the web hosts, as role apache takes it; gone again at the end."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc", "-days", "1",
+         "-subj", "/CN=bench", "-addext", f"subjectAltName=DNS:*.{DOMAIN}", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )
+    certificates = [{"name": "bench", "names": [f"*.{DOMAIN}"], "certificate": certificate.read_text(),
+                     "private_key": key.read_text()}]
+    play("servers.yml", "--limit", "web", "-e", json.dumps({"apache_certificates": certificates}))
+    try:
+        yield certificates
+    finally:
+        for host in FLEET["web"].values():
+            ssh(host["inside_ipv4"], "rm -f /etc/websites/certificates/bench.pem")
+
+
+def memory() -> float:
+    """MiB that Apache and PHP-FPM take on the first web host once the processes of the last visits have ended."""
+    time.sleep(15)  # an idle process of PHP ends after 10 s
+    return float(ssh(WEB, MEMORY)) / 1024
+
+
+@contextlib.contextmanager
+def visits(count: int) -> Iterator[list[Fact]]:
+    """Keep visiting `count` websites meanwhile; the list holds what came of it afterwards."""
+    script = SCRIPT % (count - 1, len(FLEET["web"]), DOMAIN)
+    facts: list[Fact] = []
+    ssh(VISITOR, f"""printf %s {shlex.quote(script)} > /run/visit.lua && systemd-run --quiet --collect --unit visit \
+        -p StandardOutput=file:/run/visit.txt wrk -t 1 -c 8 -d 600 -s /run/visit.lua https://0.{DOMAIN}:443/""")
+    yield facts
+    # It tells what it counted when it is interrupted.
+    said = ssh(VISITOR, "systemctl kill -s INT visit; while systemctl -q is-active visit; do sleep 0.1; done; "
+                        "cat /run/visit.txt; rm /run/visit.txt")
+    done = re.search(r"(\d+) requests in", said)
+    if done is None:
+        sys.exit(f"wrk did not tell what it counted: {said}")
+    failed = sum(map(int, re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", said)))
+    facts += [Fact("requests while one website is added", count, int(done[1]), ""),
+              Fact("of these, failed", count, failed, "")]

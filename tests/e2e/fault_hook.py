@@ -1,0 +1,25 @@
+"""On a server of the lab: when a program enters or leaves a named function, run a command, once.
+
+`test_fault_injection.py` installs it where every Python of the server loads it at its start, so that the modules that
+we ship need no hooks for tests. FAULT holds JSON: file, function, event (call or return), command.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+FAULT = pathlib.Path("/run/websites-fault.json")
+
+if FAULT.exists():
+    wanted = json.loads(FAULT.read_text())
+
+    def look(frame, event, argument):
+        code = frame.f_code
+        if (event, code.co_name) == (wanted["event"], wanted["function"]) and code.co_filename.endswith(wanted["file"]):
+            sys.setprofile(None)
+            FAULT.unlink()
+            subprocess.run(["/bin/sh", "-c", wanted["command"]], env={**os.environ, "VICTIM": str(os.getpid())})
+
+    sys.setprofile(look)

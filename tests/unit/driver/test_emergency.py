@@ -1,0 +1,331 @@
+"""A request that cannot wait passes the listed gates only, for its time only, by two signatures, and is seen by all."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from driver import people
+from driver.desk import PROJECT, Desk
+from driver.test_actors import bare
+from driver.test_cli import Sop, fleet, sop
+from driver.test_export import verify
+from driver.test_freeze import freeze
+from sop_driver import actors, emergency, gates, orders, procedure, report, run, standing, trust, voiding
+from sop_driver.errors import Refused, Usage
+from sop_driver.register import Entry
+
+__all__ = ["bare", "fleet", "sop"]
+BY = ["kadis", "kasubbag"]
+SOP_FILE = PROJECT / "sop_driver/data/sop-website-2024.yml"
+
+
+def declare(desk: Desk, request: str, by: list[str] = BY, until: str = "2026-11-02T17:00") -> Entry:
+    end = orders.moment(until, desk.office, "--until")
+    entry = emergency.declare(desk.office, request, end, by, desk.sign, "situs diretas")
+    assert entry is not None
+    return entry
+
+
+def urgent(desk: Desk, request: str) -> str:
+    """Every step that no emergency replaces, up to the installation."""
+    for step in ("agenda", "decision", "existence", "build"):
+        desk.take(request, step)
+    return request
+
+
+def test_emergency_passes_what_the_sop_lists_and_nothing_else(desk: Desk) -> None:
+    request = desk.submit()
+    freeze(desk)
+    declare(desk, request)
+    with pytest.raises(Refused) as error:
+        desk.run(request)
+    assert [r.gate for r in error.value.refusals] == [
+        "agenda number", "approval", "existence check", "build evidence"]
+    desk.run(urgent(desk, request))
+    assert desk.outcomes() == ["started", "applied"]
+    desk.take(request, "report")
+    desk.take(request, "completion")
+    assert standing.stand(desk.office, request).next is None and trust.examine(desk.office).findings == []
+
+
+def test_emergency_leaves_requester_approver_and_installer_apart(desk: Desk) -> None:
+    request = desk.submit()
+    declare(desk, request, ["kadis", "kabid"])
+    urgent(desk, request)
+    with pytest.raises(Refused, match="nobody takes both"):
+        desk.run(request, actor="kabid")
+
+
+def test_requester_does_not_declare_an_emergency_of_their_own(desk: Desk) -> None:
+    desk.enroll("dinkes-2", "bidang", person="dinkes")
+    with pytest.raises(Refused, match="dinkes asked for"):
+        declare(desk, desk.submit(), ["kadis", "dinkes-2"])
+
+
+def test_release_is_held_against_its_hash_in_an_emergency(desk: Desk) -> None:
+    request = desk.submit()
+    declare(desk, request)
+    urgent(desk, request)
+    path = desk.office.evidence.path(standing.stand(desk.office, request).request.release.sha256)
+    path.chmod(0o600)
+    path.write_bytes(b"evil")
+    with pytest.raises(Refused, match="was changed"):
+        desk.run(request)
+
+
+@pytest.mark.parametrize("by", [[], ["kadis"], ["kadis", "kadis"], ["kadis", "disdik"]])
+def test_emergency_takes_two_signers(desk: Desk, by: list[str]) -> None:
+    request = desk.submit()
+    with pytest.raises(Refused, match="2 of kadis, kasubbag, bidang"):
+        declare(desk, request, by)
+    assert not standing.stand(desk.office, request).waived
+
+
+@pytest.mark.parametrize("until", ["2026-11-04T12:00", "2026-11-01T12:00"])
+def test_emergency_lasts_no_longer_than_the_sop_lets_it(desk: Desk, until: str) -> None:
+    request = desk.submit()
+    with pytest.raises(Usage, match="lasts 1 hari at the most"):
+        declare(desk, request, until=until)
+
+
+def test_lapsed_emergency_replaces_nothing(desk: Desk) -> None:
+    request = desk.submit()
+    declare(desk, request)
+    urgent(desk, request)
+    desk.clock.time += timedelta(days=1)
+    with pytest.raises(Refused) as error:
+        desk.run(request)
+    assert [r.gate for r in error.value.refusals] == ["disposition", "review", "needs analysis"]
+    with pytest.raises(Refused, match=r"disposition.* is not done"):
+        desk.take(request, "existence")
+
+
+def test_emergency_is_for_the_request_as_it_was(desk: Desk) -> None:
+    request = desk.submit()
+    declare(desk, request)
+    urgent(desk, request)
+    desk.submit(replace=request, title="Lain")
+    now = standing.stand(desk.office, request)
+    assert not now.waived and list(now.done) == ["request_letter", "agenda"]
+
+
+def test_unchanged_replacement_keeps_the_emergency(desk: Desk) -> None:
+    request = desk.submit()
+    declare(desk, request)
+    urgent(desk, request)
+    desk.submit(replace=request)
+    desk.run(request)
+
+
+def test_refusal_ends_the_emergency(desk: Desk) -> None:
+    request = desk.submit()
+    declare(desk, request)
+    desk.take(request, "agenda")
+    desk.take(request, "decision", outcome="no", reason="tidak aman")
+    assert not standing.stand(desk.office, request).waived
+    with pytest.raises(Refused, match=r"disposition.* is not done"):
+        desk.take(request, "decision")
+
+
+def test_replaced_step_is_not_taken_after_the_installation(desk: Desk) -> None:
+    """It would undo the installation that happened without it."""
+    request = desk.submit()
+    declare(desk, request)
+    desk.run(urgent(desk, request))
+    with pytest.raises(Refused, match="replaced by an emergency"):
+        desk.take(request, "disposition")
+    with pytest.raises(Refused, match="already installed"):
+        declare(desk, request)
+
+
+def test_emergency_is_seen_until_it_is_reported(desk: Desk) -> None:
+    request = desk.submit()
+    declare(desk, request)
+    desk.run(urgent(desk, request))
+    line, = emergency.alarms(desk.office)
+    assert request in line and "by kadis, kasubbag (entry 3): situs diretas; not reported, due 2026-11-05" in line
+    assert "freeze, disposition, review, needs analysis" in line and "LATE" not in line
+    desk.clock.time += timedelta(days=5)
+    assert "LATE by 1 day" in emergency.alarms(desk.office, request)[0]
+    assert "LATE by 1 day" in "\n".join(report.report(desk.office, request))
+    assert "LATE" in trust.examine(desk.office).notes(standing.stamp(desk.clock()))[0]
+    with pytest.raises(Refused, match="kasubbag is kasubbag; bidang or kadis reports it"):
+        emergency.report(desk.office, request, "kasubbag", desk.paper, desk.sign)
+    emergency.report(desk.office, request, "subkoor", desk.paper, desk.sign)
+    assert emergency.alarms(desk.office) == [] and trust.examine(desk.office).notes("2026-12-01T00:00:00Z") == []
+    text = "\n".join(report.report(desk.office, request))
+    assert "## EMERGENCY" in text and "emergency of entry 3 reported by subkoor" in text.replace("\\", "")
+    with pytest.raises(Refused, match="no emergency without a report"):
+        emergency.report(desk.office, request, "subkoor", desk.paper, desk.sign)
+    assert trust.examine(desk.office).findings == []
+
+
+def test_emergency_of_an_sop_without_any_is_refused(desk: Desk) -> None:
+    text = SOP_FILE.read_text()
+    start, end = text.index("emergency:\n"), text.index("separation:\n")
+    path = desk.document("old.yml", text[:start] + text[end:])
+    desk.office.config = desk.config.model_copy(update={"sop": str(path)})
+    actors.adopt(desk.office, BY, desk.sign, "SK 3")
+    with pytest.raises(Refused, match="knows no emergency"):
+        declare(desk, desk.submit())
+
+
+@pytest.mark.parametrize(
+    "gate", ["request letter", "agenda number", "approval", "existence check", "build evidence", "ghost"])
+def test_sop_cannot_let_an_emergency_replace_everything(gate: str) -> None:
+    text = SOP_FILE.read_text().replace("waives: [freeze", f"waives: [{gate}")
+    with pytest.raises(Usage, match=f"it cannot waive {gate}"):
+        procedure.parse(text.encode(), Path("sop.yml"))
+
+
+def test_every_gate_with_a_check_of_its_own_is_never_waived() -> None:
+    assert {name for name, gate in gates.GATES.items() if gate is not gates.taken} <= procedure.NEVER_WAIVED
+
+
+def test_emergency_that_says_more_than_the_sop_is_found(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A changed driver may ask for more: the register does not take it."""
+    request = desk.submit()
+    rules = standing.stand(desk.office, request).procedure.emergency
+    assert rules is not None
+    more = rules.model_copy(update={"waives": ("approval",)})
+    monkeypatch.setattr(emergency, "_rules", lambda now: more)
+    with pytest.raises(Refused, match="no emergency replaces approval"):
+        declare(desk, request)
+    longer = rules.model_copy(update={"lasts": procedure.Duration(days=9)})
+    monkeypatch.setattr(emergency, "_rules", lambda now: longer)
+    with pytest.raises(Refused, match="it may last 1 days at the most"):
+        declare(desk, request, until="2026-11-09")
+
+
+def test_emergency_by_the_rules_of_another_sop_is_found(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A laxer file that was adopted later is for later requests."""
+    request = desk.submit()
+    path = desk.document("laxer.yml", SOP_FILE.read_text().replace("lasts: {days: 1}", "lasts: {days: 30}"))
+    desk.office.config = desk.config.model_copy(update={"sop": str(path)})
+    adopted = actors.adopt(desk.office, BY, desk.sign, "SK 3")
+    assert adopted is not None
+    laxer = desk.office.procedure(adopted.data["sop"])
+    monkeypatch.setattr(emergency, "_rules", lambda now: laxer.emergency)
+    monkeypatch.setattr(emergency, "binding", lambda now: {
+        "sop": laxer.hash, "digest": now.digest, "letter": now.letter})
+    with pytest.raises(Refused, match=f"it names another SOP than {request} began under"):
+        declare(desk, request, until="2026-11-20")
+
+
+@pytest.mark.parametrize("change", [{"title": "Lain"}, None])
+def test_run_in_a_window_by_an_emergency_that_ended_is_found(desk: Desk, change: dict[str, str] | None) -> None:
+    """The request was changed, or refused, since two officials let it pass; a changed driver ran it nevertheless."""
+    request = desk.submit()
+    freeze(desk)
+    declare(desk, request)
+    data: dict[str, Any] = {"run": "run-000001", "requests": [request], "allocations": [], "desired": "0" * 64}
+    with desk.office.register.writing():
+        desk.office.register.append("run", outcome="started", data=data)
+        assert trust.audit.read(desk.office.register.texts()).findings == []
+        desk.office.register.append("run", outcome="interrupted", data=data)
+    if change:
+        desk.submit(replace=request, **change)
+    else:
+        desk.take(request, "agenda")
+        desk.take(request, "decision", outcome="no", reason="tidak aman")
+    desk.office.register.append("run", outcome="started", data=data)
+    assert any("was started while entry 3" in line for line in trust.examine(desk.office).lines())
+
+
+def test_requester_in_another_office_does_not_count_as_a_signer(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor past the driver's own check."""
+    desk.enroll("dinkes-2", "bidang", person="dinkes")
+    request = desk.submit()
+    monkeypatch.setattr(emergency, "refuse", lambda *words: None)
+    with pytest.raises(Refused, match="whom it does not concern must sign; kadis did"):
+        declare(desk, request, ["kadis", "dinkes-2"])
+
+
+def test_two_who_declare_at_once_cannot_both_be_first(desk: Desk) -> None:
+    request = desk.submit()
+
+    def slow(who: str, message: str) -> str:
+        if who == "kasubbag":
+            desk.take(request, "agenda")
+        return desk.sign(who, message)
+
+    with pytest.raises(Refused, match="another entry was written"):
+        emergency.declare(desk.office, request, orders.moment("2026-11-02T17:00", desk.office, ""), BY, slow, "x")
+
+
+def test_run_in_a_window_by_another_requests_emergency_is_refused(desk: Desk) -> None:
+    first, second = desk.submit(), desk.approved(name="lain.tarakankota.go.id", requester="disdik")
+    freeze(desk)
+    declare(desk, first)
+    with pytest.raises(Refused, match=f"{second}: from 2026-11-01"):
+        desk.run(urgent(desk, first), second)
+    assert run.cleared(desk.office, [first])
+
+
+def test_emergency_by_commands_and_in_an_export(desk: Desk, sop: Sop, fleet: Any, tmp_path: Path) -> None:
+    request = desk.submit()
+    until = (datetime.now(ZoneInfo("Asia/Makassar")) + timedelta(hours=6)).strftime("%Y-%m-%dT%H:%M")
+    keys = [word for name in BY for word in ("--key", f"{name}={desk.folder / 'keys' / name}")]
+    code, out, err = sop("emergency", "declare", request, "--until", until, "--reason", "diretas", "--signed-by", *BY,
+                         *keys)
+    assert code == 0 and "EMERGENCY: " in out, err
+    desk.clock.time = datetime.now(UTC)  # commands have the machine's clock
+    urgent(desk, request)
+    code, out, err = sop("run", request)
+    assert code == 0 and out.startswith("EMERGENCY"), err
+    for words in (("status",), ("status", request), ("list",), ("emergency", "list")):
+        assert sop(*words)[1].startswith("EMERGENCY: "), words
+    code, out, _ = sop("register", "verify")
+    assert code == 0 and f"EMERGENCY: entry 3 let {request} pass" in out
+    assert "replaced by an EMERGENCY: disposition" in sop("status", request)[1]
+    told, = json.loads(sop("status", request, "--json")[1])[0]["emergencies"]
+    assert told["entry"] == 3 and told["until"] < told["report_by"] and "freeze" in told["waives"]
+    sop("register", "export", tmp_path / "export")
+    (tmp_path / "receipt.json").write_text(sop("register", "receipt", request)[1])
+    for path in (tmp_path / "export", tmp_path / "receipt.json"):
+        code, told = verify(tmp_path / "export/verify.py", path, "--key", desk.office.people().checkpoint_key)
+        assert code == 0 and "EMERGENCY: entry 3" in told, told
+    code, out, err = sop("emergency", "report", request, "--as", "kabid", "--laporan", desk.paper)
+    assert code == 0 and "EMERGENCY" not in out and json.loads(sop("emergency", "list", "--json")[1]) == []
+    assert sop("emergency", "report", request, "--as", "kabid", "--laporan", desk.paper)[0] == 3
+
+
+def test_emergency_is_signed_on_two_other_computers(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    request = desk.submit()
+    until = (datetime.now(ZoneInfo("Asia/Makassar")) + timedelta(hours=6)).strftime("%Y-%m-%dT%H:%M")
+    words = ("emergency", "declare", request, "--until", until, "--reason", "diretas", "--signed-by", *BY)
+    told, made = tmp_path / "said", list[str]()
+    code, out, err = sop(*words, "--prepare", told)
+    assert code == 0 and "nothing is recorded yet" in out and not standing.stand(desk.office, request).unreported, err
+    for name in BY:
+        (tmp_path / f"{name}.sig").write_text(people.sign(name, told.read_text()))
+        made += ["--signature", f"{name}={tmp_path}/{name}.sig"]
+    code, out, err = sop(*words, *made)
+    assert code == 0 and "recorded: entry 3, emergency declared" in out, err
+
+
+def test_register_from_before_goes_on_without_emergencies(bare: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first entry says nothing of emergencies, refusals or a head, until two officials adopt a file that does."""
+    old = actors._sop
+    monkeypatch.setattr(actors, "_sop", lambda found: {
+        "sop": found.hash, "rules": {"signers": ["kadis", "kasubbag", "bidang"], "count": 2, "ink": "kasubbag"}})
+    actors.bootstrap(bare.office, bare.ceremony(), bare.sign)
+    request = bare.approved()
+    with pytest.raises(Refused, match="the SOP of the request knows no emergency"):
+        declare(bare, request)
+    with pytest.raises(Refused, match="only kabid takes back the 'yes' of entry 6"):
+        voiding.void(bare.office, request, 6, "kadis", bare.sign, "x")
+    assert voiding.void(bare.office, request, 6, "kabid", bare.sign, "x")
+    bare.run(bare.approve(request))
+    monkeypatch.setattr(actors, "_sop", old)
+    path = bare.document("new.yml", f"{SOP_FILE.read_text()}# 2027\n")
+    bare.office.config = bare.config.model_copy(update={"sop": str(path)})
+    actors.adopt(bare.office, BY, bare.sign, "SK 3")
+    declare(bare, bare.submit(requester="disdik", name="lain.tarakankota.go.id"))
+    assert trust.examine(bare.office).findings == []

@@ -1,0 +1,234 @@
+"""Personal data can go for good: no entry holds them, every proof holds, and it is said by whom they were erased."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driver import insider, people
+from driver.desk import Desk
+from driver.test_cli import Sop, fleet, sop
+from driver.test_export import verify
+from sop_driver import audit, export, orders, outsider, report, standing, steps, trust
+from sop_driver.errors import Refused, Usage
+from sop_driver.proof import canonical, leaf_hash
+from sop_driver.register import Entry
+
+__all__ = ["fleet", "sop"]
+BY = ["kadis", "kasubbag"]
+CONTACT = {"name": "Siti", "email": "siti@example.go.id", "phone": "0811 1111"}
+
+
+def erase(desk: Desk, *words: str, by: list[str] = BY) -> Entry:
+    entry = orders.erase(desk.office, list(words), by, desk.sign, "permintaan pemilik data")
+    assert entry is not None
+    return entry
+
+
+def receipt(desk: Desk, request: str) -> dict[str, Any]:
+    value = trust.make_receipt(desk.office, request)
+    return {**value, "personal": trust.personal(desk.office, value)}
+
+
+def everything(desk: Desk) -> bytes:
+    return b"".join(insider.take_copy(desk.office.home.path).values())
+
+
+def test_entries_hold_no_personal_data(desk: Desk) -> None:
+    desk.enroll("baru", "pd", name="Budi Santoso")
+    desk.submit(contact=CONTACT)
+    held = "".join(insider.texts(desk))
+    assert not [word for word in ("Siti", "siti@", "0811", "Budi Santoso", "Kepala DKISP") if word in held]
+
+
+def test_commitment_is_salted(desk: Desk) -> None:
+    """Else a phone number could be found by trying all of them; two of the same person do not look alike either."""
+    requests = [desk.submit(contact=CONTACT) for _ in range(2)]
+    sealed = [str(standing.stand(desk.office, request).request.contact).split(":")[1] for request in requests]
+    assert sealed[0] != sealed[1]
+    for digest in sealed:
+        data = desk.office.evidence.path(digest).read_bytes()
+        salt, value = data[:32], data[32:]
+        assert value == canonical(CONTACT).encode() and hashlib.sha256(salt + value).hexdigest() == digest
+    assert hashlib.sha256(canonical(CONTACT).encode()).hexdigest() not in "".join(insider.texts(desk))
+
+
+def test_erased_contact_is_nowhere_and_all_proofs_hold(desk: Desk, tmp_path: Path) -> None:
+    request = desk.approved(contact=CONTACT)
+    desk.run(request)
+    before = receipt(desk, request)
+    assert b"0811 1111" in everything(desk)
+    entry = erase(desk, f"{request}/contact")
+    assert b"0811 1111" not in everything(desk) and b"siti@" not in everything(desk)
+    words = f"erased on 2026-11-02 by kadis, kasubbag (entry {entry.sequence})"
+    assert words in "\n".join(report.report(desk.office, request)).replace("\\", "")
+    found = trust.examine(desk.office)
+    assert found.findings == [] and found.notes("") == [f"documents or personal data were {words}"]
+    key = desk.office.people().checkpoint_key
+    export.export(desk.office, tmp_path / "export", documents=True)
+    (tmp_path / "receipt.json").write_text(json.dumps(receipt(desk, request)))
+    (tmp_path / "before.json").write_text(json.dumps(before))
+    for path, said in (("export", True), ("receipt.json", True), ("before.json", False)):
+        code, told = verify(tmp_path / "export/verify.py", tmp_path / path, "--key", key)
+        assert code == 0 and (words in told) is said, told
+    desk.take(request, "report")  # the register goes on
+
+
+def test_export_carries_personal_data_until_they_are_erased(desk: Desk, tmp_path: Path) -> None:
+    request = desk.submit(contact=CONTACT)
+    digest = str(standing.stand(desk.office, request).request.contact).split(":")[1]
+    export.export(desk.office, tmp_path / "export", documents=False)
+    given = tmp_path / "export/personal" / digest
+    assert json.loads(given.read_bytes()[32:]) == CONTACT and not (tmp_path / "export/evidence").exists()
+    assert outsider.check(tmp_path / "export")[0] == 0
+    given.chmod(0o600)
+    given.write_bytes(b"x" * 32 + canonical({**CONTACT, "name": "Budi"}).encode())
+    code, told = outsider.check(tmp_path / "export")
+    assert code == 1 and "personal.contact" in told[0] and "was changed" in told[0]
+    given.unlink()
+    assert outsider.check(tmp_path / "export")[0] == 1
+
+
+def test_receipt_with_other_personal_data_is_found(desk: Desk) -> None:
+    request = desk.submit(contact=CONTACT)
+    value, key = receipt(desk, request), desk.office.people().checkpoint_key
+    assert audit.receipt(value, key).findings == []
+    digest = str(standing.stand(desk.office, request).request.contact).split(":")[1]
+    for data in (None, b"x"):
+        changed = {**value["personal"], digest: base64.b64encode(data).decode()} if data else {
+            name: kept for name, kept in value["personal"].items() if name != digest}
+        assert any("nobody erased" in what for _, what in audit.receipt({**value, "personal": changed}, key).findings)
+
+
+def test_lost_personal_data_are_found_where_nobody_erased_them(desk: Desk, sop: Sop) -> None:
+    request = desk.submit()
+    digest = str(standing.stand(desk.office, request).request.contact).split(":")[1]
+    desk.office.evidence.path(digest).unlink()
+    code, out, _ = sop("register", "verify")
+    assert code == 1 and "personal.contact" in out and "rely on nothing from entry 2 on" in out
+    assert "missing" in "\n".join(report.report(desk.office, request))
+
+
+def test_erased_scan_keeps_its_hash_and_closes_the_gate(desk: Desk, sop: Sop) -> None:
+    request = desk.submit()
+    letter = desk.document("disposisi.pdf", "%PDF-1.4 Siti")
+    desk.take(request, "agenda")
+    desk.take(request, "disposition", documents={"surat_terdisposisi": letter})
+    desk.approve(request)
+    entry = erase(desk, f"{request}/surat_terdisposisi")
+    with pytest.raises(Refused) as error:
+        desk.run(request)
+    refusal, = error.value.refusals
+    assert f"was erased on 2026-11-02 by kadis, kasubbag (entry {entry.sequence})" in refusal.what
+    assert refusal.gate == "disposition" and sop("register", "verify")[0] == 0
+    with pytest.raises(Refused, match=r"surat_terdisposisi was erased on"):
+        desk.take(request, "disposition", documents={"surat_terdisposisi": letter})
+    assert not list(desk.office.evidence.folder.glob(".new.*"))
+
+
+@pytest.mark.parametrize("by", [[], ["kadis"], ["kadis", "dinkes"]])
+def test_erasing_takes_two_officials(desk: Desk, by: list[str]) -> None:
+    request = desk.submit()
+    kept = everything(desk)
+    with pytest.raises(Refused, match="2 of kadis"):
+        erase(desk, f"{request}/contact", by=by)
+    assert everything(desk) == kept
+
+
+@pytest.mark.parametrize("word", ["R-2026-0009/contact", "R-2026-0001/ghost", "R-2026-0001", "actor/ghost",
+                                  "R-2026-0001/sop", "R-2026-0001/release", "actor/kadis"])
+def test_what_cannot_be_erased_is_said_so(desk: Desk, word: str) -> None:
+    """The SOP's data and releases are what the register and the servers stand on; who acts now has a name."""
+    desk.submit()
+    with pytest.raises(Usage, match="names nothing that can be erased"):
+        erase(desk, word)
+
+
+def test_release_is_not_erased_under_another_name(desk: Desk) -> None:
+    request = desk.submit()
+    desk.take(request, "agenda", documents={"scan": desk.folder / "situs.tar.gz", "lembar_disposisi": desk.paper})
+    with pytest.raises(Refused, match=f"{request}/scan is also a release"):
+        erase(desk, f"{request}/scan")
+
+
+def test_past_holders_name_is_erased_and_the_next_ones_stays(desk: Desk, sop: Sop) -> None:
+    desk.sign = lambda who, message: people.sign("kadis-2" if who == "kadis" else who, message)
+    new = {"name": "dr. Baru", "key": people.public("kadis-2")}
+    desk.enroll("kadis", "kadis", by=("kasubbag", "kabid"), replaces=True, **new)
+    entry = erase(desk, "actor/kadis", by=["kasubbag", "kabid"])
+    out = sop("actors", "list")[1]
+    assert f"erased on 2026-11-02 by kabid, kasubbag (entry {entry.sequence}), kadis" in out
+    assert "dr. Baru, kadis" in out
+    assert sop("register", "verify")[0] == 0
+
+
+def test_interrupted_erasure_is_told_and_finished_by_the_same_command(
+    desk: Desk, sop: Sop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = desk.submit(contact=CONTACT)
+
+    def died(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", died)
+        with pytest.raises(KeyboardInterrupt):
+            erase(desk, f"{request}/contact")
+    code, out, _ = sop("register", "verify")
+    assert code == 0 and "and is there: repeat that `sop erase`" in out
+    with pytest.raises(Refused, match="nothing is left to do"):
+        erase(desk, f"{request}/contact")
+    assert b"0811 1111" not in everything(desk) and "is there" not in sop("register", "verify")[1]
+
+
+def test_unchanged_contact_keeps_its_seal_so_approvals_hold(desk: Desk) -> None:
+    request = desk.approved(contact=CONTACT)
+    desk.submit(replace=request, contact=CONTACT)
+    now = standing.stand(desk.office, request)
+    assert now.next is now.procedure.installation
+    desk.submit(replace=request, contact={**CONTACT, "phone": "0812 2222"})
+    assert "decision" not in standing.stand(desk.office, request).done
+    erase(desk, f"{request}/contact")
+    held = everything(desk)
+    assert b"0811 1111" not in held and b"0812 2222" not in held
+
+
+def test_statement_signed_elsewhere_fits_the_same_seal(desk: Desk) -> None:
+    """The salt is random, and a statement is written in one command and recorded in another."""
+    said: list[str] = []
+
+    def later(who: str, message: str) -> str | None:
+        said.append(message)
+        return None if len(said) == 1 else people.sign(who, said[0])
+
+    path = desk.write(desk.form(contact=CONTACT))
+    assert steps.submit(desk.office, path, desk.letter, "dinkes", None, later) is None
+    assert steps.submit(desk.office, path, desk.letter, "dinkes", None, later)
+    assert said[0] == said[1] and not list(desk.office.evidence.folder.glob(".unsigned.*"))
+
+
+def test_register_with_plain_contacts_still_verifies(desk: Desk) -> None:
+    """Entries of earlier days hold them in the clear; they can be read, and verified, and not be erased."""
+    request = desk.submit()
+    body = json.loads(insider.texts(desk)[-1])
+    data = {**body["data"], "request": {**body["data"]["request"], "contact": {**CONTACT, "phone": None}}}
+    data["digest"] = leaf_hash("as it was").hex()
+    evidence = {name: digest for name, digest in body["evidence"].items() if name != "personal.contact"}
+    fields = {key: body[key] for key in ("actor", "role", "request", "step", "outcome", "reason")}
+    fields |= {"evidence": evidence, "data": {**data, "replaces": request,
+                                              "previous": desk.office.register.latest("request", request)}}
+    assert steps.written(desk.office, "step", fields, desk.sign, ["dinkes"])
+    assert "Siti, siti" in "\n".join(report.report(desk.office, request)) and trust.examine(desk.office).findings == []
+
+
+def test_erasing_by_commands_names_what_else_held_it(desk: Desk, sop: Sop) -> None:
+    request = desk.approved()
+    keys = [word for name in BY for word in ("--key", f"{name}={desk.folder / 'keys' / name}")]
+    code, out, err = sop("erase", f"{request}/scan", "--reason", "x", "--signed-by", *BY, *keys)
+    assert code == 0 and f"erased (entry 10): scan of entry 3, {request}" in out and f"kak of entry 9, {request}" in out
+    assert "was erased" not in err

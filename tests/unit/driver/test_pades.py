@@ -1,0 +1,678 @@
+"""A PDF that an official signed stands for a step only where it is theirs, whole, in time, and for this very step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyhanko.pdf_utils import generic
+from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.sign.fields import SigFieldSpec, append_signature_field
+
+from driver import insider, people
+from driver.authority import NOW, Authority, Holder, name, sign, sign_in_part
+from driver.desk import Desk
+from driver.test_cli import Sop, sop
+from sop_driver import (
+    actors,
+    directory,
+    export,
+    gates,
+    orders,
+    outsider,
+    pades,
+    report,
+    standing,
+    steps,
+    trust,
+    voiding,
+)
+from sop_driver.errors import Refused, Usage
+from sop_driver.gates import Case
+from sop_driver.proof import canonical
+from sop_driver.register import Entry
+from sop_driver.sheet import ROOM, sheet
+from sop_driver.signatures import Pdf
+
+__all__ = ["sop"]
+MINIMAL = canonical({"request": "R-1", "outcome": None, "reason": None, "data": {"pades": {"shown": {}}}})
+
+
+@pytest.fixture(scope="module")
+def bsre() -> Authority:
+    return Authority()
+
+
+@pytest.fixture(scope="module")
+def kadis(bsre: Authority) -> Holder:
+    return bsre.person("dr. Kepala", "3171")
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Certificates name a server for their lists. Nobody asks it."""
+
+    def connect(*_: Any) -> None:
+        raise AssertionError("something was fetched")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(socket, "getaddrinfo", connect)
+
+
+@pytest.fixture
+def trusting(desk: Desk, bsre: Authority, kadis: Holder) -> Desk:
+    """A register that trusts the authority and knows the certificate of the Kadis; a request waits for him."""
+    rely(desk, bsre.root)
+    enter(desk, "kadis", kadis, "kadis", by=("kasubbag", "kabid"))
+    return desk
+
+
+def file(desk: Desk, octets: bytes, name: str = "file") -> Path:
+    path = desk.folder / name
+    path.write_bytes(octets)
+    return path
+
+
+def rely(desk: Desk, *roots: Holder) -> Any:
+    paths = [file(desk, root.pem, f"root{number}.pem") for number, root in enumerate(roots)]
+    return actors.rely(desk.office, paths, ["kasubbag", "kabid"], desk.sign, "SE BSSN 1/2026")
+
+
+def enter(desk: Desk, who: str, holder: Holder, role: str, by: tuple[str, ...]) -> None:
+    """The same person with the same key, and a certificate."""
+    subject = pades.subject(file(desk, holder.pem))
+    desk.enroll(who, role, by, replaces=True, subject=subject, name=people.FIRST[who]["name"],
+                unit=people.FIRST[who].get("unit"))
+
+
+def waiting(desk: Desk) -> str:
+    request = desk.submit()
+    desk.take(request, "agenda")
+    return request
+
+
+def take(desk: Desk, request: str, pdf: Pdf, step: str = "disposition", actor: str = "kadis", **more: Any) -> Any:
+    return steps.record(desk.office, request, step, actor, pdf, **more)
+
+
+def prepared(desk: Desk, request: str, **more: Any) -> bytes:
+    path = desk.folder / "sheet.pdf"
+    assert take(desk, request, Pdf(prepare=path), **more) is None
+    return path.read_bytes()
+
+
+def signed(desk: Desk, octets: bytes, lists: bytes = b"") -> Pdf:
+    return Pdf(signed=file(desk, octets, "signed.pdf"), crls=file(desk, lists, "lists.pem") if lists else None)
+
+
+def refused(desk: Desk, request: str, octets: bytes, lists: bytes = b"") -> str:
+    before = desk.office.register.head()
+    with pytest.raises(Refused) as error:
+        take(desk, request, signed(desk, octets, lists))
+    assert desk.office.register.head() == before
+    text = str(error.value)
+    assert "gate: signature of disposition" in text and "\nmend: " in text
+    return text
+
+
+@pytest.mark.parametrize(
+    ("lists", "more"),
+    [
+        ("signature", {}),
+        ("store", {}),
+        ("store", {"timestamp": True}),
+        ("beside", {}),
+        ("signature", {"certify": True}),
+        ("signature", {"box": None}),
+        ("beside", {"within": "store"}),
+    ],
+    ids=["adobe", "pades-lt", "pades-lta", "given", "certifying", "invisible", "given-pades"],
+)
+def test_disposition_signed_as_pdf_counts(
+    trusting: Desk, bsre: Authority, kadis: Holder, lists: str, more: dict[str, Any]
+) -> None:
+    """Revocation is known from the signature, from the PDF's own store, or from lists that are given."""
+    request = waiting(trusting)
+    inside: dict[str, Any] = {} if lists == "beside" else {"lists": bsre.lists, "within": lists}
+    more = {key: bsre if key == "timestamp" else value for key, value in more.items()}
+    made = sign(prepared(trusting, request), kadis, **inside, **more)
+    entry = take(trusting, request, signed(trusting, made, bsre.lists if lists == "beside" else b""))
+    assert entry.signatures == [] and entry.evidence["surat_terdisposisi"] == hashlib.sha256(made).hexdigest()
+    assert standing.stand(trusting.office, request).done["disposition"] == entry
+    trusting.approve(request)
+    trusting.run(request)
+    assert trust.examine(trusting.office).lines() == []
+    assert "kadis (kadis, signed within a PDF)" in "\n".join(report.report(trusting.office, request))
+    assert "signed within a PDF" in report.entry_line(trusting.office, entry)
+
+
+def test_officials_sign_after_each_other(trusting: Desk, bsre: Authority, kadis: Holder) -> None:
+    """A secretary's signature before the Kadis's is no harm where it holds as well."""
+    request = waiting(trusting)
+    first = sign(prepared(trusting, request), bsre.person("Sekretaris", "9"), field_name="A", box=(50, 20, 250, 120))
+    assert take(trusting, request, signed(trusting, sign(first, kadis), bsre.lists))
+
+
+def another_page(octets: bytes) -> bytes:
+    """What a program that edits PDFs appends."""
+    writer = IncrementalPdfFileWriter(BytesIO(octets))
+    page = writer.root["/Pages"]["/Kids"][0].get_object()
+    page["/Rotate"] = generic.NumberObject(180)
+    writer.update_container(page)
+    out = BytesIO()
+    writer.write(out)
+    return out.getvalue()
+
+
+def note_over_the_text(octets: bytes) -> bytes:
+    writer = IncrementalPdfFileWriter(BytesIO(octets))
+    rect = generic.ArrayObject(map(generic.NumberObject, (40, 300, 550, 800)))
+    words = {"/Type": generic.pdf_name("/Annot"), "/Subtype": generic.pdf_name("/FreeText"), "/Rect": rect,
+             "/Contents": generic.pdf_string("R-2026-0009")}
+    note = writer.add_object(generic.DictionaryObject({generic.pdf_name(key): word for key, word in words.items()}))
+    page = writer.root["/Pages"]["/Kids"][0].get_object()
+    page["/Annots"] = generic.ArrayObject([note])
+    writer.update_container(page)
+    out = BytesIO()
+    writer.write(out)
+    return out.getvalue()
+
+
+def hides_the_sheet(octets: bytes) -> bytes:
+    """A file that begins with the sheet's octets, and whose own first revision is another sheet."""
+    other = sheet(MINIMAL.replace("R-1", "R-9"))
+    start, end = other.rindex(b"\nxref\n") + 1, other.rindex(b"startxref")
+    moved = re.sub(rb"(\d{10})(?= 00000 n )", lambda m: b"%010d" % (int(m[0]) + len(octets)), other[start:end])
+    return octets + other[:start] + moved + b"startxref\n%d\n%%%%EOF\n" % (len(octets) + start)
+
+
+def another_field(octets: bytes) -> bytes:
+    writer = IncrementalPdfFileWriter(BytesIO(octets))
+    append_signature_field(writer, SigFieldSpec("Lain", on_page=0, box=(50, 20, 250, 120)))
+    out = BytesIO()
+    writer.write(out)
+    return out.getvalue()
+
+
+def flipped(octets: bytes, place: int) -> bytes:
+    return octets[:place] + bytes([octets[place] ^ 1]) + octets[place + 1:]
+
+
+BAD: dict[str, tuple[Callable[[bytes, Authority, Holder], tuple[bytes, bytes]], str]] = {
+    "unsigned": (lambda pdf, a, k: (pdf, a.lists), "nobody signed the PDF"),
+    "wrong official": (
+        lambda pdf, a, k: (sign(pdf, a.person("Kasubbag", "3172")), a.lists), "made by Kasubbag, 3172"),
+    "namesake": (lambda pdf, a, k: (sign(pdf, a.person("dr. Kepala", "9999")), a.lists), "made by dr. Kepala, 9999"),
+    "expired": (
+        lambda pdf, a, k: (sign(pdf, a.person("dr. Kepala", "3171", end=NOW - timedelta(days=1))), a.lists),
+        "its certificate was not valid at that time"),
+    "not yet valid": (
+        lambda pdf, a, k: (sign(pdf, a.person("dr. Kepala", "3171", begin=NOW + timedelta(days=9))), a.lists),
+        "does not hold at 2026-11-02"),
+    "revoked": (
+        lambda pdf, a, k: (sign(pdf, k), a.root.crl() + a.issuing.crl(k)), "its certificate was revoked"),
+    "its authority revoked": (
+        lambda pdf, a, k: (sign(pdf, k), a.root.crl(a.issuing) + a.issuing.crl()), "the authority that issued"),
+    "revocation unknown": (lambda pdf, a, k: (sign(pdf, k), b""), "nothing says whether its certificate was revoked"),
+    "revocation of the authority unknown": (
+        lambda pdf, a, k: (sign(pdf, k), a.issuing.crl()), "nothing says whether its certificate was revoked"),
+    "old list": (
+        lambda pdf, a, k: (sign(pdf, k), a.root.crl() + a.issuing.crl(at=NOW - timedelta(days=9), days=7)),
+        "lists of revoked certificates are of another time"),
+    "another's list": (lambda pdf, a, k: (sign(pdf, k), Authority().lists), "not lead to an authority"),
+    "self-made root of the same name": (
+        lambda pdf, a, k: impostor(pdf, Authority()), "not lead to an authority that this register trusts"),
+    "self-made root": (
+        lambda pdf, a, k: impostor(pdf, Authority("Palsu")), "no authority that this register trusts"),
+    "self-signed": (
+        lambda pdf, a, k: (sign(pdf, Authority().root.issue(k.certificate.subject)), a.lists), "register trusts"),
+    "sheet changed after signing": (
+        lambda pdf, a, k: (flipped(sign(pdf, k), len(pdf) // 2), a.lists), "does not begin with the sheet"),
+    "signature's part changed": (
+        lambda pdf, a, k: (flipped(made := sign(pdf, k), made.index(b"/M (D", len(pdf)) + 12), a.lists),
+        "was changed after dr. Kepala"),
+    "edited after signing": (
+        lambda pdf, a, k: (another_page(sign(pdf, k)), a.lists), "changed by more than signatures"),
+    "edited before signing": (
+        lambda pdf, a, k: (sign(another_page(pdf), k), a.lists), "changed by more than signatures"),
+    "a note laid over it before signing": (
+        lambda pdf, a, k: (sign(note_over_the_text(pdf), k), a.lists), "changed by more than signatures"),
+    "a signature drawn over the text": (
+        lambda pdf, a, k: (sign(pdf, k, box=(40, ROOM - 10, 550, 800)), a.lists), "covers the sheet's text"),
+    "another document behind the sheet": (
+        lambda pdf, a, k: (sign(hides_the_sheet(pdf), k), a.lists), "shows something else"),
+    "more after the signed part": (
+        lambda pdf, a, k: (sign(pdf, k) + b"% and more\n", a.lists), "cover a part of the file only"),
+    "a part of the file covered": (
+        lambda pdf, a, k: (sign_in_part(pdf, k), a.lists), "covers a part of the file only"),
+    "an empty field added after signing": (
+        lambda pdf, a, k: (another_field(sign(pdf, k)), a.lists), "covers a part of the file only"),
+    "another's bad signature beside it": (
+        lambda pdf, a, k: (sign(sign(pdf, Authority().person("X"), field_name="A"), k, box=None), a.lists),
+        "the signature of X"),
+    "no PDF inside": (lambda pdf, a, k: (pdf + b"\nstartxref\n1\n%%EOF\n", a.lists), "cannot be read as a signed PDF"),
+    "too large": (lambda pdf, a, k: (sign(pdf, k) + b"\n" * 2**24, a.lists), "larger than 16 MiB"),
+}
+
+
+def impostor(pdf: bytes, other: Authority) -> tuple[bytes, bytes]:
+    return sign(pdf, other.person("dr. Kepala", "3171")), other.lists
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_signature_is_refused_and_leaves_nothing(trusting: Desk, bsre: Authority, kadis: Holder, kind: str) -> None:
+    request = waiting(trusting)
+    make, told = BAD[kind]
+    assert told in refused(trusting, request, *make(prepared(trusting, request), bsre, kadis))
+
+
+def test_pdf_of_another_request_cannot_be_replayed(trusting: Desk, bsre: Authority, kadis: Holder) -> None:
+    requests = [waiting(trusting), waiting(trusting)]
+    made = sign(prepared(trusting, requests[0]), kadis, lists=bsre.lists)
+    assert "not begin with the sheet" in refused(trusting, requests[1], made)
+    take(trusting, requests[0], signed(trusting, made))
+    assert "not begin with the sheet" in refused(trusting, requests[1], made)
+    assert "not begin with the sheet" in refused(trusting, requests[0], made), "nor twice for the same one"
+
+
+def test_old_pdf_cannot_be_replayed_after_the_request_came_back(trusting: Desk, bsre: Authority, kadis: Holder) -> None:
+    request = waiting(trusting)
+    made = sign(prepared(trusting, request), kadis, lists=bsre.lists)
+    take(trusting, request, signed(trusting, made))
+    trusting.take(request, "review")
+    trusting.take(request, "decision", outcome="no", reason="belum")
+    assert "not begin with the sheet" in refused(trusting, request, made)
+
+
+@pytest.mark.parametrize("more", [{"reason": "segera"}, {"evidence": "lampiran"}], ids=["reason", "document"])
+def test_pdf_counts_for_what_was_prepared_only(
+    trusting: Desk, bsre: Authority, kadis: Holder, more: dict[str, Any]
+) -> None:
+    """Whoever records it adds no word and no document to what the Kadis signed."""
+    request = waiting(trusting)
+    made = sign(prepared(trusting, request), kadis, lists=bsre.lists)
+    given = {"evidence": {"lampiran": trusting.paper}} if "evidence" in more else more
+    with pytest.raises(Refused, match="does not begin with the sheet"):
+        take(trusting, request, signed(trusting, made), **given)
+    made = sign(prepared(trusting, request, **given), kadis, lists=bsre.lists)
+    assert take(trusting, request, signed(trusting, made), **given)
+
+
+def test_requester_signs_the_submission_as_pdf(desk: Desk, bsre: Authority) -> None:
+    """The letter is a document of its own; the sheet beside it names its hash and the whole request."""
+    dinkes = bsre.person("Kepala Dinas Kesehatan", "3180")
+    rely(desk, bsre.root)
+    enter(desk, "dinkes", dinkes, "pd", by=("kasubbag", "kadis"))
+    sheet_file = desk.folder / "permohonan.pdf"
+    words = (desk.office, desk.write(desk.form()), desk.letter, "dinkes", None)
+    assert steps.submit(*words, Pdf(prepare=sheet_file)) is None
+    made = signed(desk, sign(sheet_file.read_bytes(), dinkes, lists=bsre.lists))
+    now = steps.submit(*words, made)
+    assert now is not None and {"surat", "lembar_ttd"} <= set(now.done["request_letter"].evidence)
+    with pytest.raises(Refused, match="does not begin with the sheet"):
+        steps.submit(*words, made)
+    desk.run(desk.approve(now.id))
+    assert trust.examine(desk.office).lines() == []
+
+
+def test_prepared_and_taken_by_commands(trusting: Desk, bsre: Authority, kadis: Holder, sop: Sop) -> None:
+    request = waiting(trusting)
+    words = ["record", request, "disposition", "--as", "kadis", "--pades"]
+    path = trusting.folder / "lembar.pdf"
+    code, out, _ = sop(*words, "--prepare", path)
+    assert code == 0 and "nothing is recorded yet" in out and "BSrE" in out
+    made, lists = file(trusting, sign(path.read_bytes(), kadis), "ttd.pdf"), file(trusting, bsre.lists, "lists.pem")
+    code, _, err = sop(*words, "--signature", made)
+    assert code == 3 and "nothing says whether its certificate was revoked" in err
+    code, _, err = sop(*words, "--signature", trusting.letter)
+    assert code == 3 and "does not begin with the sheet" in err
+    code, out, err = sop(*words, "--signature", made, "--crl", lists)
+    assert code == 0 and "signed within a PDF" in out, err
+    code, out, _ = sop("register", "verify")
+    assert code == 0 and "every signature holds" in out
+    code, out, _ = sop("actors", "list")
+    assert code == 0 and "certificate of dr. Kepala, 3171" in out and "Common Name: Root BSrE" in out
+
+
+def test_command_says_what_is_wrong_with_its_words(trusting: Desk, sop: Sop) -> None:
+    request = waiting(trusting)
+    words = ["record", request, "disposition", "--as", "kadis"]
+    code, _, err = sop(*words, "--pades")
+    assert code == 2 and "--prepare FILE.pdf" in err
+    code, _, err = sop(*words, "--pades", "--key", trusting.folder / "keys/kadis", "--prepare", "x.pdf")
+    assert code == 2 and "--pades without one of" in err
+    code, _, err = sop(*words, "--crl", trusting.paper)
+    assert code == 2 and "--crl without --pades" in err
+    code, _, err = sop(*words, "--pades", "--ink", "kasubbag", "--prepare", "x.pdf")
+    assert code == 2 and "--ink or --pades" in err
+    code, _, err = sop(*words, "--pades", "--prepare", "x.pdf", "--evidence", f"surat_terdisposisi={trusting.paper}")
+    assert code == 2 and "leave this out" in err
+
+
+def test_pdf_is_refused_where_the_sop_wants_a_key(trusting: Desk) -> None:
+    request = trusting.submit()
+    with pytest.raises(Refused, match="signed by ssh only"):
+        take(trusting, request, Pdf(prepare=trusting.folder / "x.pdf"), step="agenda", actor="kasubbag")
+
+
+def test_pdf_is_refused_before_roots_and_certificates_are_entered(desk: Desk, kadis: Holder) -> None:
+    request = waiting(desk)
+    with pytest.raises(Refused, match="does not know the certificate of kadis"):
+        take(desk, request, Pdf(prepare=desk.folder / "x.pdf"))
+    enter(desk, "kadis", kadis, "kadis", by=("kasubbag", "kabid"))
+    with pytest.raises(Refused, match="trusts no authority"):
+        take(desk, request, Pdf(prepare=desk.folder / "x.pdf"))
+
+
+def test_gate_refuses_a_pdf_where_the_sop_wants_a_key(desk: Desk) -> None:
+    now = standing.stand(desk.office, desk.approved())
+    weak = now.done["agenda"]
+    now.done["agenda"] = Entry(**{**weak.__dict__, "data": {**weak.data, "pades": {}}})
+    found = gates.check([Case(now, desk.office.evidence, {})])
+    assert [r.gate for r in found] == ["agenda number"] and "signed by pades" in found[0].what
+
+
+def test_retired_official_signs_nothing_as_pdf(trusting: Desk, bsre: Authority, kadis: Holder) -> None:
+    """The certificate is good for years; the office is not."""
+    request = waiting(trusting)
+    made = sign(prepared(trusting, request), kadis, lists=bsre.lists)
+    trusting.retire("kadis")
+    with pytest.raises(Refused, match="kadis was retired"):
+        take(trusting, request, signed(trusting, made))
+
+
+def test_root_needs_two_officials(desk: Desk, bsre: Authority) -> None:
+    path = file(desk, bsre.root.pem)
+    with pytest.raises(Refused, match="kasubbag did"):
+        actors.rely(desk.office, [path], ["kasubbag"], desk.sign, "SE 1")
+    assert desk.office.people().roots == {}
+    rely(desk, bsre.root)
+    with pytest.raises(Refused, match="already"):
+        rely(desk, bsre.root)
+
+
+def test_root_is_an_authority(desk: Desk, kadis: Holder) -> None:
+    for octets, told in ((kadis.pem, "no authority"), (b"no certificate", "can be read")):
+        with pytest.raises((Refused, Usage), match=told):
+            actors.rely(desk.office, [file(desk, octets)], ["kasubbag", "kabid"], desk.sign, "SE 1")
+
+
+def test_ceremony_names_roots_and_certificates(desk: Desk, bsre: Authority, kadis: Holder, tmp_path: Path) -> None:
+    new = Desk(tmp_path)
+    first = json.loads(desk.ceremony().read_text())["actors"]
+    first["kadis"] |= {"certificate": "kadis.pem"}
+    file(new, kadis.pem, "kadis.pem")
+    file(new, bsre.root.der, "root.cer")
+    office = new.opened(new.clock)
+    actors.bootstrap(office, new.document("begin.yml", json.dumps({"actors": first, "roots": ["root.cer"]})), new.sign)
+    people_now = office.people()
+    assert list(people_now.roots) == [hashlib.sha256(bsre.root.der).hexdigest()]
+    assert json.loads(office.personal(str(people_now.actors["kadis"].subject))) == {
+        "common_name": "dr. Kepala", "serial_number": "3171", "organization_name": "Pemerintah Kota Tarakan"}
+    assert trust.examine(office).lines() == []
+
+
+def test_certificate_is_read_from_a_signed_pdf(desk: Desk, kadis: Holder) -> None:
+    """Who has no file of a certificate has a letter that its holder signed."""
+    plain = sheet(MINIMAL)
+    found = pades.subject(file(desk, sign(plain, kadis)))
+    assert json.loads(found)["serial_number"] == "3171"
+    for octets in (plain, b"%PDF-1.7", b"", sign(sign(plain, kadis), kadis, field_name="B", box=None)):
+        with pytest.raises(Usage, match="no certificate can be read"):
+            pades.subject(file(desk, octets))
+
+
+def test_certificate_must_tell_one_person_from_another(desk: Desk, bsre: Authority) -> None:
+    with pytest.raises(Refused, match="says only Kepala"):
+        pades.subject(file(desk, bsre.issuing.issue(name(CN="Kepala")).pem))
+
+
+def test_certificate_belongs_to_one_person(trusting: Desk, kadis: Holder) -> None:
+    with pytest.raises(Refused, match="certificate of kabid is that of kadis, another person"):
+        enter(trusting, "kabid", kadis, "bidang", by=("kasubbag", "kadis"))
+    subject = pades.subject(file(trusting, kadis.pem))
+    assert trusting.enroll("plt", "bidang", person="kadis", by=("kasubbag", "kabid"), subject=subject)
+
+
+def test_key_stays_with_its_holder_only(trusting: Desk) -> None:
+    """A certificate is entered beside a key; the key goes to nobody else by that."""
+    trusting.take(trusting.submit(), "agenda")
+    trusting.take("R-2026-0001", "disposition")
+    with pytest.raises(Refused, match="key of kadis is or was"):
+        trusting.enroll("kadis", "kadis", replaces=True, name="Kepala Baru")
+
+
+def test_verify_looks_at_the_time_of_acceptance(trusting: Desk, bsre: Authority) -> None:
+    """A certificate that ended since, and an authority that is trusted no more, proved what they proved."""
+    brief = bsre.person("dr. Kepala", "3171", end=NOW + timedelta(days=1))
+    request = waiting(trusting)
+    made = sign(prepared(trusting, request), brief, lists=bsre.lists)
+    take(trusting, request, signed(trusting, made))
+    trusting.clock.time += timedelta(days=30)
+    rely(trusting, Authority("Baru").root)
+    trusting.run(trusting.approve(request))
+    assert trust.examine(trusting.office).lines() == []
+
+
+def test_certificate_that_ended_before_recording_is_refused(trusting: Desk, bsre: Authority) -> None:
+    brief = bsre.person("dr. Kepala", "3171", end=NOW + timedelta(days=1))
+    request = waiting(trusting)
+    made = sign(prepared(trusting, request), brief)
+    trusting.clock.time += timedelta(days=30)
+    assert "was not valid at that time" in refused(trusting, request, made, bsre.lists)
+
+
+def taken(desk: Desk, bsre: Authority, kadis: Holder) -> str:
+    request = waiting(desk)
+    take(desk, request, signed(desk, sign(prepared(desk, request), kadis), bsre.lists))
+    return request
+
+
+@pytest.mark.parametrize("lost", ["surat_terdisposisi", "crl"])
+def test_lost_or_swapped_pdf_is_found(trusting: Desk, bsre: Authority, kadis: Holder, lost: str) -> None:
+    request = trusting.approve(taken(trusting, bsre, kadis))
+    digest = standing.stand(trusting.office, request).done["disposition"].evidence[lost]
+    path = trusting.office.evidence.path(digest)
+    path.chmod(0o600)
+    path.write_bytes(b"%PDF-1.7 lain")
+    assert "was changed" in "\n".join(trust.examine(trusting.office).lines())
+    with pytest.raises(Refused, match="was changed"):
+        trusting.run(request)
+    assert trusting.fleet.played == []
+
+
+SHOWN = {"Situs web": "dinkes.tarakankota.go.id", "Instansi": "Dinas Kesehatan", "Surat": "005/1, 2026-10-30"}
+
+
+def forged(desk: Desk, holder: Holder, lists: bytes, **shown: str) -> str:
+    """Root takes a disposition out of the Kadis's hands: a PDF of their own, every hash and checkpoint right."""
+    request, shown = desk.approve(waiting(desk)), SHOWN | shown
+    digests = {}
+
+    def forge(bodies: list[insider.Body]) -> list[insider.Body]:
+        place = max(n for n, body in enumerate(bodies) if body["step"] == "disposition")
+        body = bodies[place]
+        body["data"]["pades"] = {"document": "surat_terdisposisi", "shown": shown}
+        body["signatures"] = []
+        said = directory.statement(body, desk.office.people().register)
+        digests["pdf"] = desk.office.evidence.add(file(desk, sign(sheet(said), holder)))
+        digests["crl"] = desk.office.evidence.add(file(desk, lists))
+        body["evidence"] = {"surat_terdisposisi": digests["pdf"], "crl": digests["crl"]}
+        return bodies[: place + 1]
+
+    insider.rewrite(desk, forge, key=True)
+    return request
+
+
+def test_forged_pdf_is_found_even_with_the_checkpoint_key(trusting: Desk, bsre: Authority) -> None:
+    own = Authority()
+    request = forged(trusting, own.person("dr. Kepala", "3171"), own.lists)
+    found = "\n".join(trust.examine(trusting.office).lines())
+    assert "not lead to an authority that this register trusts" in found and "rely on nothing from entry 6 on" in found
+    assert trust.refusals(trusting.office, [request]) and not trust.refusals(trusting.office, ["R-2026-0009"])
+
+
+def test_sheet_that_told_its_signer_of_another_request_is_found(trusting: Desk, bsre: Authority, kadis: Holder) -> None:
+    """The Kadis's own signature, by a sheet that root made: its text is not the request whose digest it holds."""
+    forged(trusting, kadis, bsre.lists, Instansi="Dinas Pendidikan")
+    (found, _) = trust.examine(trusting.office).lines()
+    assert found == "entry 6: its signer was shown another request than R-2026-0001 is"
+
+
+def test_export_tells_what_it_leaves_to_others(trusting: Desk, bsre: Authority, kadis: Holder, tmp_path: Path) -> None:
+    """The one-file verifier has no reader of PDFs: it holds the sheet against the entry, and names what is left."""
+    request = taken(trusting, bsre, kadis)
+    folder = tmp_path / "export"
+    export.export(trusting.office, folder, documents=True)
+    code, lines = outsider.check(folder, trusting.office.register.notary.verifier)
+    digest = standing.stand(trusting.office, request).done["disposition"].evidence["surat_terdisposisi"]
+    assert code == 0 and "every SSH signature holds" in lines[0]
+    assert "NOT checked here" in lines[1] and "kadis" in lines[1] and f"evidence/{digest}" in lines[1]
+    words = [sys.executable, "-I", folder / "verify.py", folder]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[:2] == lines[:2]
+    (tmp_path / "receipt").write_text(json.dumps(trust.make_receipt(trusting.office, request)))
+    code, lines = outsider.check(tmp_path / "receipt", trusting.office.register.notary.verifier)
+    assert code == 0 and "NOT checked here" in "\n".join(lines)
+
+
+def test_erased_pdf_is_said_so_and_takes_no_trust_away(
+    trusting: Desk, bsre: Authority, kadis: Holder, tmp_path: Path
+) -> None:
+    request = waiting(trusting)
+    entry = take(trusting, request, signed(trusting, sign(prepared(trusting, request), kadis, lists=bsre.lists)))
+    gone = orders.erase(trusting.office, [f"{request}/surat_terdisposisi"], ["kasubbag", "kabid"], trusting.sign, "x")
+    assert gone is not None
+    found = trust.examine(trusting.office)
+    when = f"erased on {gone.time[:10]} by kabid, kasubbag ({gone})"
+    words = f"{entry}: what its signature within a PDF is checked by was {when}"
+    assert found.findings == [] and any(line.startswith(words) for line in found.notes(""))
+    trusting.take(request, "review")
+    export.export(trusting.office, tmp_path / "export", documents=True)
+    code, told = outsider.check(tmp_path / "export")
+    assert code == 0 and any(line.startswith(words) for line in told) and "NOT checked" not in "".join(told)
+
+
+def test_step_signed_as_pdf_is_voided_by_a_key(trusting: Desk, bsre: Authority, kadis: Holder) -> None:
+    request = waiting(trusting)
+    entry = take(trusting, request, signed(trusting, sign(prepared(trusting, request), kadis, lists=bsre.lists)))
+    assert voiding.void(trusting.office, request, entry.sequence, "kadis", trusting.sign, "salah disposisi")
+    assert "disposition" not in standing.stand(trusting.office, request).done
+    assert trust.examine(trusting.office).findings == []
+
+
+def test_export_finds_a_pdf_of_another_statement(trusting: Desk, bsre: Authority, tmp_path: Path) -> None:
+    """What it can see without reading PDFs: whether the signed file is the sheet of its entry."""
+    own = Authority()
+    forged(trusting, own.person("dr. Kepala", "3171"), own.lists)
+    other = sheet(MINIMAL)
+
+    def swap(bodies: list[insider.Body]) -> list[insider.Body]:
+        bodies[-1]["evidence"]["surat_terdisposisi"] = trusting.office.evidence.add(file(trusting, other))
+        return bodies
+
+    insider.rewrite(trusting, swap, key=True)
+    folder = tmp_path / "export"
+    export.export(trusting.office, folder, documents=True)
+    code, lines = outsider.check(folder, trusting.office.register.notary.verifier)
+    assert code == 1 and "its signed PDF is not the sheet of what it says" in lines[0]
+
+
+def test_sheet_stays_as_it_is() -> None:
+    """Signed sheets are made again whenever they are checked: another look would refuse all of them."""
+    said = {"format": "sop-statement-1", "request": "R-2026-0001", "outcome": "yes", "reason": None, "evidence": {},
+            "data": {"list": [1, "dua"], "long": "kata " * 60, "pades": {"shown": {"Instansi": "Dinas Ł (é)"}}}}
+    made = sheet(canonical(said))
+    assert hashlib.sha256(made).hexdigest() == "4c70440e0e8da70bf2648d04d6295d3e2732922802b5beabb183c728c3bf1bc6"
+    assert sheet(canonical({**said, "reason": "lain"})) != made
+
+
+def test_sheet_of_a_long_request_has_several_pages(trusting: Desk) -> None:
+    said = json.loads(MINIMAL)
+    said["data"]["request"] = {f"bidang {n}": "isi" for n in range(120)}
+    made = sheet(canonical(said))
+    reader = PdfFileReader(BytesIO(made))
+    drawn = b"".join(page.get_object()["/Contents"].data for page in reader.root["/Pages"]["/Kids"])
+    assert reader.root["/Pages"]["/Count"] == 3 and drawn.count(b"Tj") > 120
+    assert b"bidang 119: isi".hex().encode() in drawn
+
+
+def test_command_starts_without_the_reader_of_pdfs() -> None:
+    """It would take longer than the command."""
+    asked = "import sys, sop_driver.cli; print([m for m in ('pyhanko', 'asn1crypto') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_verify_checks_many_on_all_processors(
+    trusting: Desk, bsre: Authority, kadis: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken(trusting, bsre, kadis)
+    own = Authority()
+    forged(trusting, own.person("dr. Kepala", "3171"), own.lists)
+    monkeypatch.setattr(trust, "FEW", 0)
+    found = trust.examine(trusting.office).findings
+    assert [number for number, _ in found] == [trusting.office.register.head()[0]]
+    assert "not lead to an authority" in found[0][1]
+
+
+def test_roots_and_certificates_are_entered_by_commands(desk: Desk, bsre: Authority, kadis: Holder, sop: Sop) -> None:
+    """The same person with the same key gets a certificate beside it; the key alone goes to no other name."""
+    root, certificate = file(desk, bsre.root.pem, "root.pem"), file(desk, kadis.pem, "kadis.pem")
+    by = ("--reason", "SE BSSN 1/2026", "--signed-by", "kasubbag", "kabid")
+    code, out, err = sop("actors", "trust", root, *by)
+    assert code == 0 and hashlib.sha256(bsre.root.der).hexdigest() in out, err
+    public = desk.folder / "keys/kadis.pub"
+    words = ("actors", "replace", "kadis", "--public", public, "--certificate", certificate, *by)
+    code, _, err = sop(*words, "--name", "Orang Lain")
+    assert code == 3 and "the key of kadis is or was somebody's already" in err
+    code, out, err = sop(*words, "--name", people.FIRST["kadis"]["name"])
+    assert code == 0, err
+    code, out, _ = sop("actors", "list")
+    assert "certificate of dr. Kepala, 3171, Pemerintah Kota Tarakan" in out
+    code, out, _ = sop("actors", "list", "--json")
+    assert "3171" in str(json.loads(out)["kadis"]["subject"])
+
+
+def test_certificates_name_is_beside_the_register_and_can_be_erased(
+    trusting: Desk, bsre: Authority, kadis: Holder
+) -> None:
+    """The number in a certificate is that of a person: once they left, two officials may remove it."""
+    request = trusting.approve(taken(trusting, bsre, kadis))
+    trusting.run(request)
+    assert not re.search("dr. Kepala|serial_number", "".join(trusting.office.register.texts()))
+    trusting.retire("kadis")
+    orders.erase(trusting.office, ["actor/kadis"], ["kasubbag", "kabid"], trusting.sign, "UU PDP")
+    found = trust.examine(trusting.office)
+    assert found.lines() == [] and "entry 6: what its signature within a PDF" in found.notes("")[1]
+    assert "certificate of erased on" in "".join(actors.lines(trusting.office))
+
+
+def test_approval_whose_sheet_was_erased_lets_nothing_run(trusting: Desk, bsre: Authority, kadis: Holder) -> None:
+    """What cannot be checked before a run counts for none, whoever removed it."""
+    kabid = bsre.person("Kabid", "3190")
+    enter(trusting, "kabid", kabid, "bidang", by=("kasubbag", "kadis"))
+    request = waiting(trusting)
+    for step in ("disposition", "review"):
+        trusting.take(request, step)
+    words = {"step": "decision", "actor": "kabid", "outcome": "yes"}
+    made = sign(prepared(trusting, request, **words), kabid, lists=bsre.lists)
+    entry = take(trusting, request, signed(trusting, made), **words)
+    assert "lembar_ttd" in entry.evidence
+    trusting.approve(request)
+    orders.erase(trusting.office, [f"{request}/lembar_ttd"], ["kasubbag", "kadis"], trusting.sign, "keliru")
+    assert trust.examine(trusting.office).lines() == []
+    with pytest.raises(Refused, match="cannot be read"):
+        trusting.run(request)
+    assert trusting.fleet.played == []

@@ -1,0 +1,222 @@
+"""Another key signs the checkpoints: by two officials and the old key, and whoever knows the old one can follow."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driver import insider
+from driver.desk import Desk
+from driver.test_cli import Sop, fleet, sop
+from driver.test_export import verify
+from sop_driver import actors, export, notary, orders, outsider, trust
+from sop_driver.directory import Directory
+from sop_driver.errors import Refused, Usage
+from sop_driver.proof import announcement, open_note, signed_by
+from sop_driver.register import Entry
+
+__all__ = ["fleet", "sop"]
+BY = ["kadis", "kasubbag"]
+
+
+def rotate(desk: Desk, by: list[str] = BY) -> Entry:
+    entry = orders.rotate(desk.office, by, desk.sign, "kunci lama dua tahun")
+    assert entry is not None
+    return entry
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def rotated(desk: Desk) -> tuple[Desk, str, str]:
+    """A register that had a key, and has another one from entry 10 on; entries follow."""
+    desk.approved()
+    old = desk.office.register.notary.verifier
+    shutil.copy(desk.office.register.key_file, desk.folder / "stolen.key")
+    rotate(desk)
+    desk.submit(requester="disdik", name="lain.tarakankota.go.id")
+    return desk, old, desk.office.register.notary.verifier
+
+
+def test_checkpoints_before_are_the_old_keys_and_after_the_new_ones(rotated: tuple[Desk, str, str]) -> None:
+    desk, old, new = rotated
+    assert old != new and desk.office.people().keys == [(1, old), (10, new)]
+    for note in desk.office.register.checkpoints():
+        size = open_note(note, []).size
+        mine, other = (old, new) if size < 10 else (new, old)
+        assert open_note(note, [mine]).signers and not open_note(note, [other]).signers
+    assert trust.examine(desk.office).findings == []
+
+
+def test_old_key_is_destroyed_and_the_next_writer_finds_the_new_one(rotated: tuple[Desk, str, str]) -> None:
+    desk, _, new = rotated
+    key, = desk.office.register.key_file.parent.iterdir()
+    assert notary.load(key).verifier == new and key.stat().st_mode & 0o777 == 0o600
+    desk.office.register.close()
+    desk.office.register = desk.register()
+    desk.submit(requester="dinsos", name="tiga.tarakankota.go.id")
+    rotate(desk)
+    desk.submit(requester="dinsos", name="empat.tarakankota.go.id")
+    assert trust.examine(desk.office).findings == []
+
+
+@pytest.mark.parametrize("by", [[], ["kadis"], ["kadis", "dinkes"]])
+def test_rotation_takes_two_officials(desk: Desk, by: list[str]) -> None:
+    desk.submit()
+    old = desk.office.register.notary.verifier
+    with pytest.raises(Refused, match="2 of kadis"):
+        rotate(desk, by)
+    assert desk.office.register.notary.verifier == old and desk.submit()
+
+
+def test_rotation_takes_the_old_keys_word(desk: Desk, tmp_path: Path) -> None:
+    """Two officials and an administrator without the key cannot bring another one in."""
+    other = notary.make(tmp_path / "other.key", desk.office.register.notary.name)
+    for signer, key in ((other, other.verifier), (desk.office.register.notary, "elsewhere+00000000+AAAA")):
+        data = {"checkpoint_key": key, "announced": signer.sign(announcement(other.name, key))}
+        with pytest.raises(Refused, match=r"did not announce the next one|another register's"):
+            actors.enter(desk.office, "rotate", {}, [], BY, desk.sign, data=data, reason="x")
+    assert trust.examine(desk.office).findings == []
+
+
+def test_key_that_was_rotated_out_does_not_come_back(desk: Desk, tmp_path: Path) -> None:
+    first = desk.office.register.notary
+    rotate(desk)
+    data = {"checkpoint_key": first.verifier,
+            "announced": desk.office.register.notary.sign(announcement(first.name, first.verifier))}
+    with pytest.raises(Refused, match="was one before"):
+        actors.enter(desk.office, "rotate", {}, [], BY, desk.sign, data=data, reason="x")
+
+
+def test_announcement_is_one_keys_signature_over_one_text(tmp_path: Path) -> None:
+    made, other = notary.make(tmp_path / "a", "x"), notary.make(tmp_path / "b", "x")
+    line = made.sign("text\n")
+    assert signed_by("text\n", line, made.verifier)
+    assert not signed_by("text\n", line, other.verifier) and not signed_by("other\n", line, made.verifier)
+    with pytest.raises(ValueError):
+        signed_by("text\n", "none", made.verifier)
+
+
+def test_whoever_knows_either_key_verifies_export_and_receipt(rotated: tuple[Desk, str, str], tmp_path: Path) -> None:
+    desk, old, new = rotated
+    export.export(desk.office, tmp_path / "export", documents=True)
+    write(tmp_path / "receipt.json", json.dumps(trust.make_receipt(desk.office, "R-2026-0001")))
+    stranger = notary.make(tmp_path / "k", desk.office.people().register).verifier
+    for path in (tmp_path / "export", tmp_path / "receipt.json"):
+        for key, code in ((old, 0), (new, 0), (stranger, 1)):
+            found, told = verify(tmp_path / "export/verify.py", path, "--key", key)
+            assert found == code, told
+    note = desk.office.register.checkpoint()
+    (tmp_path / "export/checkpoint").write_text(note.replace(note.splitlines()[2], "A" * 43 + "="))
+    assert outsider.check(tmp_path / "export", old)[0] == 1
+
+
+def test_old_key_signs_nothing_later(rotated: tuple[Desk, str, str]) -> None:
+    """Stolen after the rotation, or the reason for it: its checkpoints of what came later are none."""
+    desk, old, _ = rotated
+    thief = notary.load(desk.folder / "stolen.key")
+    assert thief.verifier == old
+    point = open_note(desk.office.register.checkpoint(), [])
+    note = f"{point.body}\n{thief.sign(point.body)}"
+    write(desk.office.register.checkpoint_file, note)
+    assert "is not signed by this register's key" in "\n".join(trust.examine(desk.office).lines())
+    with pytest.raises(Refused, match="not signed by its key"):
+        desk.submit()
+
+
+def test_rotation_taken_out_by_the_old_keys_holder_is_found(rotated: tuple[Desk, str, str]) -> None:
+    """The register ends before the rotation, whole and signed; the key here is the one that came after."""
+    desk, old, _ = rotated
+    notes = {open_note(note, []).size: note for note in desk.office.register.checkpoints()}
+    insider.change(desk, "DELETE FROM entries WHERE sequence > 9; DELETE FROM checkpoints WHERE size > 9")
+    write(desk.office.register.checkpoint_file, notes[9])
+    assert open_note(notes[9], [old]).signers
+    lines = trust.examine(desk.office).lines()
+    assert "another than the one that its first actors signed" in "\n".join(lines)
+    with pytest.raises(Refused, match="not signed by its key"):
+        desk.submit()
+
+
+def test_crash_after_the_entry_and_before_the_checkpoint_beside_it_hurts_nothing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.submit()
+
+    def died(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sop_driver.register.write_atomic", died)
+        with pytest.raises(KeyboardInterrupt):
+            rotate(desk)
+    desk.office.register.close()
+    desk.office.register = desk.register()
+    desk.take("R-2026-0001", "agenda")
+    assert len(desk.office.people().keys) == 2 and trust.examine(desk.office).findings == []
+
+
+def test_refused_rotation_leaves_the_old_key_signing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = desk.submit()
+
+    def full(*_: Any) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trust, "accept", full)
+        with pytest.raises(OSError):
+            rotate(desk)
+    desk.take(request, "agenda")
+    assert len(desk.office.people().keys) == 1 and trust.examine(desk.office).findings == []
+
+
+def test_witness_follows_by_a_receipt_and_not_without(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    there, first = tmp_path / "there", desk.office.people().checkpoint_key
+    desk.submit()
+
+    def round_(since: int, *words: Any) -> tuple[int, str, str]:
+        update = write(tmp_path / "update", sop("register", "checkpoint", "--since", since)[1])
+        return sop("register", "witness", update, "--state", there, *words)
+
+    code, cosigned, err = round_(0, "--name", "inspektorat", "--trust", first)
+    assert code == 0, err
+    keys = [word for name in BY for word in ("--key", f"{name}={desk.folder / 'keys' / name}")]
+    code, out, err = sop("register", "rotate", "--reason", "usang", "--signed-by", *BY, *keys)
+    new = out.splitlines()[-1].removeprefix("the key from now on: ")
+    assert code == 0 and new == desk.office.people().checkpoint_key != first, err
+    code, _, err = round_(2)
+    assert code == 3 and "--receipt" in err
+    receipt = write(tmp_path / "receipt.json", sop("register", "receipt")[1])
+    forged = write(tmp_path / "forged.json", receipt.read_text().replace("usang", "x"))
+    assert round_(2, "--receipt", forged)[0] == 3
+    code, _, err = round_(2, "--receipt", receipt)
+    assert code == 0 and (there / "trusted").read_text().strip() == new, err
+    code, _, err = round_(3)
+    assert code == 0, err
+    with pytest.raises(Usage, match="no receipt"):
+        export.witness(tmp_path / "update", there, None, None, tmp_path / "none")
+    mine = export.notary.load(there / "witness.key").verifier  # what it signed before is taken back afterwards, too
+    desk.office.config = desk.config.model_copy(update={"witnesses": (mine,)})
+    assert export.take_back(desk.office, write(tmp_path / "cosigned", cosigned)) == "inspektorat"
+    assert trust.examine(desk.office).findings == []
+
+
+def test_statement_signed_elsewhere_names_the_same_new_key(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    words = ("register", "rotate", "--reason", "usang", "--signed-by", *BY)
+    for name in ("a", "b"):
+        assert sop(*words, "--prepare", tmp_path / name)[0] == 0
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
+    keys = [word for name in BY for word in ("--key", f"{name}={desk.folder / 'keys' / name}")]
+    assert sop(*words, *keys)[0] == 0
+    assert json.loads((tmp_path / "a").read_text())["data"]["checkpoint_key"] == desk.office.people().checkpoint_key
+
+
+def test_key_of_a_size_is_the_last_one_brought_by_then() -> None:
+    people = Directory(keys=[(1, "a"), (10, "b")])
+    assert [people.key_at(size) for size in (0, 1, 9, 10, 11)] == ["", "a", "a", "b", "b"]
