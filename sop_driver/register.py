@@ -74,6 +74,7 @@ class Register:
         home = folder or Path(where).parent  # type: ignore[arg-type]  # a path: see above
         self.checkpoint_file, self.key_file = home / "checkpoint", home / "keys/checkpoint.key"
         self.since: Callable[[], str] = lambda: "`sop register verify` says since when"
+        self.fence: Callable[[], None] = lambda: None  # what raises where this driver may no longer write
         self.store = Store(where, home)
         self.db, self.path, self.now = self.store.db, self.store.name, now
 
@@ -147,6 +148,7 @@ class Register:
             return
         self.store.begin()
         try:
+            self.fence()
             before = self.head()[0]
             self._as_signed(before)
             yield

@@ -75,6 +75,13 @@ END $$""",
         name: ["CREATE INDEX entries_request_number ON entries (substr(request, 1, 7), length(request), request)"]
         for name in ("sqlite", "postgresql")
     },
+    "0003": {  # which driver has the fleet; with a file of SQLite that is a lock on the machine
+        "sqlite": [],
+        "postgresql": [
+            "CREATE TABLE lease (one BOOLEAN PRIMARY KEY DEFAULT true CHECK (one), token BIGINT NOT NULL,"
+            " holder TEXT NOT NULL, until TIMESTAMPTZ NOT NULL)",
+        ],
+    },
 }
 HEAD = list(REVISIONS)[-1]
 NAME = "sop"  # of the schema in PostgreSQL

@@ -43,6 +43,7 @@ class FakeFleet:
 
     def __init__(self) -> None:
         self.stopped = Event()
+        self.lost: Callable[[], bool] = lambda: False
         self.existing: dict[str, dict[str, Any]] = {}
         self.foreign: set[str] = set()
         self.faults: dict[str, Callable[[str], FleetResult] | None] = {}
@@ -66,8 +67,8 @@ class FakeFleet:
         self.played.append((playbook, check, chosen))
         times = sum(1 for name, was_check, _ in self.played if (name, was_check) == (playbook, check))
         self.on_play(playbook, check)
-        if self.stopped.is_set() and stoppable:
-            return FleetResult(playbook, canceled=True)
+        if self.lost() or (self.stopped.is_set() and stoppable):
+            return FleetResult(playbook, canceled=True, lost=self.lost())
         key = "check" if check else playbook
         fault = self.faults.get(key) or self.faults.get(f"{key} {times}")
         if fault:
