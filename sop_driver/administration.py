@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sop_driver import actors, export, orders, outsider, pades, signatures, trust
+from sop_driver import actors, export, orders, outsider, pades, signatures, transfer, trust
 from sop_driver.directory import Actor
 from sop_driver.errors import Usage
 from sop_driver.proof import NAMESPACE
@@ -167,6 +167,13 @@ def receipt(options: Namespace, opened: Opened) -> Told:
     return Told(json.dumps(value, indent=1, ensure_ascii=False).split("\n"), value)
 
 
+def copy(options: Namespace, opened: Opened) -> Told:
+    size, root = transfer.copy(options.source, options.target, opened().home.path)
+    return Told([f"copied: {size} entries, root {root}", f"let drivers use it: SOP_REGISTER or register: in sop.yml is "
+                 f"{options.target}; the old one refuses to go on once the new one does"],
+                {"entries": size, "root": root, "register": options.target})
+
+
 def checkpoint(options: Namespace, opened: Opened) -> Told:
     office = opened()
     if options.cosigned:
@@ -238,6 +245,9 @@ COMMANDS: dict[str, tuple[str, Callable[[Namespace, Opened], Told], list[Argumen
     "register verify": ("every signature, the tree, the checkpoints, the documents", verify, []),
     "register export": ("all of it for an outsider, with a verifier", export_register, [
         ("folder", {"type": Path}), ("--documents", {"action": "store_true", "help": "the documents too"})]),
+    "register copy": ("into an empty file or database, every octet as it is", copy, [
+        ("source", {"metavar": "FROM", "help": "a path, or postgresql+psycopg://USER@HOST/DATABASE"}),
+        ("target", {"metavar": "TO"})]),
     "register receipt": ("what proves one request to the agency that asked; without REQ, actors and keys", receipt, [
         ("request", {"metavar": "REQ", "nargs": "?"})]),
     "register checkpoint": ("the last signed checkpoint, or an update for a witness", checkpoint, [

@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import signal
-import sqlite3
 import sys
 import traceback
 import unicodedata
@@ -74,9 +73,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(options.run(options))
     except SopError as error:
         return _end(error.code, str(error))
-    except sqlite3.Error as error:
-        return _end(1, str(Failed(f"the register could not be written or read: {error}", "register.db",
-                                  "check the disk's room and who holds the file, then run again")))
     except BrokenPipeError:  # `sop history … | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -111,7 +107,8 @@ def opened(options: argparse.Namespace) -> Office:
     project = config.project_root()
     settings = config.load_config(config.find_config(getattr(options, "config", None), project))
     home = config.find_home(getattr(options, "home", None), project).make()
-    return trust.watched(Office(settings, project, home, Register(home.register), Evidence(home.evidence)))
+    register = Register(config.find_register(settings, home), folder=home.path)
+    return trust.watched(Office(settings, project, home, register, Evidence(home.evidence)))
 
 
 def office(options: argparse.Namespace) -> Office:

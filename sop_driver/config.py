@@ -58,6 +58,7 @@ class Config(Strict):
     agenda: Agenda
     name_policy: NamePolicy
     sop: str | None = None
+    place: str | None = Field(default=None, alias="register")  # pydantic has its own `register`
     witnesses: tuple[Annotated[str, Field(pattern=r"^[^+\s]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]+=*$")], ...] = ()
     timezone: str = "Asia/Makassar"
 
@@ -111,6 +112,11 @@ def find_home(given: str | None, project: Path) -> Home:
         return Home(Path(given or os.environ["SOP_HOME"]).resolve())
     lab = project / ".lab"
     return Home(lab / "sop" if lab.is_dir() else Path("/var/lib/sop"))
+
+
+def find_register(config: Config, home: Home) -> str:
+    """The register's URL or path: SOP_REGISTER, sop.yml, or a file in the driver's home."""
+    return os.environ.get("SOP_REGISTER") or config.place or str(home.register)
 
 
 def find_config(given: str | None, project: Path) -> Path:

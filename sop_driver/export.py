@@ -82,7 +82,7 @@ def update(office: Office, since: int) -> str:
     if not 0 <= since <= size or not size:
         raise Usage(f"the register has {size} entries, the witness is said to have seen {since}", "--since",
                     "name a number within the register; 0 the first time")
-    path = merkle.consistency(since, size, register.node) if since else []
+    path = register.consistency(since, size) if since else []
     return "\n".join([f"old {since}", *(base64.b64encode(part).decode() for part in path), "", note])
 
 

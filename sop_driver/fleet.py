@@ -54,6 +54,7 @@ class FleetResult:
     stats: dict[str, dict[str, int]] | None = None
     canceled: bool = False
     output: str = ""
+    lost: bool = False  # canceled, since another driver may soon be at the servers
 
     @property
     def ok(self) -> bool:
@@ -64,6 +65,8 @@ class FleetResult:
     @property
     def trouble(self) -> str:
         """Why it is not ok, with host and task."""
+        if self.lost:
+            return "it was stopped: the register's database had no sign of life of this driver for long"
         if self.canceled:
             return "it was interrupted"
         if self.stats and not self.stats.get("processed"):
@@ -114,6 +117,7 @@ class Plays(Protocol):
     """What a run needs of a fleet."""
 
     stopped: Event
+    lost: Callable[[], bool]
 
     def play(self, playbook: str, desired: Path, *, check: bool = False, selection: Path | None = None,
              stoppable: bool = True) -> FleetResult: ...
@@ -122,7 +126,7 @@ class Plays(Protocol):
 
 
 class Fleet:
-    """The servers of an inventory. Set `stopped` to end a running play."""
+    """The servers of an inventory. Set `stopped` to end a running play; once `lost` says so, even putting back ends."""
 
     def __init__(self, project: Path, inventory: Path, evidence: Path,
                  say: Callable[[str], None] = lambda text: None) -> None:
@@ -131,6 +135,7 @@ class Fleet:
         self.evidence = evidence
         self.say = say
         self.stopped = Event()
+        self.lost: Callable[[], bool] = lambda: False
 
     def play(self, playbook: str, desired: Path, *, check: bool = False, selection: Path | None = None,
              stoppable: bool = True) -> FleetResult:
@@ -139,8 +144,8 @@ class Fleet:
         Only paths go to Ansible as variables: a text in extra-vars would be a template.
         """
         variables = {"desired_state_file": str(desired), "evidence_dir": str(self.evidence)}
-        if stoppable and self.stopped.is_set():
-            return FleetResult(playbook, canceled=True)
+        if self.lost() or (stoppable and self.stopped.is_set()):
+            return FleetResult(playbook, canceled=True, lost=self.lost())
         if selection is not None:
             variables["selection_file"] = str(selection)
         with tempfile.TemporaryDirectory(prefix="sop-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
@@ -174,7 +179,8 @@ class Fleet:
                 playbook=playbook, inventory=str(self.inventory), extravars=variables,
                 cmdline="--check" if check else None, envvars=self._environment(results_file, check),
                 quiet=True, rotate_artifacts=0, suppress_env_files=True,
-                event_handler=events.handle, cancel_callback=self.stopped.is_set if stoppable else lambda: False,
+                event_handler=events.handle,
+                cancel_callback=lambda: self.lost() or (stoppable and self.stopped.is_set()),
             )
         except Exception as error:  # whatever it raises, the servers' state is unknown and the caller must know
             return FleetResult(playbook, output=f"ansible-runner: {type(error).__name__}: {error}")
@@ -182,6 +188,7 @@ class Fleet:
         return FleetResult(
             playbook, read_results(results_file), events.failures, events.unreachable,
             events.stats, bool(runner.canceled), output.read_text(errors="replace") if output.exists() else "",
+            bool(runner.canceled) and self.lost(),
         )
 
     def _environment(self, results_file: Path, check: bool) -> dict[str, str]:

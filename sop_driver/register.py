@@ -5,48 +5,29 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import os
-import sqlite3
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from sqlalchemy import ColumnElement, func, insert, literal_column, select
 
 from sop_driver import merkle, notary
 from sop_driver.audit import ORIGIN
 from sop_driver.config import write_atomic
 from sop_driver.errors import Failed, Usage, refuse
+from sop_driver.merkle import Node
 from sop_driver.notary import Notary
-from sop_driver.proof import Checkpoint, canonical, leaf_hash, node_hash, open_note
+from sop_driver.proof import Checkpoint, canonical, leaf_hash, open_note
+from sop_driver.schema import CHECKPOINTS, ENTRIES, NODES
+from sop_driver.store import Store, located
 
-APPLICATION_ID = 0x534F5002  # "SOP", 2: tells our file from any other SQLite file
 SLACK = timedelta(seconds=60)  # by which time servers put a clock back
-SCHEMA = """
-CREATE TABLE entries (
-  sequence INTEGER PRIMARY KEY,
-  entry TEXT NOT NULL,
-  hash TEXT NOT NULL UNIQUE,
-  kind TEXT GENERATED ALWAYS AS (json_extract(entry, '$.kind')) VIRTUAL,
-  request TEXT GENERATED ALWAYS AS (json_extract(entry, '$.request')) VIRTUAL,
-  brought_by TEXT GENERATED ALWAYS AS (
-    CASE WHEN json_type(entry, '$.data.replaces') IS NOT NULL THEN json_extract(entry, '$.actor') END) VIRTUAL,
-  agenda_year INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.data.agenda.year')) VIRTUAL,
-  agenda_number INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.data.agenda.number')) VIRTUAL);
-CREATE INDEX entries_kind ON entries (kind);
-CREATE INDEX entries_request ON entries (request);
-CREATE INDEX entries_brought_by ON entries (brought_by);
-CREATE UNIQUE INDEX entries_agenda ON entries (agenda_year, agenda_number);
-CREATE TABLE nodes (level INTEGER, position INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, position)) WITHOUT ROWID;
-CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL);
-CREATE TRIGGER no_gap BEFORE INSERT ON entries
-  WHEN NEW.sequence != (SELECT coalesce(max(sequence), 0) + 1 FROM entries)
-  BEGIN SELECT RAISE(ABORT, 'the register has no gaps'); END;
-CREATE TRIGGER no_change BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'the register is append-only'); END;
-CREATE TRIGGER no_removal BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'the register is append-only'); END;
-"""  # what changes nodes or checkpoints instead is found by the next writer: they no longer fit the entries
+BATCH = 1000  # entries read in one go
+Found = TypeVar("Found")
+LAST = select(ENTRIES.c.sequence, ENTRIES.c.hash).order_by(ENTRIES.c.sequence.desc()).limit(1)
 
 
 @dataclass(frozen=True)
@@ -80,29 +61,25 @@ def utc_now() -> datetime:
 
 
 class Register:
-    """Opens the file at `path`, or makes it. Raises Usage, the file untouched, where it is not a register of ours.
+    """Opens the register at a path or a URL, or makes it. Raises Usage, all untouched, where something else is there.
 
-    Beside it lie `checkpoint`, the last signed one, and `keys/checkpoint.key`, which the first actors' ceremony makes.
+    In `folder` (for a file: its own) lie `checkpoint`, the last signed one, and `keys/checkpoint.key`, which the first
+    actors' ceremony makes: whoever has the database alone has neither.
     """
 
-    def __init__(self, path: Path, now: Callable[[], datetime] = utc_now) -> None:
-        self.path = path
-        self.now = now
-        self.checkpoint_file = path.with_name("checkpoint")
-        self.key_file = path.with_name("keys") / "checkpoint.key"
+    def __init__(self, place: Path | str, now: Callable[[], datetime] = utc_now, folder: Path | None = None) -> None:
+        where = located(str(place), "the register's place")
+        if folder is None and not isinstance(where, Path):
+            raise Usage("its checkpoint and key have no place", str(place), "name the driver's home too")
+        home = folder or Path(where).parent  # type: ignore[arg-type]  # a path: see above
+        self.checkpoint_file, self.key_file = home / "checkpoint", home / "keys/checkpoint.key"
         self.since: Callable[[], str] = lambda: "`sop register verify` says since when"
-        if not path.exists():
-            _make(path)
-        with path.open("rb") as file:  # by its octets: opening a stranger's file with SQLite can already write to it
-            head = file.read(72)
-        if head[:15] != b"SQLite format 3" or int.from_bytes(head[68:72], "big") != APPLICATION_ID:
-            raise Usage("this file is not a register of sop, and was left as it is", str(path),
-                        "name another home by --home or SOP_HOME, or move the file away")
-        self.db = sqlite3.connect(path, timeout=30, isolation_level=None)
-        self.db.execute("PRAGMA synchronous = FULL")
+        self.fence: Callable[[], None] = lambda: None  # what raises where this driver may no longer write
+        self.store = Store(where, home)
+        self.db, self.path, self.now = self.store.db, self.store.name, now
 
     def close(self) -> None:
-        self.db.close()
+        self.store.close()
 
     @cached_property
     def notary(self) -> Notary:
@@ -122,34 +99,43 @@ class Register:
 
     def entries(self, kind: str | None = None, request: str | None = None) -> Iterator[Entry]:
         """Entries in their order, of one kind or one request if given."""
-        for text in self.texts(kind, request):
-            try:
-                yield Entry(**json.loads(text))
-            except (ValueError, TypeError) as error:
-                raise Failed(f"an entry cannot be read: {error}", str(self.path),
-                             "`sop register verify` names it; bring the register back from its backup") from error
+        yield from map(self._entry, self.texts(kind, request))
+
+    def _entry(self, text: str) -> Entry:
+        try:
+            return Entry(**json.loads(text))
+        except (ValueError, TypeError) as error:
+            raise Failed(f"an entry cannot be read: {error}", self.path,
+                         "`sop register verify` names it; bring the register back from its backup") from error
 
     def texts(self, kind: str | None = None, request: str | None = None) -> Iterator[str]:
-        """Entries as they are written and hashed."""
-        query = "SELECT entry FROM entries ORDER BY sequence"
-        if request is not None:  # a query of its own each: with a general one SQLite would read every entry
-            query = "SELECT entry FROM entries WHERE request = ?2 AND (?1 IS NULL OR kind = ?1) ORDER BY sequence"
-        elif kind is not None:
-            query = "SELECT entry FROM entries WHERE kind = ?1 AND ?2 IS NULL ORDER BY sequence"
-        for (text,) in self.db.execute(query, (kind, request) if "?" in query else ()):
-            yield text
+        """Entries as they are written and hashed. Read by portions, so that a long register needs no long memory."""
+        wanted = _of(kind, request)
+        last, portion = 0, BATCH
+        while portion == BATCH:
+            query = select(ENTRIES.c.sequence, ENTRIES.c.entry).where(ENTRIES.c.sequence > last, *wanted)
+            rows = self.db.execute(query.order_by(ENTRIES.c.sequence).limit(BATCH)).all()
+            yield from (row[1] for row in rows)
+            last, portion = rows[-1][0] if rows else last, len(rows)
+
+    def latest_first(self, kind: str) -> Iterator[Entry]:
+        """Entries of one kind from the last one on; for who needs only a few."""
+        last, portion = 2**62, 50
+        while portion == 50:
+            query = select(ENTRIES.c.sequence, ENTRIES.c.entry).where(ENTRIES.c.sequence < last, *_of(kind, None))
+            rows = self.db.execute(query.order_by(ENTRIES.c.sequence.desc()).limit(50)).all()
+            yield from (self._entry(row[1]) for row in rows)
+            last, portion = rows[-1][0] if rows else last, len(rows)
 
     def head(self) -> tuple[int, str]:
         """Sequence and hash of the last entry."""
-        row = self.db.execute("SELECT sequence, hash FROM entries ORDER BY sequence DESC LIMIT 1").fetchone()
+        row = self.db.execute(LAST).first()
         return (row[0], row[1]) if row else (0, ORIGIN)
 
     def latest(self, column: Literal["request", "brought_by"], value: str) -> str | None:
         """The hash of the last entry on a request, or of the last request that an actor brought or corrected."""
-        query = "SELECT hash FROM entries WHERE brought_by = ? ORDER BY sequence DESC LIMIT 1"
-        if column == "request":
-            query = "SELECT hash FROM entries WHERE request = ? ORDER BY sequence DESC LIMIT 1"
-        return next((found for (found,) in self.db.execute(query, (value,))), None)
+        wanted = _of(None, value) if column == "request" else [ENTRIES.c.brought_by == value]
+        return self.db.execute(LAST.with_only_columns(ENTRIES.c.hash).where(*wanted)).scalar()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -157,21 +143,21 @@ class Register:
 
         Raises Refused where the register is not as its last checkpoint says. A new checkpoint ends it.
         """
-        if self.db.in_transaction:
+        if self.store.writing:
             yield
             return
-        self.db.execute("BEGIN IMMEDIATE")
+        self.store.begin()
         try:
+            self.fence()
             before = self.head()[0]
             self._as_signed(before)
             yield
             size = self.head()[0]
             if size > before:
                 self._sign(size)
-            self.db.execute("COMMIT")
+            self.store.commit()
         except BaseException:
-            if self.db.in_transaction:
-                self.db.execute("ROLLBACK")
+            self.store.rollback()
             self.__dict__.pop("notary", None)  # it may be one that the entries taken back had brought
             raise
         if size > before:
@@ -186,13 +172,10 @@ class Register:
                        "enter them: `sop actors bootstrap FILE` (docs/register.md)")
             text = canonical(entry.__dict__)
             digest = leaf_hash(text)
-            self.db.execute("INSERT INTO entries (sequence, entry, hash) VALUES (?, ?, ?)",
-                            (entry.sequence, text, digest.hex()))
-            position, level = entry.sequence - 1, 0
-            while position % 2:
-                digest = node_hash(self.node(level, position - 1), digest)
-                position, level = position // 2, level + 1
-                self.db.execute("INSERT INTO nodes VALUES (?, ?, ?)", (level, position, digest))
+            self.db.execute(insert(ENTRIES), {"sequence": entry.sequence, "entry": text, "hash": digest.hex()})
+            if made := self.on_nodes(lambda node: merkle.completed(entry.sequence - 1, digest, node)):
+                self.db.execute(insert(NODES), [{"level": level, "position": position, "hash": found}
+                                                for (level, position), found in made.items()])
         return entry
 
     def next_entry(self, kind: str, **fields: Any) -> Entry:
@@ -202,37 +185,62 @@ class Register:
 
     def _time(self, last: int) -> str:
         now = self.now().astimezone(UTC)
-        for (text,) in self.db.execute("SELECT entry FROM entries WHERE sequence = ?", (last,)):
-            before = Entry(**json.loads(text))
+        for text in self.db.execute(select(ENTRIES.c.entry).where(ENTRIES.c.sequence == last)).scalars():
+            before = self._entry(text)
             if now < before.when - SLACK:
                 refuse(f"this machine's clock says {now:%Y-%m-%dT%H:%M:%SZ}, {before} was written at {before.time}",
                        "the register's time", "set the clock right; the register takes nothing from before its end")
             now = max(now, before.when)
         return now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    def node(self, level: int, position: int) -> bytes:
-        """The root of a complete subtree of the entries' Merkle tree."""
-        if level == 0:
-            query, key = "SELECT hash FROM entries WHERE sequence = ?", (position + 1,)
-            return next((bytes.fromhex(digest) for (digest,) in self.db.execute(query, key)), b"")
-        query = "SELECT hash FROM nodes WHERE level = ? AND position = ?"
-        return next((bytes(digest) for (digest,) in self.db.execute(query, (level, position))), b"")
+    def nodes(self, wanted: Iterable[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        """The roots of complete subtrees of the Merkle tree by (level, position); an empty one where there is none."""
+        found = dict.fromkeys(wanted, b"")
+        levels: dict[int, list[int]] = {}
+        for level, position in found:
+            levels.setdefault(level, []).append(position)
+        for level, positions in levels.items():  # one query for all would make SQLite read the whole table
+            query = select(NODES.c.position, NODES.c.hash).where(NODES.c.level == level)
+            for position, digest in self.db.execute(query.where(NODES.c.position.in_(positions))) if level else ():
+                found[level, position] = bytes(digest)
+        leaves = select(ENTRIES.c.sequence, ENTRIES.c.hash)
+        leaves = leaves.where(ENTRIES.c.sequence.in_([position + 1 for position in levels.get(0, ())]))
+        return found | {(0, number - 1): bytes.fromhex(digest) for number, digest in self.db.execute(leaves)}
+
+    def on_nodes(self, work: Callable[[Node], Found]) -> Found:
+        """Do work on the tree twice: to learn which nodes it asks for, then with what a query a level found."""
+        asked = set[tuple[int, int]]()
+
+        def ask(level: int, position: int) -> bytes:
+            asked.add((level, position))
+            return b""
+
+        work(ask)
+        found = self.nodes(asked)
+        return work(lambda level, position: found[level, position])
+
+    def root(self, size: int) -> bytes:
+        return self.on_nodes(lambda node: merkle.root(size, node))
 
     def checkpoint(self) -> str:
         """The last signed checkpoint within the register; an empty text before the first entry."""
-        row = self.db.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
-        return str(row[0]) if row else ""
+        query = select(CHECKPOINTS.c.note).order_by(CHECKPOINTS.c.size.desc()).limit(1)
+        return self.db.execute(query).scalar() or ""
 
     def checkpoints(self) -> Iterator[str]:
         """All signed checkpoints, one for each time that the register was written to."""
-        for (note,) in self.db.execute("SELECT note FROM checkpoints ORDER BY size"):
-            yield note
+        last, portion = 0, BATCH
+        while portion == BATCH:
+            query = select(CHECKPOINTS.c.size, CHECKPOINTS.c.note).where(CHECKPOINTS.c.size > last)
+            rows = self.db.execute(query.order_by(CHECKPOINTS.c.size).limit(BATCH)).all()
+            yield from (row[1] for row in rows)
+            last, portion = rows[-1][0] if rows else last, len(rows)
 
     def _sign(self, size: int) -> None:
         self.__dict__.pop("notary", None)  # the entries may have brought another one
-        point = Checkpoint(self.notary.name, size, merkle.root(size, self.node))
+        point = Checkpoint(self.notary.name, size, self.root(size))
         note = f"{point.body}\n{self.notary.sign(point.body)}"
-        self.db.execute("INSERT INTO checkpoints VALUES (?, ?)", (size, note))
+        self.db.execute(insert(CHECKPOINTS), {"size": size, "note": note})
 
     def _as_signed(self, size: int) -> None:
         """Refuse to go on where entries were added, removed or changed other than by `append`."""
@@ -250,9 +258,9 @@ class Register:
                     fault = "its checkpoint is not signed by its key"
                 elif not outside and size > 1:  # only the first one can be lost by a power cut
                     fault = f"{self.checkpoint_file} is gone"
-                elif last.size != size or merkle.root(size, self.node) != last.root:
+                elif last.size != size or self.root(size) != last.root:
                     fault = f"its {size} entries are not those that its last checkpoint signs"
-                elif merkle.root(copy.size, self.node) != copy.root:
+                elif copy.root != (last.root if copy.size == size else self.root(copy.size)):
                     fault = f"its entries up to {copy.size} are not those that {self.checkpoint_file} signs"
             except ValueError as error:
                 fault = f"its checkpoint cannot be used: {error}"
@@ -261,54 +269,43 @@ class Register:
                    "see all of it by `sop register verify`; then bring the register back from its backup")
 
     def schema_fault(self) -> str | None:
-        found = [text for (text,) in self.db.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL ORDER BY name")]
-        return None if found == _schema() else "its tables, indexes or triggers are not as they were made"
+        return self.store.schema_fault()
 
-    def inclusion(self, entry: int, size: int) -> list[str]:
-        return [base64.b64encode(part).decode() for part in merkle.inclusion(entry - 1, size, self.node)]
+    def inclusions(self, numbers: Iterable[int], size: int) -> list[list[str]]:
+        """For each entry, what leads from it to the root of the tree of that size."""
+        wanted = list(numbers)
+        paths = self.on_nodes(lambda node: [merkle.inclusion(number - 1, size, node) for number in wanted])
+        return [[base64.b64encode(part).decode() for part in path] for path in paths]
+
+    def consistency(self, since: int, size: int) -> list[bytes]:
+        """What shows that the register of that size only grew."""
+        return self.on_nodes(lambda node: merkle.consistency(since, size, node))
 
     def open_run(self) -> Entry | None:
         """The `started` entry of a run that is under way, died, or could not be put back; None otherwise."""
-        started: Entry | None = None
-        for entry in self.entries(kind="run"):
-            if entry.outcome == "started":
-                started = entry
-            elif entry.outcome != "unknown":
-                started = None
-        return started
+        ends = (entry for entry in self.latest_first("run") if entry.outcome != "unknown")
+        last = next(ends, None)
+        return last if last and last.outcome == "started" else None
+
+    def next_run(self) -> str:
+        """The next run's id; take it only under the lock of the fleet."""
+        last = next((entry.data["run"] for entry in self.latest_first("run") if entry.outcome == "started"), "run-0")
+        return f"run-{int(last[4:]) + 1:06d}"
 
     def next_agenda(self, year: int) -> int:
         """The next agenda number of a year; take it only inside `writing()`, or two letters may get the same."""
-        query = "SELECT coalesce(max(agenda_number), 0) + 1 FROM entries WHERE agenda_year = ?"
-        return int(self.db.execute(query, (year,)).fetchone()[0])
+        query = select(func.max(ENTRIES.c.agenda_number)).where(ENTRIES.c.agenda_year == year)
+        return (self.db.execute(query).scalar() or 0) + 1
 
     def next_request(self, year: int) -> str:
-        query = "SELECT coalesce(max(CAST(substr(request, 8) AS INTEGER)), 0) + 1 FROM entries WHERE request GLOB ?"
-        return f"R-{year}-{int(self.db.execute(query, (f'R-{year}-*',)).fetchone()[0]):04d}"
+        """The next request's id; take it only inside `writing()`."""
+        start: ColumnElement[str] = literal_column("substr(request, 1, 7)")  # letter by letter as the index has it
+        order: tuple[ColumnElement[Any], ...] = (literal_column("length(request)").desc(), ENTRIES.c.request.desc())
+        query = select(ENTRIES.c.request).where(start == f"R-{year}-").order_by(*order).limit(1)
+        last = self.db.execute(query).scalar()
+        return f"R-{year}-{int(last[7:] if last else 0) + 1:04d}"
 
 
-@cache
-def _schema() -> list[str]:
-    """The schema as SQLite keeps it."""
-    db = sqlite3.connect(":memory:")
-    db.executescript(SCHEMA)
-    found = [text for (text,) in db.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL ORDER BY name")]
-    db.close()
-    return found
-
-
-def _make(path: Path) -> None:
-    """Build the file aside and give it its name at once, so that nobody ever opens half a register."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".register.")
-    os.close(handle)
-    try:
-        db = sqlite3.connect(name)
-        db.executescript(SCHEMA)
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.close()
-        with contextlib.suppress(FileExistsError):  # another process was first: its file is the register
-            path.hardlink_to(name)
-    finally:
-        Path(name).unlink()
+def _of(kind: str | None, request: str | None) -> list[ColumnElement[bool]]:
+    given = ((ENTRIES.c.kind, kind), (ENTRIES.c.request, request))
+    return [column == value for column, value in given if value is not None]

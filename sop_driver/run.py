@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
-import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sop_driver import desired, gates, steps, trust
+from sop_driver import desired, gates, lease, steps, trust
 from sop_driver import plan as plans
-from sop_driver.config import FleetFacts, Home, write_atomic
+from sop_driver.config import FleetFacts, write_atomic
 from sop_driver.desired import Allocation, Website
 from sop_driver.errors import Failed, Interrupted, Refusal, Refused, refuse
 from sop_driver.fleet import FleetResult, Plays
@@ -83,22 +80,6 @@ class Job:
         write_atomic(self.folder / f"{name}.json", json.dumps(lines, indent=1, ensure_ascii=False).encode())
 
 
-@contextlib.contextmanager
-def lock(home: Home) -> Iterator[None]:
-    """Let one run at a time onto the fleet. Raises Refused, naming the holder."""
-    handle = os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o600)
-    with os.fdopen(handle, "r+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            refuse(f"another run is under way ({file.read().strip() or 'just begun'})", "one run at a time",
-                   "wait until it has ended; `sop history` shows how")
-        file.truncate(0)
-        file.write(f"process {os.getpid()} of {os.environ.get('LOGNAME') or os.getuid()}")
-        file.flush()
-        yield
-
-
 def closed_gates(office: Office, requests: list[str]) -> tuple[list[Standing], list[Refusal]]:
     standings = [stand(office, request) for request in dict.fromkeys(requests)]
     websites = desired.fold(office.register)
@@ -158,7 +139,7 @@ def show(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str]) -
 
 def _checked(fleet: Plays, job: Job) -> Plan:
     result = fleet.play(WEBSITES, job.target_file, check=True)
-    if result.canceled:
+    if result.canceled and not result.lost:
         raise Interrupted("it was interrupted", "plan; nothing was changed", "run again")
     if not result.ok:
         raise Failed(f"the servers could not be looked at: {result.trouble}", "plan; nothing was changed",
@@ -172,11 +153,11 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
     """Bring the approved requests onto the servers. Raises Refused, or Failed once the servers are as before."""
     trust.require(office, requests)
     cleared(office, requests, but=FREEZE)  # a freeze stops changes, not putting back what a dead run left
-    with lock(office.home):
+    with lease.turn(office.home, office.register) as fleet.lost:
         reconcile(office, fleet)
         standings = cleared(office, requests)  # while it waited or put back, the register may have moved
         orders = [_order(office, now, actor, sign) for now in standings]
-        run_id = f"run-{1 + sum(e.outcome == 'started' for e in office.register.entries(kind='run')):06d}"
+        run_id = office.register.next_run()
         job = prepare(office, facts, standings, run_id, office.home.runs / run_id)
         plan = _checked(fleet, job)
         if refusals := plan.refusals(job.names):

@@ -253,7 +253,7 @@ def stand(office: Office, request: str) -> Standing:
     """Where a request stands by the register. Raises Usage for an id it does not know."""
     entries = list(office.register.entries(request=request))
     if not entries:
-        raise Usage(f"no request {request!r} is in the register", str(office.register.path), "`sop status` lists them")
+        raise Usage(f"no request {request!r} is in the register", office.register.path, "`sop status` lists them")
     return standing(entries, office.procedure(entries[0].data["sop"]), office.register.now())
 
 

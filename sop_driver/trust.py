@@ -36,9 +36,10 @@ def make_receipt(office: Office, request: str | None) -> dict[str, Any]:
     size = open_note(note, []).size
     texts = [*register.texts(kind="actors"), *(register.texts(request=request) if request else ())]
     numbered = sorted((json.loads(text)["sequence"], text) for text in texts)
+    signed = [(number, text) for number, text in numbered if number <= size]
+    proofs = register.inclusions((number for number, _ in signed), size)
     return {"format": "sop-receipt-1", "request": request, "key": register.notary.verifier, "checkpoint": note,
-            "entries": [{"text": text, "proof": register.inclusion(number, size)} for number, text in numbered
-                        if number <= size]}
+            "entries": [{"text": text, "proof": proof} for (_, text), proof in zip(signed, proofs, strict=True)]}
 
 
 def personal(office: Office, receipt: dict[str, Any]) -> dict[str, str]:

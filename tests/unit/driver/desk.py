@@ -43,6 +43,7 @@ class FakeFleet:
 
     def __init__(self) -> None:
         self.stopped = Event()
+        self.lost: Callable[[], bool] = lambda: False
         self.existing: dict[str, dict[str, Any]] = {}
         self.foreign: set[str] = set()
         self.faults: dict[str, Callable[[str], FleetResult] | None] = {}
@@ -66,8 +67,8 @@ class FakeFleet:
         self.played.append((playbook, check, chosen))
         times = sum(1 for name, was_check, _ in self.played if (name, was_check) == (playbook, check))
         self.on_play(playbook, check)
-        if self.stopped.is_set() and stoppable:
-            return FleetResult(playbook, canceled=True)
+        if self.lost() or (self.stopped.is_set() and stoppable):
+            return FleetResult(playbook, canceled=True, lost=self.lost())
         key = "check" if check else playbook
         fault = self.faults.get(key) or self.faults.get(f"{key} {times}")
         if fault:
@@ -155,9 +156,10 @@ def tar_of(files: dict[str, str]) -> bytes:
 class Desk:
     """Everything a test needs at hand: the office, its folder, a fleet, and short words for long procedures."""
 
-    def __init__(self, folder: Path, begun: Path | None = None) -> None:
+    def __init__(self, folder: Path, begun: Path | None = None, url: str | None = None) -> None:
         self.folder = folder
         self.begun = begun
+        self.place = url or str(folder / "home/register.db")
         self.sign = people.sign
         self.clock = Clock()
         self.config: Config = load_config(PROJECT / "sop_driver/data/sop.example.yml")
@@ -180,7 +182,8 @@ class Desk:
     def office(self) -> Office:
         """With its first actors: the home in `begun`, where somebody has held the ceremony before."""
         if self.begun:
-            shutil.copytree(self.begun, self.folder / "home")
+            away = shutil.ignore_patterns("register.db*") if "://" in self.place else None
+            shutil.copytree(self.begun, self.folder / "home", ignore=away)
         office = self.opened(self.clock)
         if not self.begun:
             actors.bootstrap(office, self.ceremony(), self.sign)
@@ -188,8 +191,12 @@ class Desk:
 
     def opened(self, clock: Callable[[], datetime]) -> Office:
         home = Home(self.folder / "home").make()
-        register = Register(home.register, clock)
-        return trust.watched(Office(self.config, PROJECT, home, register, Evidence(home.evidence)))
+        office = Office(self.config, PROJECT, home, self.register(clock), Evidence(home.evidence))
+        return trust.watched(office)
+
+    def register(self, clock: Callable[[], datetime] | None = None) -> Register:
+        """The register opened once more, as another process has it."""
+        return Register(self.place, clock or self.clock, self.folder / "home")
 
     def ceremony(self) -> Path:
         first = {name: {**actor, "key": people.public(name)} for name, actor in people.FIRST.items()}

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
 
 from driver.desk import Desk
 from sop_driver import merkle, notary
 from sop_driver.proof import Checkpoint, canonical, leaf_hash, node_hash
-from sop_driver.register import SCHEMA
+from sop_driver.schema import CHECKPOINTS, ENTRIES, NODES, statements
 
 Body = dict[str, Any]
 
 
-def triggers() -> str:
-    return SCHEMA[SCHEMA.index("CREATE TRIGGER") :]
+@contextlib.contextmanager
+def unguarded(desk: Desk) -> Iterator[Connection]:
+    """The database without its triggers, which are made anew in the end, so that it looks as it was made."""
+    with desk.office.register.store.engine.connect() as db:
+        file = db.dialect.name == "sqlite"
+        made = [text for text in statements("sqlite", "0001") if text.startswith("CREATE TRIGGER")]
+        dropped = [f"DROP TRIGGER {text.split()[2]}" for text in made]
+        for statement in dropped if file else ["ALTER TABLE entries DISABLE TRIGGER USER"]:
+            db.exec_driver_sql(statement)
+        yield db
+        for statement in made if file else ["ALTER TABLE entries ENABLE TRIGGER USER"]:
+            db.exec_driver_sql(statement)
 
 
-def change(desk: Desk, statement: str) -> None:
-    """Change the file and make the triggers anew, so that it looks as it was made."""
-    db = sqlite3.connect(desk.office.home.register)
-    db.executescript("DROP TRIGGER no_change; DROP TRIGGER no_removal; DROP TRIGGER no_gap;")
-    db.executescript(f"{statement};{triggers()}")
-    db.close()
+def change(desk: Desk, statements: str) -> None:
+    """Change the database past its triggers."""
+    with unguarded(desk) as db:
+        for statement in statements.split(";"):
+            db.exec_driver_sql(statement)
 
 
 def texts(desk: Desk) -> list[str]:
@@ -35,34 +46,48 @@ def texts(desk: Desk) -> list[str]:
 def rewrite(desk: Desk, change_all: Callable[[list[Body]], list[Body]], *, key: bool = False) -> None:
     """Write the register anew: every place, predecessor, hash and node right. With the key, its checkpoints as well."""
     bodies = change_all([json.loads(text) for text in texts(desk)])
-    db = sqlite3.connect(desk.office.home.register)
-    db.executescript("DROP TRIGGER no_change; DROP TRIGGER no_removal; DROP TRIGGER no_gap;")
-    db.executescript("DELETE FROM entries; DELETE FROM nodes;")
-    leaves: list[bytes] = []
-    prev = "0" * 64
+    rows, prev = list[dict[str, Any]](), "0" * 64
     for number, body in enumerate(bodies, 1):
         text = canonical({**body, "sequence": number, "prev": prev})
-        leaves.append(leaf_hash(text))
-        prev = leaves[-1].hex()
-        db.execute("INSERT INTO entries (sequence, entry, hash) VALUES (?, ?, ?)", (number, text, prev))
-    level, row = 0, leaves
-    while len(row) > 1:
-        level, row = level + 1, [node_hash(*row[n : n + 2]) for n in range(0, len(row) - 1, 2)]
-        db.executemany("INSERT INTO nodes VALUES (?, ?, ?)", [(level, n, digest) for n, digest in enumerate(row)])
-    db.commit()
-    if key:
-        mine = notary.load(desk.office.register.key_file)
-        root = merkle.root(len(leaves), desk.office.register.node)
-        point = Checkpoint(mine.name, len(leaves), root)
-        note = f"{point.body}\n{mine.sign(point.body)}"
-        db.execute("DELETE FROM checkpoints WHERE size >= ?", (len(leaves),))
-        db.execute("INSERT INTO checkpoints VALUES (?, ?)", (len(leaves), note))
-        db.commit()
-        desk.office.register.checkpoint_file.write_text(note)
-    db.executescript(triggers())
-    db.close()
+        prev = leaf_hash(text).hex()
+        rows.append({"sequence": number, "entry": text, "hash": prev})
+    levels = [[bytes.fromhex(row["hash"]) for row in rows]]
+    while len(last := levels[-1]) > 1:
+        levels.append([node_hash(*last[n : n + 2]) for n in range(0, len(last) - 1, 2)])
+    places = [{"level": level, "position": n, "hash": digest} for level, row in enumerate(levels) if level
+              for n, digest in enumerate(row)]
+    with unguarded(desk) as db:
+        db.execute(delete(ENTRIES))
+        db.execute(delete(NODES))
+        db.execute(insert(ENTRIES), rows)
+        if places:
+            db.execute(insert(NODES), places)
+        if key:
+            mine = notary.load(desk.office.register.key_file)
+            point = Checkpoint(mine.name, len(rows), merkle.root(len(rows), lambda level, n: levels[level][n]))
+            note = f"{point.body}\n{mine.sign(point.body)}"
+            db.execute(delete(CHECKPOINTS).where(CHECKPOINTS.c.size >= len(rows)))
+            db.execute(insert(CHECKPOINTS), {"size": len(rows), "note": note})
+            desk.office.register.checkpoint_file.write_text(note)
+
+
+def keep(desk: Desk) -> dict[str, list[Any]]:
+    """All that the database holds, as somebody keeps it aside."""
+    db = desk.office.register.db
+    return {table.name: db.execute(select(*list(table.c)[:3])).mappings().all()
+            for table in (ENTRIES, NODES, CHECKPOINTS)}
+
+
+def bring_back(desk: Desk, kept: dict[str, list[Any]]) -> None:
+    """Let the database be as it was."""
+    with unguarded(desk) as db:
+        for table in (ENTRIES, NODES, CHECKPOINTS):
+            db.execute(delete(table))
+            if kept[table.name]:
+                db.execute(insert(table), [dict(row) for row in kept[table.name]])
 
 
 def take_copy(folder: Path) -> dict[Path, bytes]:
-    """All files of a home, as somebody keeps them aside."""
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """A home's files but the database, as somebody keeps them aside."""
+    return {path: path.read_bytes() for path in folder.rglob("*")
+            if path.is_file() and not path.name.startswith("register.db")}

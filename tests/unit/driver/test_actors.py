@@ -75,7 +75,10 @@ def test_bootstrap_refuses_a_key_that_is_not_taken(bare: Desk, key: str) -> None
         actors.bootstrap(bare.office, first(bare, x={"name": "X", "role": "pd", "key": key}), people.sign)
 
 
-def test_bootstrap_by_commands_on_several_computers(bare: Desk, sop: Sop, tmp_path: Path) -> None:
+def test_bootstrap_by_commands_on_several_computers(
+    bare: Desk, sop: Sop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SOP_REGISTER", raising=False)
     told, home = tmp_path / "ceremony", ("--home", bare.office.home.path)
     words = ["actors", "bootstrap", first(bare), *home]
     code, out, err = sop(*words, "--prepare", told)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sqlite3
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
 from driver import insider, people
 from driver.desk import Desk
@@ -18,7 +17,7 @@ from driver.test_cli import Sop, sop
 from sop_driver import desired, export, report, standing, steps, trust
 from sop_driver.errors import Refused
 from sop_driver.proof import COSIGNED, canonical, leaf_hash
-from sop_driver.register import Register
+from sop_driver.schema import ENTRIES
 
 __all__ = ["sop"]
 
@@ -97,18 +96,12 @@ def test_cut_tail_is_found(desk: Desk) -> None:
     takes_nothing_more(desk, 8)
 
 
-def test_yesterdays_copy_of_the_file_is_found(desk: Desk) -> None:
-    """The file alone is put back: whole, signed, and too short for the checkpoint beside it."""
+def test_yesterdays_copy_of_the_database_is_found(desk: Desk) -> None:
+    """The database alone is put back: whole, signed, and too short for the checkpoint beside it."""
     request = desk.submit()
-    desk.office.register.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    shutil.copy(desk.office.home.register, desk.folder / "yesterday.db")
+    kept = insider.keep(desk)
     desk.approve(request)
-    desk.office.register.close()
-    for path in desk.office.home.path.glob("register.db*"):
-        path.unlink()
-    shutil.copy(desk.folder / "yesterday.db", desk.office.home.register)
-    desk.office.register = Register(desk.office.home.register, desk.clock)
-    trust.watched(desk.office)
+    insider.bring_back(desk, kept)
     lines = trust.examine(desk.office).lines()
     assert "the last checkpoint outside of it saw 9 entries, here are 2" in lines[0]
     assert lines[-1].startswith("rely on nothing from entry 3 on")
@@ -196,16 +189,15 @@ def test_tail_cut_with_the_key_in_hand_is_found_by_the_witness(watched: Desk) ->
 
 
 def test_yesterdays_copy_of_everything_is_found_by_the_witness(watched: Desk) -> None:
-    kept = insider.take_copy(watched.office.home.path)
+    kept, files = insider.keep(watched), insider.take_copy(watched.office.home.path)
     watched.approve("R-2026-0001")
     witness(watched, 5)
-    watched.office.register.close()
-    for path in insider.take_copy(watched.office.home.path):
+    insider.bring_back(watched, kept)
+    for path in insider.take_copy(watched.office.home.path).keys() - files.keys():
         path.unlink()
-    for path, data in kept.items():
-        path.write_bytes(data)
+    for path, data in files.items():
         path.chmod(0o600)
-    watched.office.register = Register(watched.office.home.register, watched.clock)
+        path.write_bytes(data)
     assert trust.examine(watched.office).findings == []
     with pytest.raises(Refused, match="witness last saw 9 entries, the file begins at 5"):
         witness(watched, 5)
@@ -292,9 +284,7 @@ def test_sop_changed_under_a_request_is_refused(desk: Desk) -> None:
 def test_tables_made_differently_are_found(desk: Desk) -> None:
     """A column that hides a request's entries would fool every query."""
     cleared(desk)
-    db = sqlite3.connect(desk.office.home.register)
-    db.executescript("DROP INDEX entries_request")
-    db.close()
+    desk.office.register.db.exec_driver_sql("DROP INDEX entries_request")
     lines = trust.examine(desk.office).lines()
     assert "not as they were made" in lines[0] and lines[-1].startswith("rely on nothing from entry 10 on")
     takes_nothing_more(desk, 10)
@@ -304,9 +294,7 @@ def test_entry_added_past_the_register_is_found_by_the_next_writer(desk: Desk) -
     cleared(desk)
     last = json.loads(insider.texts(desk)[-1])
     text = json.dumps(last | {"sequence": 10}, separators=(",", ":"), sort_keys=True)
-    db = sqlite3.connect(desk.office.home.register)
-    db.execute("INSERT INTO entries (sequence, entry, hash) VALUES (10, ?, 'x')", (text,))
-    db.commit()
+    desk.office.register.db.execute(insert(ENTRIES), {"sequence": 10, "entry": text, "hash": "x"})
     takes_nothing_more(desk, 10)
 
 

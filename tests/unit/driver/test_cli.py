@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from driver import people
+from driver import insider, people
 from driver.desk import PROJECT, Desk, FakeFleet, failing
 from sop_driver import cli
 from sop_driver.config import FleetFacts
@@ -33,6 +32,8 @@ def fleet(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> FakeFleet:
 def sop(desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Sop:
     monkeypatch.setenv("SOP_CONFIG", str(PROJECT / "sop_driver/data/sop.example.yml"))
     monkeypatch.setenv("SOP_HOME", str(desk.office.home.path))
+    if "://" in desk.place:
+        monkeypatch.setenv("SOP_REGISTER", desk.place)
     monkeypatch.setenv("SOP_KEYS", str(people.write_keys(desk.folder / "keys")))
 
     def call(*words: Any) -> tuple[int, str, str]:
@@ -160,31 +161,19 @@ def test_usage_exits_2_in_three_parts(sop: Sop, words: tuple[str, ...]) -> None:
 
 def test_register_verify_exits_1_with_the_finding(desk: Desk, sop: Sop) -> None:
     desk.submit()
-    db = sqlite3.connect(desk.office.home.register)
-    db.executescript("DROP TRIGGER no_change; UPDATE entries SET entry = replace(entry, 'Sekretariat', 'Pribadi')")
-    db.close()
+    insider.change(desk, "UPDATE entries SET entry = replace(entry, 'Sekretariat', 'Pribadi')")
     code, out, _ = sop("register", "verify")
     assert code == 1 and "entry 2: the signature of dinkes: it is not over what the entry says" in out
     assert "rely on nothing from entry 2 on; the last one to rely on is entry 1" in out
 
 
-def test_stranger_as_register_exits_2_untouched(tmp_path: Path, sop: Sop) -> None:
+def test_stranger_as_register_exits_2_untouched(tmp_path: Path, sop: Sop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOP_REGISTER", raising=False)
     home = tmp_path / "strange"
     home.mkdir()
     (home / "register.db").write_text("hello")
     code, _, err = sop("status", "--home", home)
     assert code == 2 and "not a register" in err and (home / "register.db").read_text() == "hello"
-
-
-def test_full_disk_under_the_register_exits_1_in_three_parts(
-    desk: Desk, sop: Sop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
-
-    monkeypatch.setattr("sop_driver.register.Register.append", full)
-    code, _, err = sop("submit", desk.write(desk.form()), "--letter", desk.letter, "--as", "dinkes")
-    assert code == 1 and "disk is full" in err and "\nmend: " in err
 
 
 def test_a_bug_exits_70(sop: Sop, monkeypatch: pytest.MonkeyPatch) -> None:

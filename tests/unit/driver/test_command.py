@@ -83,6 +83,7 @@ def start(desk: Desk, project: Path, *words: str) -> subprocess.Popen[str]:
         **os.environ,
         "SOP_PROJECT": str(project),
         "SOP_HOME": str(desk.office.home.path),
+        "SOP_REGISTER": desk.place,
         "SOP_KEYS": str(people.write_keys(desk.folder / "keys")),
         "PYTHONPATH": str(PROJECT),
         "SOP_CONFIG": str(project / "sop.yml"),

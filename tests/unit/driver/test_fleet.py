@@ -133,6 +133,17 @@ def test_play_ends_when_stopped(fleet: Fleet) -> None:
     assert left == []
 
 
+def test_play_that_puts_back_ends_too_once_another_driver_may_be_at_the_servers(fleet: Fleet) -> None:
+    lost = threading.Event()
+    fleet.lost = lost.is_set
+    timer = threading.Timer(3, lost.set)
+    timer.start()
+    result = fleet.play("slow.yml", state(fleet), stoppable=False)
+    assert result.canceled and not result.ok and "no sign of life" in result.trouble
+    fleet.end_leftovers()
+    assert not fleet.play("websites.yml", state(fleet), stoppable=False).results
+
+
 def read(path: Path) -> bytes:
     try:
         return path.read_bytes()

@@ -12,7 +12,7 @@ import pytest
 
 from driver.desk import PROJECT, Clock, Desk
 from sop_driver import trust
-from sop_driver.errors import Refused, SopError, Usage
+from sop_driver.errors import Failed, Refused, SopError, Usage
 from sop_driver.evidence import Evidence
 from sop_driver.register import Register, utc_now
 
@@ -34,14 +34,14 @@ def test_register_refuses_and_leaves_untouched_what_is_not_ours(tmp_path: Path) 
 
 def test_register_takes_no_change_removal_or_gap(desk: Desk) -> None:
     desk.submit()
-    db = sqlite3.connect(desk.office.home.register)
-    for statement in (
-        "UPDATE entries SET entry = '{}'",
-        "DELETE FROM entries",
-        "INSERT INTO entries (sequence, entry, hash) VALUES (9, '{}', 'x')",
-    ):
-        with pytest.raises(sqlite3.DatabaseError, match=r"append-only|no gaps"):
-            db.execute(statement)
+    statements = ["UPDATE entries SET entry = '{}'", "DELETE FROM entries",
+                  "INSERT INTO entries (sequence, entry, hash) VALUES (9, '{}', 'x')"]
+    if desk.office.register.store.shared:
+        statements.append("TRUNCATE entries")
+    for statement in statements:
+        with pytest.raises(Failed, match=r"append-only|no gaps"):
+            desk.office.register.db.exec_driver_sql(statement)
+    assert desk.office.register.head()[0] == 2
 
 
 def test_append_keeps_nothing_when_the_block_fails(desk: Desk) -> None:
@@ -65,7 +65,7 @@ def test_agenda_numbers_are_unique_and_gapless_when_clerks_work_at_once(desk: De
             mine = Desk.__new__(Desk)
             mine.__dict__ |= desk.__dict__
             mine.office = type(desk.office)(
-                desk.config, desk.office.project, home, Register(home.register, Clock()), Evidence(home.evidence)
+                desk.config, desk.office.project, home, desk.register(Clock()), Evidence(home.evidence)
             )
             mine.take(request, "agenda")
         except Exception as error:
@@ -114,26 +114,25 @@ def test_evidence_tells_a_full_disk_and_leaves_nothing(desk: Desk, monkeypatch: 
 
 
 WRITER = """
-import sys, time
+import sys
 from pathlib import Path
-from sop_driver.register import Register, utc_now
-register = Register(Path(sys.argv[1]))
+from sop_driver.register import Register
+register = Register(sys.argv[1], folder=Path(sys.argv[4]))
 for number in range(int(sys.argv[2])):
     print(register.append("record", data={"writer": sys.argv[3], "number": number}).sequence, flush=True)
 """
 
 
 def writer(desk: Desk, count: int, name: str) -> subprocess.Popen[str]:
-    words = [sys.executable, "-c", WRITER, str(desk.office.home.register), str(count), name]
+    words = [sys.executable, "-c", WRITER, desk.place, str(count), name, str(desk.office.home.path)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=PROJECT)
 
 
 def test_sixteen_writers_at_once_lose_nothing_and_leave_no_gap(desk: Desk) -> None:
-    home = desk.office.home.register
     writers = [writer(desk, 5, str(number)) for number in range(16)]
     told = sorted(int(line) for process in writers for line in process.communicate(timeout=120)[0].split())
     assert told == list(range(2, 82)) and [process.returncode for process in writers] == [0] * 16
-    found = [(e.data["writer"], e.data["number"]) for e in Register(home).entries(kind="record")]
+    found = [(e.data["writer"], e.data["number"]) for e in desk.office.register.entries(kind="record")]
     assert len(set(found)) == 80
     assert trust.examine(desk.office).findings == []
 

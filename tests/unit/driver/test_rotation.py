@@ -17,7 +17,7 @@ from sop_driver import actors, export, notary, orders, outsider, trust
 from sop_driver.directory import Directory
 from sop_driver.errors import Refused, Usage
 from sop_driver.proof import announcement, open_note, signed_by
-from sop_driver.register import Entry, Register
+from sop_driver.register import Entry
 
 __all__ = ["fleet", "sop"]
 BY = ["kadis", "kasubbag"]
@@ -60,7 +60,7 @@ def test_old_key_is_destroyed_and_the_next_writer_finds_the_new_one(rotated: tup
     key, = desk.office.register.key_file.parent.iterdir()
     assert notary.load(key).verifier == new and key.stat().st_mode & 0o777 == 0o600
     desk.office.register.close()
-    desk.office.register = Register(desk.office.home.register, desk.clock)
+    desk.office.register = desk.register()
     desk.submit(requester="dinsos", name="tiga.tarakankota.go.id")
     rotate(desk)
     desk.submit(requester="dinsos", name="empat.tarakankota.go.id")
@@ -157,7 +157,7 @@ def test_crash_after_the_entry_and_before_the_checkpoint_beside_it_hurts_nothing
         with pytest.raises(KeyboardInterrupt):
             rotate(desk)
     desk.office.register.close()
-    desk.office.register = Register(desk.office.home.register, desk.clock)
+    desk.office.register = desk.register()
     desk.take("R-2026-0001", "agenda")
     assert len(desk.office.people().keys) == 2 and trust.examine(desk.office).findings == []
 

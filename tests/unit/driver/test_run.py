@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from driver.desk import Desk, failing, silent, unreachable
-from sop_driver import desired, records, report, run, standing, trust
+from sop_driver import desired, lease, records, report, run, standing, trust
 from sop_driver.errors import Failed, Interrupted, Refused, SopError
 from sop_driver.fleet import FleetResult, Result
 
@@ -292,14 +292,14 @@ def test_run_puts_back_even_after_a_bug(desk: Desk) -> None:
     assert desk.outcomes() == ["started", "rolled_back"] and desk.fleet.existing == {}
 
 
-def test_run_refuses_a_second_run_at_the_same_time_and_says_whose(desk: Desk) -> None:
-    request = desk.approved()
-    with desk.office.home.lock.open("w") as holder:
+def test_run_refuses_a_second_run_at_the_same_time_and_says_whose(file_desk: Desk) -> None:
+    request = file_desk.approved()
+    with file_desk.office.home.lock.open("w") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
         holder.write("process 4711 of kabid")
         holder.flush()
-        error = ends(desk, request)
-    assert isinstance(error, Refused) and "process 4711 of kabid" in str(error) and desk.fleet.played == []
+        error = ends(file_desk, request)
+    assert isinstance(error, Refused) and "process 4711 of kabid" in str(error) and file_desk.fleet.played == []
 
 
 def test_run_twice_for_one_request_is_refused(desk: Desk) -> None:
@@ -381,7 +381,7 @@ def test_first_snapshot_is_taken_before_another_run_may_begin(desk: Desk) -> Non
 
     def other(playbook: str, check: bool) -> None:
         if playbook == "backup.yml":
-            with pytest.raises(Refused, match="under way"), run.lock(desk.office.home):
+            with pytest.raises(Refused, match="under way"), lease.turn(desk.office.home, desk.register()):
                 pass
             told.append(True)
 

@@ -1,0 +1,127 @@
+"""One run at a time onto the fleet: a lock on this machine, or a lease that drivers on several machines share."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from threading import Event, Thread
+
+from sqlalchemy import TextClause, text
+
+from sop_driver.config import Home
+from sop_driver.errors import Failed, refuse
+from sop_driver.register import Register
+from sop_driver.store import Store
+
+SECONDS = 60.0  # without a sign of life, after which another driver takes the fleet over
+SPARE = 20.0  # before that: the time in which a play that is no longer covered is killed
+PAUSE = 10.0  # between two signs of life
+GATE = "one run at a time"
+# The database's clock alone decides. `token` only grows; a lease that was given back ended in the infinite past.
+TAKE = text("""INSERT INTO lease (token, holder, until)
+  VALUES (1, :holder, clock_timestamp() + make_interval(secs => :seconds))
+  ON CONFLICT (one) DO UPDATE SET token = lease.token + 1, holder = excluded.holder, until = excluded.until
+  WHERE lease.until < clock_timestamp() RETURNING token""")
+RENEW = text("""UPDATE lease SET until = clock_timestamp() + make_interval(secs => :seconds)
+  WHERE token = :token AND until > '-infinity'""")
+GIVE_BACK = text("UPDATE lease SET until = '-infinity' WHERE token = :token")
+HOLDER = text("SELECT holder, to_char(until AT TIME ZONE 'UTC', 'HH24:MI:SS') FROM lease")
+FENCE = text("SELECT token, holder FROM lease FOR SHARE")  # nobody takes over before this transaction has ended
+
+
+def now() -> float:
+    """Seconds that also pass while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def holder() -> str:
+    return f"process {os.getpid()} of {os.environ.get('LOGNAME') or os.getuid()}"
+
+
+@contextlib.contextmanager
+def turn(home: Home, register: Register) -> Iterator[Callable[[], bool]]:
+    """Let one run at a time onto the fleet; gives what tells whether that was lost. Raises Refused, naming the holder.
+
+    Meanwhile the register takes nothing from a driver whose lease another one has taken over: it raises Failed.
+    """
+    if not register.store.shared:
+        with _locked(home):
+            yield lambda: False
+        return
+    lease = Lease(register.store)
+    register.fence = lease.check
+    try:
+        yield lease.lost
+    finally:
+        register.fence = lambda: None
+        lease.give_back()
+
+
+@contextlib.contextmanager
+def _locked(home: Home) -> Iterator[None]:
+    handle = os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    with os.fdopen(handle, "r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            refuse(f"another run is under way ({file.read().strip() or 'just begun'})", GATE,
+                   "wait until it has ended; `sop history` shows how")
+        file.truncate(0)
+        file.write(holder())
+        file.flush()
+        yield
+
+
+class Lease:
+    """The fleet for this driver, as long as it shows in the register's database that it lives."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.taken_over, self._ended = Event(), Event()
+        began = now()
+        token = store.db.execute(TAKE, {"holder": f"{holder()} on {socket.gethostname()}", "seconds": SECONDS}).scalar()
+        if token is None:
+            who, until = store.db.execute(HOLDER).one()
+            refuse(f"another run is under way ({who})", GATE, "wait until it has ended, `sop history` shows how; where "
+                   f"its driver died, the fleet is free at {until} UTC")
+        self.token, self._covered = int(token), began + SECONDS - SPARE
+        self._thread = Thread(target=self._live, name="lease", daemon=True)
+        self._thread.start()
+
+    def lost(self) -> bool:
+        """Whether another driver has taken over, or may soon: what changes servers has to stop."""
+        return not self._ended.is_set() and (self.taken_over.is_set() or now() > self._covered)
+
+    def check(self) -> None:
+        """Call it within a transaction. Raises Failed where another driver has taken over."""
+        token, who = self.store.db.execute(FENCE).one_or_none() or (0, "an unknown driver")
+        if token != self.token:
+            self.taken_over.set()
+            raise Failed(f"the fleet was taken over by {who}, as this driver had shown no sign of life for "
+                         f"{SECONDS:.0f} s: nothing more of this run was changed or recorded here",
+                         f"{self.store.name}, lease {self.token}, now {token}",
+                         "see by `sop history` what the other one found, then `sop run` again")
+
+    def give_back(self) -> None:
+        """Let the next run begin at once; without an answer of the database it waits until the lease has lapsed."""
+        self._ended.set()
+        with contextlib.suppress(Failed):
+            self._tell(GIVE_BACK)
+
+    def _live(self) -> None:
+        while not self._ended.wait(PAUSE):
+            began = now()
+            with contextlib.suppress(Failed):  # no answer: the next one may come in time
+                if not self._tell(RENEW):
+                    self.taken_over.set()
+                    return
+                self._covered = began + SECONDS - SPARE
+
+    def _tell(self, words: TextClause) -> int:
+        """By a connection of its own: the register's belongs to the run, and may have broken off."""
+        with self.store.engine.connect() as db:
+            return db.execute(words, {"token": self.token, "seconds": SECONDS}).rowcount

@@ -1,0 +1,13 @@
+"""Drivers on several machines share a lease on the fleet."""
+
+from alembic import op
+
+from sop_driver.schema import statements
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    for statement in statements(op.get_bind().dialect.name, revision):
+        op.get_bind().exec_driver_sql(statement)

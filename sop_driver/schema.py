@@ -1,0 +1,170 @@
+"""The register's tables in SQLite and PostgreSQL: made revision by revision, named in queries, compared with these."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from sqlalchemy import BigInteger, Connection, LargeBinary, Text, column, table, text
+
+from sop_driver.errors import Usage
+
+# What each revision does, by database. Once released, it never changes: registers out there were made by it.
+# What changes nodes or checkpoints past the driver is found by the next writer: they no longer fit the entries.
+REVISIONS: dict[str, dict[str, list[str]]] = {
+    "0001": {
+        "sqlite": [
+            """CREATE TABLE entries (
+  sequence INTEGER PRIMARY KEY,
+  entry TEXT NOT NULL,
+  hash TEXT NOT NULL UNIQUE,
+  kind TEXT GENERATED ALWAYS AS (json_extract(entry, '$.kind')) VIRTUAL,
+  request TEXT GENERATED ALWAYS AS (json_extract(entry, '$.request')) VIRTUAL,
+  brought_by TEXT GENERATED ALWAYS AS (
+    CASE WHEN json_type(entry, '$.data.replaces') IS NOT NULL THEN json_extract(entry, '$.actor') END) VIRTUAL,
+  agenda_year INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.data.agenda.year')) VIRTUAL,
+  agenda_number INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.data.agenda.number')) VIRTUAL)""",
+            "CREATE INDEX entries_kind ON entries (kind)",
+            "CREATE INDEX entries_request ON entries (request)",
+            "CREATE INDEX entries_brought_by ON entries (brought_by)",
+            "CREATE UNIQUE INDEX entries_agenda ON entries (agenda_year, agenda_number)",
+            "CREATE TABLE nodes (level INTEGER, position INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, position))"
+            " WITHOUT ROWID",
+            "CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL)",
+            """CREATE TRIGGER no_gap BEFORE INSERT ON entries
+  WHEN NEW.sequence != (SELECT coalesce(max(sequence), 0) + 1 FROM entries)
+  BEGIN SELECT RAISE(ABORT, 'the register has no gaps'); END""",
+            "CREATE TRIGGER no_change BEFORE UPDATE ON entries"
+            " BEGIN SELECT RAISE(ABORT, 'the register is append-only'); END",
+            "CREATE TRIGGER no_removal BEFORE DELETE ON entries"
+            " BEGIN SELECT RAISE(ABORT, 'the register is append-only'); END",
+        ],
+        "postgresql": [
+            """CREATE TABLE entries (
+  sequence BIGINT PRIMARY KEY,
+  entry TEXT NOT NULL,
+  hash TEXT COLLATE "C" NOT NULL UNIQUE,
+  kind TEXT COLLATE "C" GENERATED ALWAYS AS (entry::json ->> 'kind') STORED,
+  request TEXT COLLATE "C" GENERATED ALWAYS AS (entry::json ->> 'request') STORED,
+  brought_by TEXT COLLATE "C" GENERATED ALWAYS AS (
+    CASE WHEN entry::json #> '{data,replaces}' IS NOT NULL THEN entry::json ->> 'actor' END) STORED,
+  agenda_year BIGINT GENERATED ALWAYS AS ((entry::json #>> '{data,agenda,year}')::bigint) STORED,
+  agenda_number BIGINT GENERATED ALWAYS AS ((entry::json #>> '{data,agenda,number}')::bigint) STORED)""",
+            "CREATE INDEX entries_kind ON entries (kind, sequence)",
+            "CREATE INDEX entries_request ON entries (request, sequence)",
+            "CREATE INDEX entries_brought_by ON entries (brought_by, sequence)",
+            "CREATE UNIQUE INDEX entries_agenda ON entries (agenda_year, agenda_number)",
+            "CREATE TABLE nodes (level BIGINT, position BIGINT, hash BYTEA NOT NULL, PRIMARY KEY (level, position))",
+            "CREATE TABLE checkpoints (size BIGINT PRIMARY KEY, note TEXT NOT NULL)",
+            """CREATE FUNCTION no_gap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  IF NEW.sequence IS DISTINCT FROM (SELECT coalesce(max(sequence), 0) + 1 FROM SCHEMA.entries) THEN
+    RAISE EXCEPTION 'the register has no gaps';
+  END IF;
+  RETURN NEW;
+END $$""",
+            """CREATE FUNCTION no_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  RAISE EXCEPTION 'the register is append-only';
+END $$""",
+            "CREATE TRIGGER no_gap BEFORE INSERT ON entries FOR EACH ROW EXECUTE FUNCTION no_gap()",
+            "CREATE TRIGGER no_change BEFORE UPDATE ON entries FOR EACH ROW EXECUTE FUNCTION no_change()",
+            "CREATE TRIGGER no_removal BEFORE DELETE ON entries FOR EACH ROW EXECUTE FUNCTION no_change()",
+            "CREATE TRIGGER no_emptying BEFORE TRUNCATE ON entries FOR EACH STATEMENT EXECUTE FUNCTION no_change()",
+        ],
+    },
+    "0002": {  # the next request's number without reading all requests of the year
+        name: ["CREATE INDEX entries_request_number ON entries (substr(request, 1, 7), length(request), request)"]
+        for name in ("sqlite", "postgresql")
+    },
+    "0003": {  # which driver has the fleet; with a file of SQLite that is a lock on the machine
+        "sqlite": [],
+        "postgresql": [
+            "CREATE TABLE lease (one BOOLEAN PRIMARY KEY DEFAULT true CHECK (one), token BIGINT NOT NULL,"
+            " holder TEXT NOT NULL, until TIMESTAMPTZ NOT NULL)",
+        ],
+    },
+}
+HEAD = list(REVISIONS)[-1]
+NAME = "sop"  # of the schema in PostgreSQL
+THERE = """SELECT c.relname FROM pg_namespace n
+  LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'alembic_version' WHERE n.nspname = :schema"""
+CATALOGUE = """
+SELECT concat_ws('|', 'relation', c.relname, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relhasrules,
+                 c.relhassubclass, c.relispartition) AS line FROM pg_class c
+  WHERE c.relnamespace = CAST({schema} AS regnamespace) AND left(c.relname, 15) <> 'alembic_version'
+UNION ALL SELECT concat_ws('|', 'column', c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
+                 a.attnotnull, a.attgenerated, a.attidentity, l.collname, pg_get_expr(d.adbin, d.adrelid))
+  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_collation l ON l.oid = a.attcollation
+  LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+  WHERE c.relnamespace = CAST({schema} AS regnamespace) AND c.relkind = 'r' AND a.attnum > 0
+  AND c.relname <> 'alembic_version'
+UNION ALL SELECT concat_ws('|', 'index', pg_get_indexdef(i.indexrelid), i.indisvalid, i.indisready)
+  FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+  WHERE c.relnamespace = CAST({schema} AS regnamespace) AND c.relname <> 'alembic_version'
+UNION ALL SELECT concat_ws('|', 'trigger', pg_get_triggerdef(t.oid), t.tgenabled)
+  FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+  WHERE c.relnamespace = CAST({schema} AS regnamespace) AND NOT t.tgisinternal
+UNION ALL SELECT concat_ws('|', 'function', pg_get_functiondef(p.oid)) FROM pg_proc p
+  WHERE p.pronamespace = CAST({schema} AS regnamespace) ORDER BY 1"""
+
+
+def statements(dialect: str, revision: str, schema: str = NAME) -> list[str]:
+    """What brings a database from the revision before to this one."""
+    return [words.replace("SCHEMA.", f"{schema}.") for words in REVISIONS[revision][dialect]]
+
+
+ENTRIES = table(
+    "entries", column("sequence", BigInteger), column("entry", Text), column("hash", Text), column("kind", Text),
+    column("request", Text), column("brought_by", Text), column("agenda_year", BigInteger),
+    column("agenda_number", BigInteger))
+NODES = table("nodes", column("level", BigInteger), column("position", BigInteger), column("hash", LargeBinary))
+CHECKPOINTS = table("checkpoints", column("size", BigInteger), column("note", Text))
+
+
+def build(db: Connection, name: str = NAME) -> None:
+    """Make the tables of the last revision, without alembic, which takes long to load."""
+    for number in REVISIONS:
+        for statement in statements(db.dialect.name, number, name):
+            db.exec_driver_sql(statement)
+
+
+def revision(db: Connection) -> str | None:
+    """Which revision the tables are of; None for an empty database. Raises Usage for a stranger's."""
+    if db.dialect.name == "sqlite":
+        names = set(db.exec_driver_sql("SELECT name FROM sqlite_master").scalars())
+        if "alembic_version" not in names:
+            return "0001" if "entries" in names else None  # made before revisions were counted
+    else:
+        # Not by to_regclass(), which may answer from a cache older than the lock that was waited for.
+        there = db.execute(text(THERE), {"schema": NAME}).scalars().all()
+        if there == [None]:
+            raise Usage(f"its schema {NAME} is not a register of sop, and was left as it is",
+                        db.engine.url.render_as_string(), "name another database")
+        if not there:
+            return None
+    return str(db.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
+
+
+def migrate(db: Connection, to: str = "head") -> None:
+    """Bring the tables to a revision; call it within a transaction."""
+    from alembic import command  # only here: it takes longer to load than a step takes
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = db
+    if found := revision(db):
+        command.stamp(config, found)  # registers are older than this count of revisions
+    elif db.dialect.name == "postgresql":
+        db.exec_driver_sql(f"CREATE SCHEMA {NAME}")
+    command.upgrade(config, to)
+
+
+def fingerprint(db: Connection, name: str = NAME) -> str:
+    """Everything that decides what a query finds and what a write may do, as one hash."""
+    if db.dialect.name == "sqlite":
+        words = "SELECT sql FROM sqlite_master WHERE sql NOT NULL AND name != 'alembic_version' ORDER BY name"
+        lines = list(db.exec_driver_sql(words).scalars())
+    else:
+        found = db.exec_driver_sql(CATALOGUE.format(schema=f"'{name}'")).scalars()
+        lines = [line.replace(name, NAME) for line in found]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,0 +1,232 @@
+"""Where the register is kept: a file of SQLite or a database of PostgreSQL, made, migrated, locked and told apart."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import tempfile
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+
+from sop_driver import explain, schema
+from sop_driver.config import write_atomic
+from sop_driver.errors import Failed, Usage, refuse
+
+APPLICATION_ID = 0x534F5002  # "SOP", 2: tells our file from any other SQLite file
+PATIENCE = 30  # seconds that a writer waits for the one before it
+PLAIN: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "hide_parameters": True, "poolclass": NullPool,
+                         "pool_reset_on_return": None}
+SESSION = {  # of PostgreSQL; what the database or the account sets otherwise would weaken the register
+    "search_path": schema.NAME, "synchronous_commit": "on", "lock_timeout": f"{PATIENCE}s",
+    "idle_in_transaction_session_timeout": "60s",  # a driver that froze while it wrote must not stop all others
+}
+NETWORK = {"connect_timeout": "10", "keepalives_idle": "5", "keepalives_interval": "5", "keepalives_count": "3",
+           "tcp_user_timeout": "20000"}
+
+
+def located(text: str, where: str) -> Path | URL:
+    """The place that a path or a URL names. Raises Usage."""
+    if "://" not in text:
+        return Path(text).resolve()
+    url = explain.url(text, where)
+    if url.get_backend_name() == "sqlite" and url.database:
+        return Path(url.database).resolve()
+    if url.drivername not in ("postgresql", "postgresql+psycopg") or not url.database:
+        raise Usage(f"{url.drivername} with the database {url.database!r} is no place for a register", where,
+                    "write postgresql+psycopg://USER@HOST/DATABASE, or the path of a file")
+    if url.password is not None:
+        raise Usage("this URL holds a password", where, "leave it out and write it into ~/.pgpass, which libpq reads")
+    return url.set(drivername="postgresql+psycopg")
+
+
+class Store:
+    """One connection to a register's database, which is made where there is none.
+
+    Raises Usage, everything untouched, where something else is there, or a register made by a newer sop. Whatever the
+    database answers with is raised as Failed.
+    """
+
+    def __init__(self, place: Path | URL, folder: Path) -> None:
+        self.place, self.folder = place, folder
+        self.name = str(place)
+        self.writing = False
+        if isinstance(place, Path):
+            if not place.exists():
+                self._make_file(place)
+            self._ours(place)
+        self.engine = engine(place)
+        self.db = self.engine.connect()
+        try:
+            self._ready()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def shared(self) -> bool:
+        """Whether it is a server's database, which other machines reach too."""
+        return not isinstance(self.place, Path)
+
+    def close(self) -> None:
+        self.db.close()
+        self.engine.dispose()
+
+    # Every connection is in autocommit, so that each read sees what others have written; `begin` alone begins.
+    def begin(self) -> None:
+        """Take the write lock; what is read from here on holds until `commit`."""
+        try:
+            begin(self.db)
+        except Failed:
+            broken = self.db.invalidated
+            self.db.rollback()
+            if not broken:
+                raise
+            begin(self.db)  # the server was started anew since it was last asked
+        self.writing = True
+
+    def commit(self) -> None:
+        self.db.exec_driver_sql("COMMIT")
+        self.writing = False
+
+    def rollback(self) -> None:
+        """Take back what was not committed, whatever state the connection is in."""
+        self.writing = False
+        self.db.rollback()
+
+    def schema_fault(self) -> str | None:
+        found = schema.fingerprint(self.db)
+        return None if found == self._expected else "its tables, indexes or triggers are not as they were made"
+
+    @cached_property
+    def _expected(self) -> str:
+        """The fingerprint of tables as this sop makes them.
+
+        PostgreSQL tells its catalogue a little differently in each version, so they are made beside and taken back;
+        that is remembered outside of the database, where whoever changes tables in it does not reach.
+        """
+        if not self.shared:
+            with create_engine("sqlite://").connect() as scratch:
+                schema.build(scratch)
+                return schema.fingerprint(scratch)
+        kept = self.folder / "register.schema"
+        version = self.db.exec_driver_sql("SHOW server_version_num").scalar_one()
+        key = f"PostgreSQL {version}, {schema.HEAD} {hashlib.sha256(repr(schema.REVISIONS).encode()).hexdigest()}"
+        lines = kept.read_text().splitlines() if kept.exists() else []
+        if lines[:1] == [key] and len(lines) == 2:
+            return lines[1]
+        with self.engine.connect() as scratch:
+            name = f"sop_scratch_{secrets.token_hex(8)}"
+            scratch.exec_driver_sql("BEGIN")
+            scratch.exec_driver_sql(f"CREATE SCHEMA {name}")
+            scratch.exec_driver_sql(f"SET LOCAL search_path = {name}")
+            schema.build(scratch, name)
+            expected = schema.fingerprint(scratch, name)
+            scratch.exec_driver_sql("ROLLBACK")
+        write_atomic(kept, f"{key}\n{expected}\n".encode())
+        return expected
+
+    def _ours(self, path: Path) -> None:
+        with path.open("rb") as file:  # by its octets: opening a stranger's file with SQLite can already write to it
+            head = file.read(72)
+        if head[:15] != b"SQLite format 3" or int.from_bytes(head[68:72], "big") != APPLICATION_ID:
+            raise Usage("this file is not a register of sop, and was left as it is", str(path),
+                        "name another home by --home or SOP_HOME, or move the file away")
+
+    @staticmethod
+    def _make_file(path: Path) -> None:
+        """Build the file aside and give it its name at once, so that nobody ever opens half a register."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".register.")
+        os.close(handle)
+        try:
+            made = engine(Path(name))
+            with made.connect() as db:
+                db.exec_driver_sql("BEGIN IMMEDIATE")
+                schema.migrate(db)
+                db.exec_driver_sql("COMMIT")
+                db.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+                db.exec_driver_sql("PRAGMA journal_mode = WAL")
+            made.dispose()
+            with contextlib.suppress(FileExistsError):  # another process was first: its file is the register
+                path.hardlink_to(name)
+        finally:
+            Path(name).unlink()
+
+    def _ready(self) -> None:
+        """Bring an older register, or an empty database, to what this sop writes."""
+        found = schema.revision(self.db)
+        if found == schema.HEAD:
+            return
+        if found is None and self.shared:
+            self._fit()
+        self._known(found)
+        lock = ("BEGIN IMMEDIATE",) if not self.shared else (
+            "BEGIN ISOLATION LEVEL READ COMMITTED", f"SELECT pg_advisory_xact_lock({APPLICATION_ID})")
+        for statement in lock:
+            self.db.exec_driver_sql(statement)
+        try:
+            self._known(found := schema.revision(self.db))  # another driver may have been first
+            if found != schema.HEAD:
+                schema.migrate(self.db)
+            self.db.exec_driver_sql("COMMIT")
+        except BaseException:
+            self.db.rollback()
+            raise
+
+    def _known(self, found: str | None) -> None:
+        if found is not None and found not in schema.REVISIONS:
+            raise Usage(f"this register is of the revision {found}, newer than this sop knows ({schema.HEAD})",
+                        self.name, "use the newer sop that wrote it; nothing was changed")
+
+    def _fit(self) -> None:
+        """Raises Refused for a database that cannot hold a register as it is written."""
+        version = self.db.exec_driver_sql("SHOW server_version_num").scalar_one()
+        encoding = self.db.exec_driver_sql("SHOW server_encoding").scalar_one()
+        if int(version) < 130000 or encoding != "UTF8":
+            refuse(f"{self.name} is PostgreSQL {int(version) // 10000} with the encoding {encoding}", "the register",
+                   "use PostgreSQL 13 or newer; createdb --encoding=UTF8 --template=template0")
+
+
+def engine(place: Path | URL) -> Engine:
+    """Connections on which each write is on the disk before it is acknowledged, and each error is explained."""
+    if isinstance(place, Path):
+        made = create_engine(URL.create("sqlite", database=str(place)), connect_args={"timeout": PATIENCE}, **PLAIN)
+        event.listen(made, "connect", _durable)
+    else:
+        settings = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
+        made = create_engine(place, connect_args={
+            **NETWORK, "options": settings, "application_name": "sop", "client_encoding": "utf8"}, **PLAIN)
+    event.listen(made, "handle_error", _explainer(str(place)))
+    return made
+
+
+def _durable(connection: object, entry: ConnectionPoolEntry) -> None:
+    connection.execute("PRAGMA synchronous = FULL")  # type: ignore[attr-defined]  # SQLAlchemy has no type for it
+
+
+def _explainer(name: str) -> Callable[[ExceptionContext], None]:
+    def told(context: ExceptionContext) -> None:
+        raise explain.explained(context, name) from context.original_exception
+
+    return told
+
+
+def begin(db: Connection) -> None:
+    """Let one writer in at a time; whoever waited reads what the one before it wrote.
+
+    In PostgreSQL the lock comes before the first snapshot, each later statement has its own (READ COMMITTED), and it
+    keeps out everybody who inserts, this driver or not.
+    """
+    if db.dialect.name == "sqlite":
+        db.exec_driver_sql("BEGIN IMMEDIATE")
+        return
+    db.exec_driver_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
+    db.exec_driver_sql("LOCK TABLE entries IN SHARE ROW EXCLUSIVE MODE")

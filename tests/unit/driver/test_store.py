@@ -1,0 +1,288 @@
+"""The register's two databases: made once, migrated without loss, kept from strangers, and what they answer told."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import psycopg.errors
+import pytest
+from sqlalchemy import insert, select
+
+from driver.cluster import Cluster
+from driver.desk import PROJECT, Desk
+from sop_driver import explain, schema, store, trust
+from sop_driver.errors import Failed, Refused, SopError, Usage
+from sop_driver.register import Register
+from sop_driver.schema import CHECKPOINTS, ENTRIES, NODES
+
+OLD = """
+CREATE TABLE entries (
+  sequence INTEGER PRIMARY KEY,
+  entry TEXT NOT NULL,
+  hash TEXT NOT NULL UNIQUE,
+  kind TEXT GENERATED ALWAYS AS (json_extract(entry, '$.kind')) VIRTUAL,
+  request TEXT GENERATED ALWAYS AS (json_extract(entry, '$.request')) VIRTUAL,
+  brought_by TEXT GENERATED ALWAYS AS (
+    CASE WHEN json_type(entry, '$.data.replaces') IS NOT NULL THEN json_extract(entry, '$.actor') END) VIRTUAL,
+  agenda_year INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.data.agenda.year')) VIRTUAL,
+  agenda_number INTEGER GENERATED ALWAYS AS (json_extract(entry, '$.data.agenda.number')) VIRTUAL);
+CREATE INDEX entries_kind ON entries (kind);
+CREATE INDEX entries_request ON entries (request);
+CREATE INDEX entries_brought_by ON entries (brought_by);
+CREATE UNIQUE INDEX entries_agenda ON entries (agenda_year, agenda_number);
+CREATE TABLE nodes (level INTEGER, position INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, position)) WITHOUT ROWID;
+CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL);
+CREATE TRIGGER no_gap BEFORE INSERT ON entries
+  WHEN NEW.sequence != (SELECT coalesce(max(sequence), 0) + 1 FROM entries)
+  BEGIN SELECT RAISE(ABORT, 'the register has no gaps'); END;
+CREATE TRIGGER no_change BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'the register is append-only'); END;
+CREATE TRIGGER no_removal BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'the register is append-only'); END;
+"""  # word for word as the driver made it before it counted revisions
+TABLES = {"entries": "(sequence, entry, hash)", "nodes": "(level, position, hash)", "checkpoints": "(size, note)"}
+
+
+def rows(desk: Desk) -> dict[str, list[tuple[Any, ...]]]:
+    db = desk.office.register.db
+    wanted = {table.name: list(table.c)[: TABLES[table.name].count(",") + 1] for table in (ENTRIES, NODES, CHECKPOINTS)}
+    return {name: [tuple(row) for row in db.execute(select(*columns).order_by(*columns[:2]))]
+            for name, columns in wanted.items()}
+
+
+def as_it_was(desk: Desk, before: dict[str, list[tuple[Any, ...]]], request: str) -> None:
+    """Opened again, nothing is lost or changed, and work goes on."""
+    desk.office.register = desk.register()
+    assert rows(desk) == before and desk.office.register.schema_fault() is None
+    assert trust.examine(desk.office).findings == []
+    desk.take(request, "review")
+    assert desk.submit() == "R-2026-0002"
+    assert schema.revision(desk.office.register.db) == schema.HEAD
+
+
+def test_file_made_before_revisions_were_counted_opens_without_loss(file_desk: Desk) -> None:
+    request = file_desk.submit()
+    file_desk.take(request, "agenda")
+    file_desk.take(request, "disposition")
+    before = rows(file_desk)
+    file_desk.office.register.close()
+    file_desk.office.home.register.unlink()
+    db = sqlite3.connect(file_desk.office.home.register)
+    db.executescript(OLD)
+    for table, columns in TABLES.items():
+        marks = ",".join("?" * len(before[table][0]))
+        db.executemany(" ".join(("INSERT INTO", table, columns, "VALUES (", marks, ")")), before[table])
+    db.commit()
+    db.execute(f"PRAGMA application_id = {store.APPLICATION_ID}")
+    db.execute("PRAGMA journal_mode = WAL")
+    db.close()
+    as_it_was(file_desk, before, request)
+
+
+def test_database_of_the_first_revision_opens_without_loss(shared_desk: Desk, cluster: Cluster) -> None:
+    request = shared_desk.submit()
+    shared_desk.take(request, "agenda")
+    shared_desk.take(request, "disposition")
+    before = rows(shared_desk)
+    shared_desk.office.register.close()
+    place = store.located(shared_desk.place, "test")
+    db = store.engine(place).connect()
+    db.exec_driver_sql("BEGIN")
+    db.exec_driver_sql("DROP SCHEMA sop CASCADE")
+    schema.migrate(db, "0001")
+    for table in (ENTRIES, NODES, CHECKPOINTS):
+        names = list(table.c.keys())
+        db.execute(insert(table), [dict(zip(names, row, strict=False)) for row in before[table.name]])
+    db.exec_driver_sql("COMMIT")
+    assert schema.revision(db) == "0001"
+    db.close()
+    as_it_was(shared_desk, before, request)
+
+
+def test_register_of_a_newer_sop_is_refused_and_left_as_it_is(desk: Desk) -> None:
+    desk.submit()
+    desk.office.register.db.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    before = rows(desk)
+    with pytest.raises(Usage, match="revision 9999, newer than this sop knows"):
+        desk.register()
+    assert rows(desk) == before
+
+
+def test_every_revision_is_a_migration(tmp_path: Path) -> None:
+    """What alembic makes and what the register is compared with are the same tables."""
+    files = (Path(store.__file__).parent / "migrations/versions").glob("*.py")
+    assert [path.name[:4] for path in sorted(files)] == list(schema.REVISIONS)
+    register = Register(tmp_path / "register.db")
+    assert register.schema_fault() is None
+
+
+def test_many_who_open_an_empty_database_at_once_find_one_register(cluster: Cluster, tmp_path: Path) -> None:
+    name = cluster.create()
+    words = "import sys, pathlib; from sop_driver.register import Register; " \
+            "print(Register(sys.argv[1], folder=pathlib.Path(sys.argv[2])).schema_fault())"
+    drivers = [subprocess.Popen([sys.executable, "-c", words, cluster.url(name), str(tmp_path)], cwd=PROJECT,
+                                stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [driver.communicate(timeout=60)[0] for driver in drivers] == ["None\n"] * 4
+    cluster.drop(name)
+
+
+def test_database_of_somebody_else_is_refused_untouched(cluster: Cluster, tmp_path: Path) -> None:
+    name = cluster.create()
+    with psycopg.connect(f"host={cluster.folder} user=sop dbname={name}") as other:
+        other.execute("CREATE SCHEMA sop")
+        other.execute("CREATE TABLE sop.entries (a int)")
+    with pytest.raises(Usage, match="not a register of sop, and was left as it is"):
+        Register(cluster.url(name), folder=tmp_path)
+    with psycopg.connect(f"host={cluster.folder} user=sop dbname={name}") as other:
+        found = other.execute("SELECT relname FROM pg_class WHERE relnamespace = 'sop'::regnamespace").fetchall()
+    assert found == [("entries",)]
+    cluster.drop(name)
+
+
+def test_database_that_cannot_hold_every_letter_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.admin.execute("CREATE DATABASE narrow TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'")
+    with pytest.raises(Refused, match="encoding LATIN1"):
+        Register(cluster.url("narrow"), folder=tmp_path)
+    cluster.drop("narrow")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "ALTER TABLE entries ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE entries DISABLE TRIGGER no_change",
+        "DROP TRIGGER no_removal ON entries",
+        "CREATE OR REPLACE FUNCTION no_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        "CREATE RULE hide AS ON INSERT TO entries DO INSTEAD NOTHING",
+        "ALTER TABLE entries ADD COLUMN x int",
+        "CREATE VIEW v AS SELECT 1",
+        "DROP INDEX entries_request_number",
+    ],
+)
+def test_tables_of_postgresql_made_differently_are_found(shared_desk: Desk, statement: str) -> None:
+    request = shared_desk.submit()
+    shared_desk.office.register.db.exec_driver_sql(statement)
+    with pytest.raises(Refused, match="not as they were made"):
+        shared_desk.take(request, "agenda")
+    assert "not as they were made" in str(trust.examine(shared_desk.office).lines())
+
+
+@pytest.mark.parametrize(
+    ("place", "part"),
+    [
+        ("mysql://x/y", "is no place for a register"),
+        ("postgresql://host", "is no place for a register"),
+        ("postgresql+psycopg2://host/sop", "is no place for a register"),
+        ("postgresql+psycopg://sop:geheim@host/sop", "holds a password"),
+        ("://", "no URL of a database"),
+    ],
+)
+def test_place_that_is_none_is_refused_without_telling_a_password(place: str, part: str, tmp_path: Path) -> None:
+    with pytest.raises(Usage, match=part) as error:
+        Register(place, folder=tmp_path)
+    assert "geheim" not in str(error.value)
+
+
+def test_place_is_a_path_or_a_url(tmp_path: Path) -> None:
+    assert store.located(f"sqlite:///{tmp_path}/a.db", "test") == tmp_path / "a.db"
+    assert str(store.located("postgresql://sop@db/sop", "test")) == "postgresql+psycopg://sop@db/sop"
+
+
+def three_parts(error: SopError, where: str, mend: str) -> None:
+    lines = str(error).splitlines()
+    assert lines[0].startswith("failed: ") and lines[1].startswith("where: ") and lines[2].startswith("mend: ")
+    assert where in lines[1] and mend in lines[2], lines
+
+
+def test_database_that_is_down_is_told(tmp_path: Path) -> None:
+    with pytest.raises(Failed) as error:
+        Register(f"postgresql://sop@/sop?host={tmp_path}", folder=tmp_path)
+    three_parts(error.value, str(tmp_path).replace("/", "%2F"), "start the server")
+
+
+@pytest.mark.parametrize("place", ["postgresql://refused@/postgres?host=", "postgresql://sop@/absent?host="])
+def test_login_or_database_that_is_refused_is_told(cluster: Cluster, tmp_path: Path, place: str) -> None:
+    with pytest.raises(Failed) as error:
+        Register(f"{place}{cluster.folder}", folder=tmp_path)
+    three_parts(error.value, "postgresql+psycopg://", "did not let this account in")
+
+
+def test_database_that_takes_no_writes_is_told(desk: Desk) -> None:
+    request = desk.submit()
+    shared = desk.office.register.store.shared
+    statement = "SET default_transaction_read_only = on" if shared else "PRAGMA query_only = ON"
+    desk.office.register.db.exec_driver_sql(statement)
+    with pytest.raises(Failed) as error:
+        desk.take(request, "agenda")
+    three_parts(error.value, desk.office.register.path, "it takes no writes")
+    assert desk.office.register.head()[0] == 2
+
+
+def test_full_disk_is_told_and_nothing_is_half_written(file_desk: Desk) -> None:
+    request = file_desk.submit()
+    db = file_desk.office.register.db
+    db.exec_driver_sql(f"PRAGMA max_page_count = {db.exec_driver_sql('PRAGMA page_count').scalar_one()}")
+    with pytest.raises(Failed) as error:
+        for _ in range(20):
+            file_desk.office.register.append("record", reason="x" * 5000)
+    three_parts(error.value, "register.db", "the disk has no room")
+    db.exec_driver_sql("PRAGMA max_page_count = 1000000")
+    file_desk.take(request, "agenda")
+    assert trust.examine(file_desk.office).findings == []
+
+
+def test_full_disk_of_postgresql_is_told() -> None:
+    context = SimpleNamespace(original_exception=psycopg.errors.DiskFull("x"), statement="INSERT", is_disconnect=False)
+    three_parts(explain.explained(cast(Any, context), "there"), "there", "the disk has no room")
+
+
+def test_writer_that_holds_the_lock_for_long_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.submit()
+    monkeypatch.setattr(store, "PATIENCE", 0.2)
+    monkeypatch.setitem(store.SESSION, "lock_timeout", "200ms")
+    second = desk.register()
+    with desk.office.register.writing(), pytest.raises(Failed) as error:
+        second.append("record")
+    three_parts(error.value, second.path, "another one has been writing for long")
+    assert second.append("record").sequence == 3
+    second.close()
+
+
+def test_connection_lost_while_committing_is_told_as_unknown(shared_desk: Desk, cluster: Cluster) -> None:
+    shared_desk.submit()
+    register = shared_desk.office.register
+    with pytest.raises(Failed, match="while entries were being committed") as error, register.writing():
+        register.append("record")
+        pid = register.db.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        commit = register.store.commit
+
+        def cut() -> None:
+            cluster.admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            commit()
+
+        register.store.commit = cut  # type: ignore[method-assign]  # the server ends just then
+    three_parts(error.value, register.path, "recorded or not")
+    assert shared_desk.register().head()[0] == 2
+
+
+def test_server_started_anew_between_two_steps_is_not_noticed(shared_desk: Desk, cluster: Cluster) -> None:
+    """A run takes minutes; what it did must not stay unrecorded because the server was restarted meanwhile."""
+    shared_desk.submit()
+    cluster.stop()
+    cluster.start()
+    assert shared_desk.office.register.append("record").sequence == 3
+
+
+def test_server_that_crashes_loses_no_acknowledged_entry(shared_desk: Desk, cluster: Cluster) -> None:
+    told = [shared_desk.office.register.append("record").sequence for _ in range(5)]
+    cluster.crash()
+    with pytest.raises(Failed, match="could not be used"):
+        shared_desk.office.register.append("record")
+    cluster.start()
+    shared_desk.office.register = shared_desk.register()
+    assert [entry.sequence for entry in shared_desk.office.register.entries(kind="record")] == told
+    assert trust.examine(shared_desk.office).findings == []
+    assert shared_desk.office.register.append("record").sequence == told[-1] + 1
