@@ -74,17 +74,19 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 class Tree:
     """The tree of RFC 6962 over leaves as they come; it keeps its complete subtrees' roots only."""
 
-    def __init__(self) -> None:
-        self.size = 0
-        self.peaks: list[bytes] = []
+    def __init__(self, size: int = 0, peaks: Iterable[bytes] = ()) -> None:
+        self.size = size
+        self.peaks = list(peaks)
 
-    def add(self, leaf: bytes) -> None:
+    def add(self, leaf: bytes) -> list[bytes]:
+        """Take the next leaf. Gives the roots of the subtrees that it completes, from the lowest on."""
         self.size += 1
-        rest = self.size
+        rest, made = self.size, []
         while rest % 2 == 0:
-            leaf = node_hash(self.peaks.pop(), leaf)
+            made.append(leaf := node_hash(self.peaks.pop(), leaf))
             rest //= 2
         self.peaks.append(leaf)
+        return made
 
     def root(self) -> bytes:
         return joined(self.peaks)
