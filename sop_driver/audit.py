@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import gc
 import hashlib
 import json
 import os
@@ -12,11 +14,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sop_driver.directory import Directory, Made, Signature, Signed
-from sop_driver.proof import Checkpoint, Tree, canonical, inclusion_root, leaf_hash, open_note, ssh_fault
+from sop_driver.proof import Checkpoint, Tree, canonical, inclusion_root, leaf_hash, open_note, parsed, ssh_fault
 from sop_driver.statement import FREEZE, PERSONAL, Body, level, shown, statement
 
 ORIGIN = "0" * 64  # what the first entry names as the one before it
-BATCH = 2000  # signatures that a process checks in one go
+BATCH = 500  # signatures that a process checks in one go
 Job = tuple[int, str, str, str, str]  # entry, who, public key, statement, signature
 
 
@@ -48,8 +50,8 @@ class Audit:
         latest = self.times[-1] if self.times else ""
         self.times.append(latest)
         try:
-            body = json.loads(text)
-            if canonical(body) != text:
+            body, spell = parsed(text)
+            if spell(body) != text:
                 self.found(number, "it is not in the one spelling that entries have")
             if body["sequence"] != number:
                 self.found(number, f"it calls itself entry {body['sequence']}: entries are missing, added or moved")
@@ -58,14 +60,15 @@ class Audit:
             if body["time"] < latest:
                 self.found(number, f"its time {body['time']} lies before {latest}, that of the entry before it")
             self.times[-1] = max(latest, body["time"])
-            yield from self.signatures(number, body, self.last)
+            yield from self.signatures(number, body, self.last, spell)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self.found(number, f"it is no entry ({type(error).__name__}: {error})")
 
     def found(self, number: int, what: str) -> None:
         self.findings.append((number, what))
 
-    def signatures(self, number: int, body: Body, digest: str) -> Iterator[Job]:
+    def signatures(self, number: int, body: Body, digest: str,
+                   spell: Callable[[Any], str] = canonical) -> Iterator[Job]:
         """Hold an entry against the actors of its time; gives the signatures to check."""
         if number == 1 and (body["kind"], body["outcome"]) != ("actors", "bootstrap"):
             self.found(number, "the register does not begin with its first actors")
@@ -89,7 +92,7 @@ class Audit:
             signed = self._void(number, body, digest)
         elif body["kind"] == "run":
             self._ran(number, body)
-        said = statement(body, self.people.register) if signed else ""
+        said = statement(body, self.people.register, spell) if signed else ""
         yield from ((number, by, key, said, armored) for by, key, armored in signed)
 
     def _follows(self, number: int, body: Body, digest: str) -> None:
@@ -206,12 +209,24 @@ def signature_faults(jobs: Sequence[Job]) -> list[tuple[int, str]]:
             if (fault := ssh_fault(key, said, armored))]
 
 
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Nothing that is read here is a cycle; to look for some would take the longer, the more was read."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
 def read(texts: Iterable[str], sizes: Iterable[int] = ()) -> Audit:
     """Read all entries, and keep the tree's root at the given sizes. Signatures are checked on all processors."""
     audit, jobs, wanted = Audit(), list[Job](), {0, *sizes}
     pending: list[Future[list[tuple[int, str]]]] = []
     audit.roots[0] = audit.tree.root()
-    with ProcessPoolExecutor(os.cpu_count()) as pool:  # starts no process before the first batch
+    with _uncollected(), ProcessPoolExecutor(os.cpu_count()) as pool:  # starts no process before the first batch
         for text in texts:
             jobs += audit.read(text)
             if audit.tree.size in wanted:

@@ -23,16 +23,6 @@ def root(size: int, node: Node, start: int = 0) -> bytes:
     return joined(peaks(size, node, start))
 
 
-def completed(index: int, leaf: bytes, node: Node) -> dict[tuple[int, int], bytes]:
-    """The complete subtrees above the lowest level that a new last leaf brings about."""
-    found, level = dict[tuple[int, int], bytes](), 0
-    while index % 2:
-        leaf = node_hash(node(level, index - 1), leaf)
-        index, level = index // 2, level + 1
-        found[level, index] = leaf
-    return found
-
-
 def _half(size: int) -> int:
     """The largest power of two below a size."""
     return 1 << (size - 1).bit_length() - 1

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
-from sop_driver.config import Strict, load
+from sop_driver.config import Strict, from_yaml, load
 from sop_driver.errors import Usage
 from sop_driver.statement import FREEZE
 
@@ -158,7 +158,7 @@ class Procedure(Strict):
 def parse(data: bytes, where: Path) -> Procedure:
     """Read an SOP's data file; its hash is the version that requests keep. Raises Usage."""
     try:
-        value: Any = yaml.safe_load(data.decode())
+        value: Any = from_yaml(data.decode())
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise Usage(f"not readable as YAML: {' '.join(str(error).split())}", str(where), "correct the file") from error
     if not isinstance(value, dict):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 import json
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NoReturn
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -19,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 NAMESPACE = "sop-register-v1"  # of SSH signatures: one made for mail or git means nothing here
 SIGNED, COSIGNED = 1, 4  # C2SP's algorithm bytes: Ed25519 note, Ed25519 cosignature
 ED25519, SK_ED25519 = b"ssh-ed25519", b"sk-ssh-ed25519@openssh.com"
-ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False,
+                           check_circular=False)
 NUMBERS = re.compile(r"[:,\[]-?(?:\d+[.e]|\d{16})")  # which Python may write in another way
 ARMOR = ("-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----")
 
@@ -28,6 +30,27 @@ def canonical(value: Any) -> str:
     """JSON with one spelling only (RFC 8785). What is hashed or signed is written like this. Raises ValueError."""
     text = ENCODER.encode(value)
     return text if text.isascii() and not NUMBERS.search(f":{text}") else _spelled(value)
+
+
+def parsed(text: str) -> tuple[Any, Callable[[Any], str]]:
+    """What an entry says, and what spells it and its parts: Python's own writer, which is faster, where it will do."""
+    if text.isascii():
+        with contextlib.suppress(ValueError):
+            return PLAIN.decode(text), ENCODER.encode
+    return json.loads(text), canonical
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > 15:
+        raise ValueError
+    return int(digits)
+
+
+def _other(literal: str) -> NoReturn:
+    raise ValueError(literal)
+
+
+PLAIN = json.JSONDecoder(parse_int=_whole, parse_float=_other, parse_constant=_other)
 
 
 def _spelled(value: Any) -> str:
@@ -74,17 +97,19 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 class Tree:
     """The tree of RFC 6962 over leaves as they come; it keeps its complete subtrees' roots only."""
 
-    def __init__(self) -> None:
-        self.size = 0
-        self.peaks: list[bytes] = []
+    def __init__(self, size: int = 0, peaks: Iterable[bytes] = ()) -> None:
+        self.size = size
+        self.peaks = list(peaks)
 
-    def add(self, leaf: bytes) -> None:
+    def add(self, leaf: bytes) -> list[bytes]:
+        """Take the next leaf. Gives the roots of the subtrees that it completes, from the lowest on."""
         self.size += 1
-        rest = self.size
+        rest, made = self.size, []
         while rest % 2 == 0:
-            leaf = node_hash(self.peaks.pop(), leaf)
+            made.append(leaf := node_hash(self.peaks.pop(), leaf))
             rest //= 2
         self.peaks.append(leaf)
+        return made
 
     def root(self) -> bytes:
         return joined(self.peaks)

@@ -20,13 +20,15 @@ from sop_driver.config import write_atomic
 from sop_driver.errors import Failed, Usage, refuse
 from sop_driver.merkle import Node
 from sop_driver.notary import Notary
-from sop_driver.proof import Checkpoint, canonical, leaf_hash, open_note
+from sop_driver.proof import Checkpoint, Tree, canonical, leaf_hash, open_note
 from sop_driver.schema import CHECKPOINTS, ENTRIES, NODES
 from sop_driver.store import Store, located
 
 SLACK = timedelta(seconds=60)  # by which time servers put a clock back
 BATCH = 1000  # entries read in one go
 Found = TypeVar("Found")
+PLACES = """WITH wanted (level, position) AS (VALUES {places}) SELECT nodes.level, nodes.position, nodes.hash
+  FROM wanted JOIN nodes ON nodes.level = wanted.level AND nodes.position = wanted.position"""
 LAST = select(ENTRIES.c.sequence, ENTRIES.c.hash).order_by(ENTRIES.c.sequence.desc()).limit(1)
 
 
@@ -77,6 +79,7 @@ class Register:
         self.fence: Callable[[], None] = lambda: None  # what raises where this driver may no longer write
         self.store = Store(where, home)
         self.db, self.path, self.now = self.store.db, self.store.name, now
+        self.tree = Tree()  # over all entries; as long as `writing` lasts
 
     def close(self) -> None:
         self.store.close()
@@ -152,15 +155,14 @@ class Register:
             before = self.head()[0]
             self._as_signed(before)
             yield
-            size = self.head()[0]
-            if size > before:
-                self._sign(size)
+            if grown := self.tree.size > before:
+                self._sign()
             self.store.commit()
         except BaseException:
             self.store.rollback()
             self.__dict__.pop("notary", None)  # it may be one that the entries taken back had brought
             raise
-        if size > before:
+        if grown:
             write_atomic(self.checkpoint_file, self.checkpoint().encode())
 
     def append(self, kind: str, **fields: Any) -> Entry:
@@ -173,9 +175,9 @@ class Register:
             text = canonical(entry.__dict__)
             digest = leaf_hash(text)
             self.db.execute(insert(ENTRIES), {"sequence": entry.sequence, "entry": text, "hash": digest.hex()})
-            if made := self.on_nodes(lambda node: merkle.completed(entry.sequence - 1, digest, node)):
-                self.db.execute(insert(NODES), [{"level": level, "position": position, "hash": found}
-                                                for (level, position), found in made.items()])
+            if made := self.tree.add(digest):
+                self.db.execute(insert(NODES), [{"level": level, "position": entry.sequence - 1 >> level, "hash": root}
+                                                for level, root in enumerate(made, 1)])
         return entry
 
     def next_entry(self, kind: str, **fields: Any) -> Entry:
@@ -196,19 +198,16 @@ class Register:
     def nodes(self, wanted: Iterable[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
         """The roots of complete subtrees of the Merkle tree by (level, position); an empty one where there is none."""
         found = dict.fromkeys(wanted, b"")
-        levels: dict[int, list[int]] = {}
-        for level, position in found:
-            levels.setdefault(level, []).append(position)
-        for level, positions in levels.items():  # one query for all would make SQLite read the whole table
-            query = select(NODES.c.position, NODES.c.hash).where(NODES.c.level == level)
-            for position, digest in self.db.execute(query.where(NODES.c.position.in_(positions))) if level else ():
+        if inner := ", ".join(f"({level}, {position})" for level, position in found if level):
+            for level, position, digest in self.db.exec_driver_sql(PLACES.format(places=inner)):
                 found[level, position] = bytes(digest)
-        leaves = select(ENTRIES.c.sequence, ENTRIES.c.hash)
-        leaves = leaves.where(ENTRIES.c.sequence.in_([position + 1 for position in levels.get(0, ())]))
-        return found | {(0, number - 1): bytes.fromhex(digest) for number, digest in self.db.execute(leaves)}
+        if leaves := [position + 1 for level, position in found if not level]:
+            query = select(ENTRIES.c.sequence, ENTRIES.c.hash).where(ENTRIES.c.sequence.in_(leaves))
+            found |= {(0, number - 1): bytes.fromhex(digest) for number, digest in self.db.execute(query)}
+        return found
 
     def on_nodes(self, work: Callable[[Node], Found]) -> Found:
-        """Do work on the tree twice: to learn which nodes it asks for, then with what a query a level found."""
+        """Do work on the tree twice: to learn which nodes it asks for, then with what was found."""
         asked = set[tuple[int, int]]()
 
         def ask(level: int, position: int) -> bytes:
@@ -236,20 +235,21 @@ class Register:
             yield from (row[1] for row in rows)
             last, portion = rows[-1][0] if rows else last, len(rows)
 
-    def _sign(self, size: int) -> None:
+    def _sign(self) -> None:
         self.__dict__.pop("notary", None)  # the entries may have brought another one
-        point = Checkpoint(self.notary.name, size, self.root(size))
+        point = Checkpoint(self.notary.name, self.tree.size, self.tree.root())
         note = f"{point.body}\n{self.notary.sign(point.body)}"
-        self.db.execute(insert(CHECKPOINTS), {"size": size, "note": note})
+        self.db.execute(insert(CHECKPOINTS), {"size": point.size, "note": note})
 
     def _as_signed(self, size: int) -> None:
         """Refuse to go on where entries were added, removed or changed other than by `append`."""
         outside = self.checkpoint_file.read_text() if self.checkpoint_file.exists() else ""
-        inside, fault = self.checkpoint(), ""
+        inside, fault, self.tree = self.checkpoint(), "", Tree()
         if changed := self.schema_fault():
             fault = changed
         elif size or inside or outside:
             try:
+                self.tree = Tree(size, self.on_nodes(lambda node: merkle.peaks(size, node)))
                 last, copy = open_note(inside, [self.notary.verifier]), open_note(outside or inside, [])
                 due = self.key_at(copy.size) or self.notary.verifier
                 if copy.size > size:
@@ -258,7 +258,7 @@ class Register:
                     fault = "its checkpoint is not signed by its key"
                 elif not outside and size > 1:  # only the first one can be lost by a power cut
                     fault = f"{self.checkpoint_file} is gone"
-                elif last.size != size or self.root(size) != last.root:
+                elif last.size != size or self.tree.root() != last.root:
                     fault = f"its {size} entries are not those that its last checkpoint signs"
                 elif copy.root != (last.root if copy.size == size else self.root(copy.size)):
                     fault = f"its entries up to {copy.size} are not those that {self.checkpoint_file} signs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from sop_driver.proof import canonical
@@ -26,7 +27,7 @@ def shown(form: Body) -> dict[str, str]:
     return {"Situs web": form["name"], "Instansi": form["agency"], "Surat": f"{letter['number']}, {letter['date']}"}
 
 
-def statement(body: Body, register: str) -> str:
+def statement(body: Body, register: str, spell: Callable[[Any], str] = canonical) -> str:
     """What a person signs: the entry without what the register adds (place, time, agenda number, a new request's id).
 
     `previous` in its data is the entry that it follows on, so that it fits one place of one register only. The PDF that
@@ -38,4 +39,4 @@ def statement(body: Body, register: str) -> str:
         carriers = (data["pades"]["document"], CRLS)
         said["evidence"] = {name: digest for name, digest in said["evidence"].items() if name not in carriers}
     request = data["replaces"] if "replaces" in data else body["request"]
-    return canonical({"format": "sop-statement-1", "register": register, "request": request, "data": data, **said})
+    return spell({"format": "sop-statement-1", "register": register, "request": request, "data": data, **said})

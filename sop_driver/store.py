@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import secrets
+import sqlite3
 import tempfile
 from collections.abc import Callable
 from functools import cached_property
@@ -134,9 +135,16 @@ class Store:
         return expected
 
     def _ours(self, path: Path) -> None:
-        with path.open("rb") as file:  # by its octets: opening a stranger's file with SQLite can already write to it
-            head = file.read(72)
-        if head[:15] != b"SQLite format 3" or int.from_bytes(head[68:72], "big") != APPLICATION_ID:
+        # As immutable, or SQLite could already write to a stranger's file. Not by open(): closing that would end the
+        # locks of this process's other connections to the file.
+        try:
+            with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as db:
+                (found,) = db.execute("PRAGMA application_id").fetchone()
+        except sqlite3.OperationalError as error:
+            raise Failed(f"it cannot be opened: {error}", str(path), explain.MENDS["SQLITE_CANTOPEN"]) from error
+        except sqlite3.DatabaseError:
+            found = 0
+        if found != APPLICATION_ID:
             raise Usage("this file is not a register of sop, and was left as it is", str(path),
                         "name another home by --home or SOP_HOME, or move the file away")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import subprocess
@@ -148,6 +149,20 @@ def test_canonical_writes_numbers_as_ecmascript_does(number: float, text: str) -
 def test_canonical_is_the_same_by_its_short_way_and_reads_back(value: Any) -> None:
     text = canonical(value)
     assert text == proof._spelled(value) and canonical(json.loads(text)) == text
+    said, spell = proof.parsed(text)
+    assert spell(said) == text and spell([said, "\x7f"]) == canonical([said, "\x7f"])
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": 1}', '{"b":1,"a":2}', '{"a":1,"a":2}', "[1.0]", "[1E3]", "[-0]", "[1e400]", '["\\u0041"]',
+             '["\\u20ac"]', '["\\/"]', " [1]", '{"\ufb33":1,"\U0001f600":1}', "[1.50]", "[12345678901234567890]"])
+def test_other_spelling_than_the_one_is_told_from_it(text: str) -> None:
+    same = False
+    with contextlib.suppress(ValueError):
+        said, spell = proof.parsed(text)
+        same = spell(said) == text
+    assert not same
+
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 2**53 + 1])

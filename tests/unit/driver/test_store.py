@@ -286,3 +286,21 @@ def test_server_that_crashes_loses_no_acknowledged_entry(shared_desk: Desk, clus
     assert [entry.sequence for entry in shared_desk.office.register.entries(kind="record")] == told
     assert trust.examine(shared_desk.office).findings == []
     assert shared_desk.office.register.append("record").sequence == told[-1] + 1
+
+
+def test_opening_a_file_once_more_takes_no_lock_away(file_desk: Desk) -> None:
+    """Closing any descriptor ends a process's locks on a file; another process would then throw the journal away."""
+    file_desk.submit()
+    file_desk.register().close()
+    script = "import sys; from sop_driver.register import Register; Register(sys.argv[1]).close()"
+    subprocess.run([sys.executable, "-c", script, file_desk.place], check=True, cwd=PROJECT)
+    assert Path(f"{file_desk.place}-wal").exists()
+    file_desk.submit(requester="dinsos", name="dua.tarakankota.go.id")
+    assert trust.examine(file_desk.office).findings == []
+
+
+def test_place_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    (tmp_path / "register.db").mkdir()
+    with pytest.raises(Failed) as error:
+        Register(tmp_path / "register.db")
+    three_parts(error.value, str(tmp_path / "register.db"), "run again")
