@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -92,8 +92,7 @@ class FleetResult:
         """The websites that a layer left as they were, since they alone could not be converged: name -> why."""
         found: dict[str, list[str]] = {}
         for row in self.gather("refused"):
-            why = f"{row['what']} ({row['layer']} on {row['host']}): {row['mend']}"
-            found.setdefault(row["website"], []).append(why)
+            found.setdefault(row["website"], []).append(told(row))
         return {name: "; ".join(said) for name, said in sorted(found.items())}
 
     def of_website(self, key: str) -> dict[str, dict[str, Any]]:
@@ -107,6 +106,11 @@ class FleetResult:
                 else:
                     mine[result.host] = facts
         return found
+
+
+def told(row: Mapping[str, str]) -> str:
+    """A layer's refusal of a website in one line."""
+    return f"{row['what']} ({row['layer']} on {row['host']}): {row['mend']}"
 
 
 class Plays(Protocol):

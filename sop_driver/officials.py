@@ -26,8 +26,8 @@ from sop_driver.standing import Office, unreported
 
 def freeze(options: Namespace, opened: Opened) -> Told:
     office = opened()
-    start, until = (orders.moment(text, office, flag, last) for text, flag, last in
-                    ((options.start, "--from", False), (options.until, "--until", True)))
+    start = orders.moment(options.start, office, "--from")
+    until = orders.moment(options.until, office, "--until", last=True)
     entry = orders.freeze(office, start, until, options.signed_by, pens(options), options.reason)
     return entered(entry, options.prepare)
 

@@ -100,9 +100,9 @@ def _meant(office: Office, word: str) -> list[str]:
     """The hashes that a word names. Raises Usage where there are none."""
     subject, _, name = word.partition("/")
     if subject == "actor":
-        now = {actor.name for id_, actor in office.people().actors.items() if id_ == name}
+        actor = office.people().actors.get(name)
         found = [digest for entry in office.register.entries(kind="actors")
-                 if (seal := entry.evidence.get(PERSONAL + name)) and SEALED + seal not in now
+                 if (seal := entry.evidence.get(PERSONAL + name)) and (actor is None or SEALED + seal != actor.name)
                  for label, digest in entry.evidence.items()
                  if label in (PERSONAL + name, PERSONAL + name + CERTIFICATE, "decree")]
     else:

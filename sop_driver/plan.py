@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sop_driver.errors import Refusal
-from sop_driver.fleet import FleetResult
+from sop_driver.fleet import FleetResult, told
 from sop_driver.proof import canonical
 
 SIGNS = {"create": "+", "update": "~", "suspend": "!", "remove": "-", "purge": "-"}
@@ -15,8 +15,11 @@ SIGNS = {"create": "+", "update": "~", "suspend": "!", "remove": "-", "purge": "
 
 @dataclass(frozen=True)
 class Plan:
-    """Sorted changes, names that something foreign holds, data that nobody asks for, what the last night found, and the
-    websites that a layer would leave as they are."""
+    """What check mode found, sorted.
+
+    `conflicts` are names that something foreign holds, `orphans` data that nobody asks for, `nightly` what the last
+    night found, `refused` the websites that a layer would leave as they are.
+    """
 
     changes: list[dict[str, Any]]
     conflicts: list[dict[str, Any]]
@@ -25,8 +28,10 @@ class Plan:
     refused: list[dict[str, str]] = field(default_factory=list)
 
     def refusals(self, names: Iterable[str]) -> list[Refusal]:
-        """Why this plan must not be applied for these websites: taken names, what a layer refuses, and changes nobody
-        approved (drift). What is wrong with another website alone stops none of these; see `others`."""
+        """Why this plan must not be applied for these websites: taken names, what a layer refuses, and drift.
+
+        What is wrong with another website alone stops none of these; see `others`.
+        """
         wanted = set(names)
         taken = {c["website"] for c in self.conflicts}
         found = [
@@ -49,12 +54,11 @@ class Plan:
     def others(self, names: Iterable[str]) -> list[str]:
         """One line for every other website that stays as it is on a server, for it alone cannot be converged."""
         mine = set(names)
-        told = {f"{c['website']} stays as it is: {c.get('subject', 'name')} on {c.get('host', '?')} is not from this "
+        found = {f"{c['website']} stays as it is: {c.get('subject', 'name')} on {c.get('host', '?')} is not from this "
                 f"register ({c.get('where', 'place unknown')})" for c in self.conflicts
                 if c["website"] not in mine | {row["website"] for row in self.refused}}
-        told |= {f"{row['website']} stays as it is: {row['what']} ({row['layer']} on {row['host']}): {row['mend']}"
-                 for row in self.refused if row["website"] not in mine}
-        return sorted(told)
+        found |= {f"{row['website']} stays as it is: {told(row)}" for row in self.refused if row["website"] not in mine}
+        return sorted(found)
 
 
 def from_result(result: FleetResult) -> Plan:

@@ -17,7 +17,7 @@ from sop_driver.config import NamePolicy, Strict
 from sop_driver.errors import Usage
 from sop_driver.proof import canonical
 from sop_driver.statement import SEALED
-from sop_driver.zone_records import Record
+from sop_driver.zone_records import Record, within
 from sop_driver.zone_records import faults as record_faults
 
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # control, bidirectional and unassigned: what the eye does not see
@@ -217,7 +217,7 @@ class Request(Strict):
     def _fits_together(self) -> Request:
         if len({self.name, *self.aliases}) != 1 + len(self.aliases):
             raise ValueError("the name and the aliases repeat each other")
-        if self.zone and not any(name == self.zone or name.endswith("." + self.zone) for name in self.names):
+        if self.zone and not any(within(name, self.zone) for name in self.names):
             raise ValueError(f"no name of the website lies in its zone {self.zone}")
         if self.runtime == "static" and (self.php_version or self.database or self.setup_script or self.writable):
             raise ValueError("a static website has no php_version, database, setup_script or writable folder")

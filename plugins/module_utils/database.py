@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import pathlib
 import re
 from collections.abc import Iterable, Mapping
@@ -22,6 +23,7 @@ VERIFIERS = {
     "postgresql": re.compile(
         r"SCRAM-SHA-256\$[0-9]{4,7}:[A-Za-z0-9+/]{16,64}={0,2}\$[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=\Z"),
 }
+ROOM = 64  # MiB; where there is none left, MariaDB waits for some within a statement
 FIRST_UID, LAST_UID = 20000, 2_000_000_000
 
 
@@ -91,6 +93,13 @@ class Settings(NamedTuple):
     connections: Mapping[str, int]
     verifiers: Mapping[str, str | None]
     check: bool
+
+
+def need_room(title: str, folder: str) -> None:
+    """Raises Refused where an engine's data folder is all but full."""
+    here = os.statvfs(folder)
+    if (left := here.f_bavail * here.f_frsize >> 20) < ROOM:
+        raise Refused(f"{title} has {left} MiB left in {folder}", f"make room ({ROOM} MiB at least), then run again")
 
 
 def account_of(website: Mapping[str, Any]) -> str:

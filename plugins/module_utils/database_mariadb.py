@@ -137,6 +137,9 @@ class MariaDB:
             said = re.sub(r"\*[0-9A-F]{8,}", "…", str(error.args[-1] if error.args else "no answer"))
             raise Refused(f"MariaDB refused {label}: {said}", "mend what it names, then run again") from error
 
+    def folder(self) -> str:
+        return str(self.rows("SELECT @@datadir")[0][0])
+
     def version(self) -> str:
         return str(self.rows("SELECT VERSION()")[0][0]).split()[0]
 

@@ -11,14 +11,12 @@ import types
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from ansible.module_utils.nameserver_extra import Set, record_sets
+from ansible.module_utils.nameserver_extra import LABEL, LONGEST, Set, record_sets
 from ansible.module_utils.transaction import Left, Refused
 
 FLEET = "fleet"  # owner of what belongs to no website: servers, name servers
 LIVE = ("present", "suspended")
-LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
 NAME = re.compile(rf"{LABEL}(\.{LABEL})+", re.ASCII)
-LONGEST = 253 - len("_website.")  # so that the mark is a name too
 
 
 NO_TTLS: Mapping[str, int] = types.MappingProxyType({})

@@ -15,8 +15,8 @@ except ImportError:
     pass  # nameserver_wire says so before anything is read
 
 KINDS = ("A", "AAAA", "CAA", "CNAME", "MX", "SRV", "TXT")
-LABEL = r"_?(?!-)[a-z0-9-]{1,63}(?<!-)"
-NAME = re.compile(rf"{LABEL}(\.{LABEL})+", re.ASCII)
+LABEL = r"(?!-)[a-z0-9-]{1,63}(?<!-)"
+NAME = re.compile(rf"_?{LABEL}(\._?{LABEL})+", re.ASCII)  # RFC 8552: labels that begin with _ are no host's
 LONGEST = 253 - len("_website.")  # so that the mark is a name too
 SHORTEST_TTL, LONGEST_TTL = 60, 86400
 MEND = "correct the records of the request, and file it as an update"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import gzip
 import lzma
 import os
@@ -20,7 +19,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, NamedTuple
 
-from ansible.module_utils.transaction import Refused
+from ansible.module_utils.transaction import SERVERS, Refused
 
 MAX_ENTRIES = 100_000
 MAX_BYTES = 2 * 1024**3  # of what is unpacked
@@ -228,7 +227,7 @@ def unpack(archive: pathlib.Path, root: pathlib.Path) -> list[str]:
                     _place(root, member, budget)
             _make_links(root, links)
     except BROKEN as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+        if isinstance(error, OSError) and error.errno in SERVERS:
             raise  # no fault of the archive's
         said = str(error).replace(f"{root}/", "") or type(error).__name__
         raise Refused(f"the archive {archive.name} cannot be unpacked: {said}", "pack the release anew") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -16,6 +17,8 @@ from typing import Any, NamedTuple, NoReturn
 STATE = pathlib.Path("/var/lib/websites")
 LOCKS = pathlib.Path("/run")  # root's alone; in /run/lock any user could hold or replace a lock
 LOCK_WAIT = 120.0  # seconds that a second run queues before it gives up
+# What no website alone is the cause of, so that it ends the run for all.
+SERVERS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
 class Refused(Exception):

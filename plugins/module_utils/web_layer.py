@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-import errno
 import json
 import pathlib
 import shutil
 
 from ansible.module_utils import web, web_apps, web_setup, web_tls
 from ansible.module_utils import web_server as host_side
-from ansible.module_utils.transaction import Left, Refused, write_atomic
+from ansible.module_utils.transaction import SERVERS, Left, Refused, write_atomic
 from ansible.module_utils.web_generations import Generations
-
-# What no website alone is the cause of, so that it ends the run for all.
-SERVERS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
 def refusal(error):
@@ -46,7 +42,8 @@ class Layer(Generations):
             own = refusal(error)
             if len(websites) == 1:
                 self.leave(websites[0]["name"], own)
-            for website in websites if len(websites) > 1 else []:
+                return
+            for website in websites:
                 self.each([website], do)
 
     def remove(self, name, uid):

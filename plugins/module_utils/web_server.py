@@ -25,6 +25,8 @@ LIVE = HERE / "live"  # the generation that the daemons were last seen to serve
 JOURNAL = HERE / "journal.json"  # what an unfinished run was about to make or to purge
 SITES = pathlib.Path("/etc/apache2/sites-enabled")
 OUR_SITES = {"000-unknown.conf", "900-websites.conf"}
+PHP = pathlib.Path("/etc/php")
+OUR_POOLS = "zz-websites.conf"  # role apache writes it
 FPM_TEST = """[global]
 error_log = /dev/null
 [guard]
@@ -33,7 +35,7 @@ group = www-data
 listen = {0}/guard.sock
 pm = static
 pm.max_children = 1
-include={0}/fpm/*.conf
+{1}
 """
 
 
@@ -197,7 +199,10 @@ def validate(generation: pathlib.Path, php: str) -> None:
     run(["apache2ctl", "-t", "-C", f"Define websites_dir {generation}"])
     if php:
         test = generation / "fpm-test.conf"
-        write_atomic(test, FPM_TEST.format(generation), 0o600)
+        # A pool that somebody else wrote stops PHP-FPM at our reload as well as one of ours.
+        others = sorted(path for path in PHP.glob(f"{php}/fpm/pool.d/*.conf") if path.name != OUR_POOLS)
+        included = "\n".join(f"include={path}" for path in [*others, generation / "fpm/*.conf"])
+        write_atomic(test, FPM_TEST.format(generation, included), 0o600)
         run([f"php-fpm{php}", "-t", "-y", str(test)])
         test.unlink()
 

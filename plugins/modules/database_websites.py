@@ -215,6 +215,9 @@ def converge(settings, wished):
     moved = {move.account for move in plan.moves}
     changes = plan.changes + [
         change for name, engine in engines.items() for change in engine.unexplained(plan.reach[name], moved)]
+    if changes:
+        for engine in engines.values():
+            database.need_room(engine.title, engine.folder())
     if settings.check:
         return transaction.Outcome(changes, as_built(plan, engines), plan.created, plan.conflicts, plan.orphans,
                                    tuple(plan.refused))

@@ -35,6 +35,9 @@ end
 MEMORY = "cat $(pgrep '^(apache2|php-fpm)' | sed 's#.*#/proc/&/smaps_rollup#') | awk '/^Pss:/ {s += $2} END {print s}'"
 
 
+SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60}
+
+
 class Fact(NamedTuple):
     """Something other than seconds that was measured at a number of websites."""
 
@@ -97,14 +100,15 @@ def visits(count: int) -> Iterator[list[Fact]]:
     script = SCRIPT % (count - 1, len(FLEET["web"]), DOMAIN)
     facts: list[Fact] = []
     ssh(VISITOR, f"""printf %s {shlex.quote(script)} > /run/visit.lua && systemd-run --quiet --collect --unit visit \
-        -p StandardOutput=file:/run/visit.txt wrk -t 1 -c 8 -d 600 -s /run/visit.lua https://0.{DOMAIN}:443/""")
+        -p StandardOutput=file:/run/visit.txt wrk -t 1 -c 8 -d 600 --timeout 30s -s /run/visit.lua https://0.{DOMAIN}:443/""")
     yield facts
     # It tells what it counted when it is interrupted.
     said = ssh(VISITOR, "systemctl kill -s INT visit; while systemctl -q is-active visit; do sleep 0.1; done; "
                         "cat /run/visit.txt; rm /run/visit.txt")
-    done = re.search(r"(\d+) requests in", said)
-    if done is None:
+    done, slowest = re.search(r"(\d+) requests in", said), re.search(r"Latency +\S+ +\S+ +([\d.]+)(us|ms|s|m) ", said)
+    if done is None or slowest is None:
         sys.exit(f"wrk did not tell what it counted: {said}")
     failed = sum(map(int, re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", said)))
     facts += [Fact("requests while one website is added", count, int(done[1]), ""),
-              Fact("of these, failed", count, failed, "")]
+              Fact("of these, failed", count, failed, ""),
+              Fact("the slowest of them", count, float(slowest[1]) * SECONDS[slowest[2]], "s")]

@@ -99,6 +99,12 @@ def test_each_website_has_logs_of_its_own(host):
     assert host.run("logrotate -d /etc/logrotate.d/websites").rc == 0
 
 
+def test_php_fpm_may_open_files_for_a_thousand_websites(host):
+    """Past its limit it starts no process any more, and a visitor waits until the time is over."""
+    master = host.run("systemctl show -p MainPID --value php*-fpm").stdout.strip()
+    assert int(host.check_output("awk '/^Max open files/ {print $4}' /proc/%s/limits", master)) >= 16384
+
+
 def test_answers_carry_the_policy_headers(host):
     """Every website has them without asking."""
     headers = host.run("curl -sI -H 'Host: php.example.go.id' http://127.0.0.1/").stdout.lower()

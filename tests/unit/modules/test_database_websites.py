@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import database_websites
@@ -29,6 +30,9 @@ class Server:
 
     def version(self) -> str:
         return "11.8"
+
+    def folder(self) -> str:
+        return "/"
 
     def steps(self, *args: Any) -> list[database.Step]:
         return database_mariadb.steps(*args)
@@ -89,6 +93,17 @@ def test_converge_writes_nothing_in_check_mode_and_plans_the_same(marks: Path, s
     assert server.said == [] and not marks.exists()
     server.after = {"w20001": in_mariadb()}
     assert converge(website()).changes == shown.changes
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_converge_begins_nothing_on_a_full_disk(
+    marks: Path, server: Server, monkeypatch: pytest.MonkeyPatch, check: bool,
+) -> None:
+    """MariaDB would wait for room within a statement, and the run with it."""
+    monkeypatch.setattr(database.os, "statvfs", lambda path: SimpleNamespace(f_bavail=10, f_frsize=2**20))
+    with pytest.raises(Refused, match="MariaDB has 10 MiB left in /"):
+        converge(website(), check=check)
+    assert server.said == [] and not marks.exists()
 
 
 def test_converge_marks_before_it_creates(marks: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

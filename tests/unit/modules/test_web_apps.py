@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
-import socket
+import socketserver
 import threading
 import time
 from pathlib import Path
@@ -181,13 +181,7 @@ class Served(http.server.BaseHTTPRequestHandler):
 
 
 def test_answer_asks_the_socket_as_a_visitor_of_the_website(tmp_path: Path) -> None:
-    class Server(http.server.HTTPServer):
-        address_family = socket.AF_UNIX
-
-        def server_bind(self) -> None:
-            self.socket.bind(str(self.server_address))
-
-    server = Server(str(tmp_path / "s"), Served)  # type: ignore[arg-type]  # a socket's address is its path
+    server = socketserver.UnixStreamServer(str(tmp_path / "s"), Served)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         assert web_apps.answer(str(tmp_path / "s"), APP, time.monotonic() + 5) == 200

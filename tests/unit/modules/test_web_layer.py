@@ -217,6 +217,20 @@ def test_apply_puts_everything_back_when_a_step_fails(
     assert host.converge(*CHANGED) == []
 
 
+def test_validate_reads_the_pools_of_others_too(host: WebHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PHP-FPM ends at a reload that meets a pool it cannot read, whoever wrote it, and every website with it."""
+    pools = host.root / "php/8.2/fpm/pool.d"
+    pools.mkdir(parents=True)
+    for name in ("www.conf", "zz-websites.conf"):
+        (pools / name).touch()
+    monkeypatch.setattr(web_server, "PHP", host.root / "php")
+    read = []
+    monkeypatch.setattr(web_server, "run", lambda argv: read.append(Path(argv[-1]).read_text()) if "-y" in argv else "")
+    web_server.validate(host.root / "web/generations/0", "8.2")
+    assert [line for line in read[0].splitlines() if line.startswith("include=")] == [
+        f"include={pools}/www.conf", f"include={host.root}/web/generations/0/fpm/*.conf"]
+
+
 def test_apply_puts_back_when_the_disk_is_full(host: WebHost, monkeypatch: pytest.MonkeyPatch) -> None:
     host.converge(ONE, TWO)
     before = host.census()
