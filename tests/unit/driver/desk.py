@@ -257,6 +257,14 @@ class Desk:
                 self.take(request, step.id)
         return request
 
+    def turned_down(self) -> str:
+        """Entry 6 is the decision `no`."""
+        request = self.submit()
+        for step in ("agenda", "disposition", "review"):
+            self.take(request, step)
+        self.take(request, "decision", outcome="no", reason="data belum lengkap")
+        return request
+
     def approved(self, **fields: Any) -> str:
         return self.approve(self.submit(**fields))
 

@@ -68,7 +68,7 @@ def test_removed_entry_is_found(desk: Desk) -> None:
 
 def test_step_on_a_request_that_lacks_an_entry_is_refused(desk: Desk) -> None:
     """Without reading the whole register: what the request itself rests on does not hang together."""
-    request = turned_down(desk)
+    request = desk.turned_down()
     desk.take(request, "disposition")
     insider.change(desk, "DELETE FROM entries WHERE sequence = 6")
     with pytest.raises(Refused, match="signed for another state"):
@@ -125,17 +125,8 @@ def with_outcome(number: int, outcome: str) -> Any:
     return changed
 
 
-def turned_down(desk: Desk) -> str:
-    """Entry 6 is the decision `no`."""
-    request = desk.submit()
-    for step in ("agenda", "disposition", "review"):
-        desk.take(request, step)
-    desk.take(request, "decision", outcome="no", reason="data belum lengkap")
-    return request
-
-
 def test_register_written_anew_without_the_key_is_found(desk: Desk) -> None:
-    turned_down(desk)
+    desk.turned_down()
     insider.rewrite(desk, without(6))
     lines = trust.examine(desk.office).lines()
     assert "saw 6 entries, here are 5" in lines[0] and "from entry 6 on" in lines[-1]
@@ -144,13 +135,13 @@ def test_register_written_anew_without_the_key_is_found(desk: Desk) -> None:
 
 def test_decision_turned_around_with_the_key_in_hand_is_found(desk: Desk) -> None:
     """Root on the driver's machine can sign checkpoints, but not as the Kabid."""
-    turned_down(desk)
+    desk.turned_down()
     insider.rewrite(desk, with_outcome(6, "yes"), key=True)
     found(desk, since=6, part="the signature of kabid: it is not over what the entry says")
 
 
 def test_decision_taken_out_with_the_key_in_hand_is_found_by_the_next_signature(desk: Desk) -> None:
-    request = turned_down(desk)
+    request = desk.turned_down()
     desk.take(request, "disposition")
     insider.rewrite(desk, without(6), key=True)
     found(desk, since=6, part="it was signed for another state of R-2026-0001")

@@ -30,14 +30,6 @@ def void(desk: Desk, request: str, step: str, actor: str, reason: str = "salah b
     return entry
 
 
-def refused(desk: Desk) -> str:
-    request = desk.submit()
-    for step in ("agenda", "disposition", "review"):
-        desk.take(request, step)
-    desk.take(request, "decision", outcome="no", reason="data belum lengkap")
-    return request
-
-
 @pytest.mark.parametrize("actor", ["kabid", "kadis"])
 def test_voided_approval_closes_its_gate(desk: Desk, actor: str) -> None:
     """By who approved, and by the head."""
@@ -62,7 +54,7 @@ def test_others_void_nothing(desk: Desk, actor: str) -> None:
 @pytest.mark.parametrize("actor", ["kadis", "subkoor"])
 def test_refusal_is_taken_back_by_nobody_else(desk: Desk, actor: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither by the driver, nor past its check: the register itself takes no such entry."""
-    request = refused(desk)
+    request = desk.turned_down()
     for _ in range(2):
         with pytest.raises(Refused, match="only kabid takes back the 'no' of entry 6"):
             void(desk, request, "decision", actor)
@@ -71,7 +63,7 @@ def test_refusal_is_taken_back_by_nobody_else(desk: Desk, actor: str, monkeypatc
 
 
 def test_refusal_taken_back_by_its_official_lets_the_earlier_steps_count_again(desk: Desk) -> None:
-    request = refused(desk)
+    request = desk.turned_down()
     void(desk, request, "decision", "kabid", "keliru: data lengkap")
     now = standing.stand(desk.office, request)
     assert list(now.done) == ["request_letter", "agenda", "disposition", "review"]
@@ -81,14 +73,14 @@ def test_refusal_taken_back_by_its_official_lets_the_earlier_steps_count_again(d
 
 
 def test_refusal_taken_back_revives_nothing_of_a_changed_request(desk: Desk) -> None:
-    request = refused(desk)
+    request = desk.turned_down()
     desk.submit(replace=request, title="Lain")
     void(desk, request, "decision", "kabid")
     assert list(standing.stand(desk.office, request).done) == ["request_letter", "agenda", "disposition"]
 
 
 def test_refusal_taken_back_undoes_nothing_taken_since(desk: Desk) -> None:
-    request = refused(desk)
+    request = desk.turned_down()
     desk.take(request, "disposition")
     void(desk, request, "decision", "kabid")
     assert standing.stand(desk.office, request).done["disposition"].sequence == 7
@@ -103,7 +95,7 @@ def test_voiding_a_step_revives_none_that_it_undid(desk: Desk) -> None:
 
 
 def test_refusal_of_an_office_is_taken_back_by_its_next_holder(desk: Desk) -> None:
-    request = refused(desk)
+    request = desk.turned_down()
     desk.sign = lambda who, message: people.sign("kabid-baru" if who == "kabid" else who, message)
     desk.enroll("kabid", "bidang", by=("kadis", "kasubbag"), key=people.public("kabid-baru"), replaces=True)
     void(desk, request, "decision", "kabid")
