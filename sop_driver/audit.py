@@ -42,7 +42,7 @@ class Audit:
     forms: dict[str, dict[str, str]] = field(default_factory=dict)  # request → what sheets tell of it
     pdfs: list[Signed] = field(default_factory=list)  # signatures that are checked where their documents are
 
-    def read(self, text: str) -> Iterator[Job]:
+    def read(self, text: str) -> list[Job]:
         """Take the next entry of a whole register; gives the signatures that have to be checked."""
         number, digest, before = self.tree.size + 1, leaf_hash(text), self.last
         self.tree.add(digest)
@@ -60,15 +60,16 @@ class Audit:
             if body["time"] < latest:
                 self.found(number, f"its time {body['time']} lies before {latest}, that of the entry before it")
             self.times[-1] = max(latest, body["time"])
-            yield from self.signatures(number, body, self.last, spell)
+            return self.signatures(number, body, self.last, spell)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self.found(number, f"it is no entry ({type(error).__name__}: {error})")
+            return []
 
     def found(self, number: int, what: str) -> None:
         self.findings.append((number, what))
 
     def signatures(self, number: int, body: Body, digest: str,
-                   spell: Callable[[Any], str] = canonical) -> Iterator[Job]:
+                   spell: Callable[[Any], str] = canonical) -> list[Job]:
         """Hold an entry against the actors of its time; gives the signatures to check."""
         if number == 1 and (body["kind"], body["outcome"]) != ("actors", "bootstrap"):
             self.found(number, "the register does not begin with its first actors")
@@ -93,7 +94,7 @@ class Audit:
         elif body["kind"] == "run":
             self._ran(number, body)
         said = statement(body, self.people.register, spell) if signed else ""
-        yield from ((number, by, key, said, armored) for by, key, armored in signed)
+        return [(number, by, key, said, armored) for by, key, armored in signed]
 
     def _follows(self, number: int, body: Body, digest: str) -> None:
         """A step follows on the request's last one; a new request on the last that the same actor brought."""
@@ -187,7 +188,7 @@ class Audit:
         """As `signatures`, for an entry whose actor's other requests are not read."""
         if body["kind"] == "step" and body["data"].get("replaces", "") is None:
             self.chains[f"of {body['actor']}"] = body["data"]["previous"]
-        return list(self.signatures(number, body, digest))
+        return self.signatures(number, body, digest)
 
     def check(self, jobs: Sequence[Job]) -> None:
         self.findings += signature_faults(jobs)

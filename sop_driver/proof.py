@@ -246,6 +246,26 @@ def fingerprint(line: str) -> str:
     return "SHA256:" + base64.b64encode(hashlib.sha256(_public(line)[0]).digest()).decode().rstrip("=")
 
 
+@functools.cache
+def _sodium() -> tuple[Callable[[bytes, bytes], bytes], type[Exception]] | None:
+    """libsodium's way to check a signature, and what it raises; None where an outsider has no PyNaCl."""
+    try:
+        from nacl.bindings import crypto_sign_open
+        from nacl.exceptions import CryptoError
+    except ImportError:
+        return None
+    return crypto_sign_open, CryptoError
+
+
+def _verify(public: Ed25519PublicKey, signature: bytes, signed: bytes) -> None:
+    """Raises InvalidSignature, where OpenSSL does. It takes all that libsodium takes, which needs half the time."""
+    if sodium := _sodium():
+        with contextlib.suppress(sodium[1], ValueError):
+            sodium[0](signature + signed, public.public_bytes_raw())
+            return
+    public.verify(signature, signed)
+
+
 def ssh_fault(line: str, message: str, armored: str) -> str | None:
     """Why an SSH signature (SSHSIG) is not this key's over this message; None where it is."""
     try:
@@ -273,7 +293,7 @@ def ssh_fault(line: str, message: str, armored: str) -> str | None:
         kind, raw = _strings(signature)
         if kind != (SK_ED25519 if application else ED25519):
             raise ValueError("it is not of the key's kind")
-        public.verify(raw, signed)
+        _verify(public, raw, signed)
     except InvalidSignature:
         return "it is not over what the entry says"
     except (ValueError, IndexError, struct.error) as error:

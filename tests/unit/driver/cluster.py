@@ -21,7 +21,8 @@ MISSING = (
 class Cluster:
     """Runs as an unprivileged account, since PostgreSQL refuses root; ends when the tests' process does."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
+        self.settings = SETTINGS | settings
         found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
         if not found:
             raise FileNotFoundError(MISSING)
@@ -45,7 +46,7 @@ class Cluster:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def start(self) -> None:
-        settings = [f"-c{name}={value}" for name, value in SETTINGS.items()]
+        settings = [f"-c{name}={value}" for name, value in self.settings.items()]
         words = self._words("postgres", "-D", str(self.folder / "data"), "-k", str(self.folder), *settings)
         with (self.folder / "log").open("a") as log:
             self.process = subprocess.Popen(words, cwd="/", stdout=log, stderr=log)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
@@ -261,3 +262,34 @@ def test_no_flipped_bit_leaves_an_ssh_signature_good(place: int) -> None:
     raw[place // 8 % len(raw)] ^= 1 << place % 8
     armored = "\n".join([lines[0], base64.b64encode(raw).decode(), lines[-1]])
     assert proof.ssh_fault(people.public("kadis"), "ya", armored)
+
+
+# Of one key over `hello`: a plain signature, and one with a point of order eight added, which only who multiplies by
+# eight takes (RFC 8032 allows both; OpenSSH and OpenSSL do not).
+ORDER = 2**252 + 27742317777372353535851937790883648493
+ODD_KEY = "50584106c66171dbe6901bd187252a0d704a02a1080f80c486575d07e5e4b4fe"
+PLAIN_SIGNATURE = (
+    "684c0d53ab44de46d526ab4d33b5947bab9d77af687fe0a09518a5f6df4a86eb"
+    "554bc7ed177270d19d88e6a62096fcc0df19fae3dc04575c2cbcc4324456cd04")
+ODD_SIGNATURE = (
+    "742ad0ba6320e013c4b8e9e7e94fbf87391cd552577028789ffa91cf1633f16b"
+    "712877d1e6f93002427092d1a4a4721fa3bb3214d69945568d093506fd0a4005")
+
+
+@pytest.fixture(params=["OpenSSL", "libsodium first"])
+def verify(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    if request.param == "OpenSSL":
+        monkeypatch.setattr(proof, "_sodium", lambda: None)
+    return proof._verify
+
+
+def test_signature_is_taken_as_openssl_takes_it(verify: Any) -> None:
+    public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(ODD_KEY))
+    good = bytes.fromhex(PLAIN_SIGNATURE)
+    verify(public, good, b"hello")
+    larger = good[:32] + (int.from_bytes(good[32:], "little") + ORDER).to_bytes(32, "little")
+    for bad in (bytes.fromhex(ODD_SIGNATURE), larger, good[:-1], good[:32] + bytes(32), b""):
+        with pytest.raises(InvalidSignature):
+            verify(public, bad, b"hello")
+    with pytest.raises(InvalidSignature):
+        verify(public, good, b"hallo")
