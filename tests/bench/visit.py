@@ -108,7 +108,9 @@ def visits(count: int) -> Iterator[list[Fact]]:
     done, slowest = re.search(r"(\d+) requests in", said), re.search(r"Latency +\S+ +\S+ +([\d.]+)(us|ms|s|m) ", said)
     if done is None or slowest is None:
         sys.exit(f"wrk did not tell what it counted: {said}")
-    failed = sum(map(int, re.findall(r"(?:connect|read|write|timeout|responses:) (\d+)", said)))
+    broken = sum(map(int, re.findall(r"(?:connect|read|write|timeout) (\d+)", said)))
+    errors = sum(map(int, re.findall(r"responses: (\d+)", said)))
     facts += [Fact("requests while one website is added", count, int(done[1]), ""),
-              Fact("of these, failed", count, failed, ""),
+              Fact("of these, answered by an error", count, errors, ""),
+              Fact("of these, on a kept connection that was closed", count, broken, ""),
               Fact("the slowest of them", count, float(slowest[1]) * SECONDS[slowest[2]], "s")]
