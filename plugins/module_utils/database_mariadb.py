@@ -137,7 +137,7 @@ class MariaDB:
             said = re.sub(r"\*[0-9A-F]{8,}", "…", str(error.args[-1] if error.args else "no answer"))
             raise Refused(f"MariaDB refused {label}: {said}", "mend what it names, then run again") from error
 
-    def folder(self) -> str:
+    def data_folder(self) -> str:
         return str(self.rows("SELECT @@datadir")[0][0])
 
     def version(self) -> str:

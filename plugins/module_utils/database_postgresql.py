@@ -176,7 +176,7 @@ class PostgreSQL:
             said = re.sub(r"SCRAM-SHA-256\S*", "…", (str(error).strip() or "no answer").splitlines()[0])
             raise Refused(f"PostgreSQL refused {label}: {said}", "mend what it names, then run again") from error
 
-    def folder(self) -> str:
+    def data_folder(self) -> str:
         return str(self.rows("SHOW data_directory")[0][0])
 
     def version(self) -> str:

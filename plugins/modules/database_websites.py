@@ -217,7 +217,7 @@ def converge(settings, wished):
         change for name, engine in engines.items() for change in engine.unexplained(plan.reach[name], moved)]
     if changes:
         for engine in engines.values():
-            database.need_room(engine.title, engine.folder())
+            database.need_room(engine.title, engine.data_folder())
     if settings.check:
         return transaction.Outcome(changes, as_built(plan, engines), plan.created, plan.conflicts, plan.orphans,
                                    tuple(plan.refused))

@@ -31,7 +31,7 @@ class Server:
     def version(self) -> str:
         return "11.8"
 
-    def folder(self) -> str:
+    def data_folder(self) -> str:
         return "/"
 
     def steps(self, *args: Any) -> list[database.Step]:
