@@ -7,6 +7,7 @@ measure the lab's authority instead.
 from __future__ import annotations
 
 import argparse
+import functools
 import gzip
 import hashlib
 import importlib.util
@@ -29,7 +30,8 @@ from visit import DOMAIN, FLEET, LAB, ROOT, Fact
 
 FIRST_UID = 50000  # far above what the register gives
 FLOOR = (ROOT / "tests/bench/floor.sh").read_text()
-SIZES = yaml.safe_load((ROOT / "roles/apache/defaults/main.yml").read_text())["apache_sizes"]
+APACHE = yaml.safe_load((ROOT / "roles/apache/defaults/main.yml").read_text())
+SIZES, HSTS = APACHE["apache_sizes"], APACHE["apache_hsts_seconds"]
 
 
 class Row(NamedTuple):
@@ -102,6 +104,11 @@ class Ours:
             "apache_certificates": self.certificates, **variables,
         }))
 
+    def policy(self, seconds: int) -> None:
+        """Change what every website answers with."""
+        visit.play("servers.yml", "--limit", "web", "--tags", "policy", "-e", json.dumps({
+            "apache_certificates": self.certificates, "apache_hsts_seconds": seconds}))
+
     def look(self, count: int, before: float) -> None:
         """The memory of idle websites, and what visitors lose while one more is added."""
         here = len(range(0, count, len(FLEET["web"])))
@@ -129,12 +136,14 @@ class Ours:
             nothing.append(timed(lambda: self.converge(count + 1)))
             self.converge(count, gone=1)
         self.look(count, before)
-        wider = {size: {**limits, "children": limits["children"] + 1} for size, limits in SIZES.items()}
-        policy = timed(lambda: self.converge(count, apache_sizes=wider))
+        wider = {size: {**given, "children": given["children"] + 1} for size, given in SIZES.items()}
+        limits = timed(lambda: self.converge(count, apache_sizes=wider))
+        policies = [timed(functools.partial(self.policy, seconds)) for seconds in (60, HSTS)]
         remove = timed(lambda: self.converge(0, gone=count))
         return [
             Row(self.name, "create all in one go", count, [create]), Row(self.name, "one more on top", count, more),
-            Row(self.name, "nothing to change", count, nothing), Row(self.name, "new limits for all", count, [policy]),
+            Row(self.name, "nothing to change", count, nothing), Row(self.name, "new limits for all", count, [limits]),
+            Row(self.name, "another policy for all", count, policies),
             Row(self.name, "remove all", count, [remove]),
         ]
 
