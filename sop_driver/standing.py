@@ -193,7 +193,8 @@ class _Fold:
         elif self.opened and self.returned and self.returned.sequence == number:
             self.returned, opened = None, self.opened
             self.done = {self.procedure.opening.id: opened,
-                         **{n: e for n, e in self.stood.items() if _holds(e, opened, self.procedure)}}
+                         **{n: e for n, e in self.stood.items()
+                            if e.sequence not in self.voided and _holds(e, opened, self.procedure)}}
             self._unbroken(entry.when)
 
     def _counts(self, entry: Entry, step: Step) -> bool:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 
 from driver.desk import PROJECT
@@ -113,6 +113,7 @@ URGENT = st.integers(1, 30).map(lambda time: [("declare", time), *(move for move
 
 @settings(max_examples=1000, deadline=None)
 @given(st.lists(st.one_of(MOVES.map(lambda move: [move]), SOME, URGENT, st.just(ALL)), max_size=6))
+@example([ALL, [("refuse", None), ("take", "review"), ("take", "review"), ("void", 4), ("void", 4)]])
 def test_gates_open_only_with_everything_that_no_order_may_lack(parts: list[list[Any]]) -> None:
     book = Book()
     book.play([move for part in parts for move in part])

@@ -79,6 +79,16 @@ def test_refusal_taken_back_revives_nothing_of_a_changed_request(desk: Desk) -> 
     assert list(standing.stand(desk.office, request).done) == ["request_letter", "agenda", "disposition"]
 
 
+def test_refusal_taken_back_revives_no_step_voided_meanwhile(desk: Desk) -> None:
+    """Nor those after it."""
+    request = desk.approved()
+    refusal = desk.take(request, "decision", outcome="no", reason="data belum lengkap").sequence
+    void(desk, request, "needs_analysis", "kabid")
+    voiding.void(desk.office, request, refusal, "kabid", desk.sign, "keliru")
+    done = standing.stand(desk.office, request).done
+    assert list(done) == ["request_letter", "agenda", "disposition", "review", "decision", "existence"]
+
+
 def test_refusal_taken_back_undoes_nothing_taken_since(desk: Desk) -> None:
     request = desk.turned_down()
     desk.take(request, "disposition")
