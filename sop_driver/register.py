@@ -71,13 +71,14 @@ class Register:
 
     def __init__(self, place: Path | str, now: Callable[[], datetime] = utc_now, folder: Path | None = None) -> None:
         where = located(str(place), "the register's place")
-        if folder is None and not isinstance(where, Path):
-            raise Usage("its checkpoint and key have no place", str(place), "name the driver's home too")
-        home = folder or Path(where).parent  # type: ignore[arg-type]  # a path: see above
-        self.checkpoint_file, self.key_file = home / "checkpoint", home / "keys/checkpoint.key"
+        if folder is None:
+            if not isinstance(where, Path):
+                raise Usage("its checkpoint and key have no place", str(place), "name the driver's home too")
+            folder = where.parent
+        self.checkpoint_file, self.key_file = folder / "checkpoint", folder / "keys/checkpoint.key"
         self.since: Callable[[], str] = lambda: "`sop register verify` says since when"
         self.fence: Callable[[], None] = lambda: None  # what raises where this driver may no longer write
-        self.store = Store(where, home)
+        self.store = Store(where, folder)
         self.db, self.path, self.now = self.store.db, self.store.name, now
         self.tree = Tree()  # over all entries; as long as `writing` lasts
 
@@ -102,7 +103,7 @@ class Register:
 
     def entries(self, kind: str | None = None, request: str | None = None) -> Iterator[Entry]:
         """Entries in their order, of one kind or one request if given."""
-        yield from map(self._entry, self.texts(kind, request))
+        return map(self._entry, self.texts(kind, request))
 
     def _entry(self, text: str) -> Entry:
         try:
@@ -112,23 +113,23 @@ class Register:
                          "`sop register verify` names it; bring the register back from its backup") from error
 
     def texts(self, kind: str | None = None, request: str | None = None) -> Iterator[str]:
-        """Entries as they are written and hashed. Read by portions, so that a long register needs no long memory."""
-        wanted = _of(kind, request)
-        last, portion = 0, BATCH
-        while portion == BATCH:
-            query = select(ENTRIES.c.sequence, ENTRIES.c.entry).where(ENTRIES.c.sequence > last, *wanted)
-            rows = self.db.execute(query.order_by(ENTRIES.c.sequence).limit(BATCH)).all()
+        """Entries as they are written and hashed."""
+        return self._portions(ENTRIES.c.sequence, ENTRIES.c.entry, _of(kind, request))
+
+    def _portions(self, key: ColumnElement[int], value: ColumnElement[str], wanted: Iterable[ColumnElement[bool]] = (),
+                  size: int = BATCH, last_first: bool = False) -> Iterator[str]:
+        """A column in the order of a key, read by portions, so that a long register needs no long memory."""
+        first = select(key, value).where(*wanted).order_by(key.desc() if last_first else key).limit(size)
+        query, portion = first, size
+        while portion == size:
+            rows = self.db.execute(query).all()
             yield from (row[1] for row in rows)
-            last, portion = rows[-1][0] if rows else last, len(rows)
+            if portion := len(rows):
+                query = first.where(key < rows[-1][0] if last_first else key > rows[-1][0])
 
     def latest_first(self, kind: str) -> Iterator[Entry]:
         """Entries of one kind from the last one on; for who needs only a few."""
-        last, portion = 2**62, 50
-        while portion == 50:
-            query = select(ENTRIES.c.sequence, ENTRIES.c.entry).where(ENTRIES.c.sequence < last, *_of(kind, None))
-            rows = self.db.execute(query.order_by(ENTRIES.c.sequence.desc()).limit(50)).all()
-            yield from (self._entry(row[1]) for row in rows)
-            last, portion = rows[-1][0] if rows else last, len(rows)
+        return map(self._entry, self._portions(ENTRIES.c.sequence, ENTRIES.c.entry, _of(kind, None), 50, True))
 
     def head(self) -> tuple[int, str]:
         """Sequence and hash of the last entry."""
@@ -218,8 +219,12 @@ class Register:
         found = self.nodes(asked)
         return work(lambda level, position: found[level, position])
 
+    def tree_of(self, size: int) -> Tree:
+        """The tree over the first entries, to go on from."""
+        return Tree(size, self.on_nodes(lambda node: merkle.peaks(size, node)))
+
     def root(self, size: int) -> bytes:
-        return self.on_nodes(lambda node: merkle.root(size, node))
+        return self.tree_of(size).root()
 
     def checkpoint(self) -> str:
         """The last signed checkpoint within the register; an empty text before the first entry."""
@@ -228,12 +233,7 @@ class Register:
 
     def checkpoints(self) -> Iterator[str]:
         """All signed checkpoints, one for each time that the register was written to."""
-        last, portion = 0, BATCH
-        while portion == BATCH:
-            query = select(CHECKPOINTS.c.size, CHECKPOINTS.c.note).where(CHECKPOINTS.c.size > last)
-            rows = self.db.execute(query.order_by(CHECKPOINTS.c.size).limit(BATCH)).all()
-            yield from (row[1] for row in rows)
-            last, portion = rows[-1][0] if rows else last, len(rows)
+        return self._portions(CHECKPOINTS.c.size, CHECKPOINTS.c.note)
 
     def _sign(self) -> None:
         self.__dict__.pop("notary", None)  # the entries may have brought another one
@@ -249,7 +249,7 @@ class Register:
             fault = changed
         elif size or inside or outside:
             try:
-                self.tree = Tree(size, self.on_nodes(lambda node: merkle.peaks(size, node)))
+                self.tree = self.tree_of(size)
                 last, copy = open_note(inside, [self.notary.verifier]), open_note(outside or inside, [])
                 due = self.key_at(copy.size) or self.notary.verifier
                 if copy.size > size:

@@ -112,6 +112,12 @@ def statements(dialect: str, revision: str, schema: str = NAME) -> list[str]:
     return [words.replace("SCHEMA.", f"{schema}.") for words in REVISIONS[revision][dialect]]
 
 
+def upgrade(db: Connection, revision: str, name: str = NAME) -> None:
+    """Bring a database from the revision before to this one."""
+    for statement in statements(db.dialect.name, revision, name):
+        db.exec_driver_sql(statement)
+
+
 ENTRIES = table(
     "entries", column("sequence", BigInteger), column("entry", Text), column("hash", Text), column("kind", Text),
     column("request", Text), column("brought_by", Text), column("agenda_year", BigInteger),
@@ -123,8 +129,7 @@ CHECKPOINTS = table("checkpoints", column("size", BigInteger), column("note", Te
 def build(db: Connection, name: str = NAME) -> None:
     """Make the tables of the last revision, without alembic, which takes long to load."""
     for number in REVISIONS:
-        for statement in statements(db.dialect.name, number, name):
-            db.exec_driver_sql(statement)
+        upgrade(db, number, name)
 
 
 def revision(db: Connection) -> str | None:

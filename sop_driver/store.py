@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from sop_driver import explain, schema
@@ -216,8 +217,10 @@ def engine(place: Path | URL) -> Engine:
     return made
 
 
-def _durable(connection: object, entry: ConnectionPoolEntry) -> None:
-    connection.execute("PRAGMA synchronous = FULL")  # type: ignore[attr-defined]  # SQLAlchemy has no type for it
+def _durable(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.close()
 
 
 def _explainer(name: str) -> Callable[[ExceptionContext], None]:

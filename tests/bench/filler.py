@@ -52,10 +52,8 @@ def pattern(desk: Desk) -> list[str]:
 def fill(desk: Desk, entries: list[str], size: int) -> None:
     """Go on with whole requests like the one of `entries` to at least so many entries; each ends in a checkpoint."""
     register = desk.office.register
-    tree = Tree()
-    for text in register.texts():
-        tree.add(leaf_hash(text))
     register.store.begin()
+    tree = register.tree_of(register.head()[0])
     source, rows = _requests(desk, entries), _Rows()
     while tree.size < size:
         for text in next(source):

@@ -2,12 +2,11 @@
 
 from alembic import op
 
-from sop_driver.schema import statements
+from sop_driver import schema
 
 revision = "0001"
 down_revision = None
 
 
 def upgrade() -> None:
-    for statement in statements(op.get_bind().dialect.name, revision):
-        op.get_bind().exec_driver_sql(statement)
+    schema.upgrade(op.get_bind(), revision)

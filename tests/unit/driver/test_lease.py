@@ -19,7 +19,6 @@ from driver.cluster import Cluster
 from driver.desk import PROJECT, Desk
 from sop_driver import desired, lease, run, standing, trust
 from sop_driver.errors import Failed, Refused, SopError
-from sop_driver.evidence import Evidence
 from sop_driver.register import Register
 from sop_driver.standing import Office
 
@@ -35,10 +34,9 @@ def desk(shared_desk: Desk) -> Desk:
 @pytest.fixture
 def other(desk: Desk) -> Iterator[Office]:
     """The driver on another machine, with the same home and register."""
-    home = desk.office.home
-    register = Register(desk.place, desk.clock, home.path)
-    yield trust.watched(Office(desk.config, PROJECT, home, register, Evidence(home.evidence)))
-    register.close()
+    office = desk.opened(desk.office.register.now)
+    yield office
+    office.register.close()
 
 
 def until(found: Callable[[], bool]) -> None:
@@ -137,7 +135,7 @@ def test_nobody_takes_over_while_a_result_is_being_written(desk: Desk, other: Of
     with lease.turn(desk.office.home, mine):
         with mine.writing():
             mine.append("record")
-            lapsed = Register(desk.place, desk.clock, desk.office.home.path)
+            lapsed = desk.register()
             thread = threading.Thread(target=take)
             # Lapsed by its time: the other one now waits for the row that this transaction holds.
             mine.db.exec_driver_sql(LAPSE)

@@ -165,7 +165,6 @@ def test_other_spelling_than_the_one_is_told_from_it(text: str) -> None:
     assert not same
 
 
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 2**53 + 1])
 def test_canonical_refuses_numbers_that_readers_disagree_on(value: float) -> None:
     with pytest.raises(ValueError):

@@ -13,7 +13,6 @@ import pytest
 from driver.desk import PROJECT, Clock, Desk
 from sop_driver import trust
 from sop_driver.errors import Failed, Refused, SopError, Usage
-from sop_driver.evidence import Evidence
 from sop_driver.register import Register, utc_now
 
 
@@ -58,15 +57,13 @@ def test_verify_is_content_with_an_untouched_register(desk: Desk) -> None:
 
 def test_agenda_numbers_are_unique_and_gapless_when_clerks_work_at_once(desk: Desk) -> None:
     requests = [desk.submit() for _ in range(8)]
-    home, errors = desk.office.home, list[Exception]()
+    errors = list[Exception]()
 
     def clerk(request: str) -> None:
         try:
             mine = Desk.__new__(Desk)
             mine.__dict__ |= desk.__dict__
-            mine.office = type(desk.office)(
-                desk.config, desk.office.project, home, desk.register(Clock()), Evidence(home.evidence)
-            )
+            mine.office = desk.opened(Clock())
             mine.take(request, "agenda")
         except Exception as error:
             errors.append(error)

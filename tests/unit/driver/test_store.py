@@ -251,7 +251,9 @@ def test_writer_that_holds_the_lock_for_long_is_told(desk: Desk, monkeypatch: py
     second.close()
 
 
-def test_connection_lost_while_committing_is_told_as_unknown(shared_desk: Desk, cluster: Cluster) -> None:
+def test_connection_lost_while_committing_is_told_as_unknown(
+    shared_desk: Desk, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shared_desk.submit()
     register = shared_desk.office.register
     with pytest.raises(Failed, match="while entries were being committed") as error, register.writing():
@@ -263,7 +265,7 @@ def test_connection_lost_while_committing_is_told_as_unknown(shared_desk: Desk, 
             cluster.admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
             commit()
 
-        register.store.commit = cut  # type: ignore[method-assign]  # the server ends just then
+        monkeypatch.setattr(register.store, "commit", cut)  # the server ends just then
     three_parts(error.value, register.path, "recorded or not")
     assert shared_desk.register().head()[0] == 2
 
