@@ -33,9 +33,7 @@ end
 """
 # Pages that processes share are counted once; in KiB.
 MEMORY = "cat $(pgrep '^(apache2|php-fpm)' | sed 's#.*#/proc/&/smaps_rollup#') | awk '/^Pss:/ {s += $2} END {print s}'"
-
-
-SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60}
+SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60}  # as wrk writes them
 
 
 class Fact(NamedTuple):
