@@ -12,12 +12,18 @@ def own_modules() -> set[str]:
     return {path.stem for path in house.files("plugins/modules/*.py")}
 
 
-def test_play_stops_all_hosts_when_one_fails() -> None:
-    """A layer that goes on on one server while another has failed leaves the fleet between two states."""
+def test_playbook_ends_when_one_host_fails() -> None:
+    """A layer that goes on on one server while another has failed leaves the fleet between two states.
+
+    any_errors_fatal ends the play, but the next one begins all the same where a host was out of reach
+    (ansible/ansible#82834); max_fail_percentage ends the playbook.
+    """
     found = [
         f"{house.name(path)}: {play.get('name')}"
         for path, play in house.plays()
-        if play["hosts"] != "localhost" and play.get("any_errors_fatal") is not True
+        if play["hosts"] != "localhost"
+        and (play.get("any_errors_fatal") is not True
+             or (path.parent.name == "playbooks" and play.get("max_fail_percentage") != 0))
     ]
     house.clean(found)
 

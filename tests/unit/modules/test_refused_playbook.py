@@ -1,4 +1,4 @@
-"""The last play of websites.yml, as an administrator or CI meets it."""
+"""How websites.yml ends, as an administrator or CI meets it."""
 
 from __future__ import annotations
 
@@ -49,3 +49,15 @@ def test_play_passes_where_nothing_is_refused_or_another_one_judges(
     """A plan only shows; the driver knows whose websites are whose."""
     done = play(tmp_path, results, *options, **environment)
     assert done.returncode == 0, done.stdout
+
+
+def test_playbook_ends_with_the_layer_whose_server_is_out_of_reach(tmp_path: Path) -> None:
+    """Going on would publish names for websites that are not there."""
+    (tmp_path / "desired.json").write_text('{"format": 1, "websites": []}')
+    nowhere = {"ansible_host": "127.0.0.1", "ansible_port": 1, "desired_state_file": str(tmp_path / "desired.json")}
+    command = [Path(sys.executable).with_name("ansible-playbook"), "-i", PROJECT / "inventories/lab",
+               PROJECT / "playbooks/websites.yml", "-e", json.dumps(nowhere)]
+    done = subprocess.run(command, cwd=PROJECT, env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")},
+                          capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode and "unreachable=1" in done.stdout
+    assert "PLAY [Lease the addresses]" in done.stdout and "PLAY [Make the credentials]" not in done.stdout
