@@ -22,6 +22,7 @@ from sop_driver.standing import Office, Standing, stamp, stand, worded
 from sop_driver.statement import FREEZE
 
 WEBSITES, PROBE, BACKUP = "websites.yml", "probe.yml", "backup.yml"
+LAYERS = ("addresses.yml", "databases.yml", "web.yml", "records.yml")  # what websites.yml plays, in its order
 
 
 class Trouble(Exception):
@@ -238,13 +239,19 @@ def put_back(office: Office, fleet: Plays, run_id: str, names: Iterable[str], pr
              outcome: str = "rolled_back") -> None:
     """Converge to the state before a run and record that. `names` are the websites of the run.
 
+    What the run made goes in reverse, its names first; a website that was there needs its database before it serves.
     Raises Failed where even that fails: the run's end is then `unknown`, and the next run begins with it. Another
     website that a layer leaves as it is has nothing to do with this run.
     """
     fleet.end_leftovers()
-    result = fleet.play(WEBSITES, previous, stoppable=False)  # half put back would be worse than waiting
-    trouble = result.trouble if not result.ok else "; ".join(result.refused[n] for n in names if n in result.refused)
-    if not trouble:
+    rows = desired.read(previous) or {}
+    made = all(rows[name]["state"] == "purged" for name in names)
+    found = []
+    for layer in reversed(LAYERS) if made else LAYERS:  # each of them, whatever becomes of the others
+        result = fleet.play(layer, previous, stoppable=False)  # half put back would be worse than waiting
+        found += [] if result.ok else [result.trouble]
+        found += [result.refused[name] for name in names if name in result.refused]
+    if not (trouble := "; ".join(found)):
         office.register.append("run", outcome=outcome, reason=reason, data={"run": run_id})
         return
     office.register.append("run", outcome="unknown", data={"run": run_id},

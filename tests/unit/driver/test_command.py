@@ -16,6 +16,7 @@ import pytest
 
 from driver import people
 from driver.desk import PROJECT, Desk
+from sop_driver import run
 
 ANSWER = """#!/usr/bin/python
 import json, os
@@ -62,7 +63,7 @@ def project(tmp_path: Path) -> Path:
     for path, text in {
         "ansible.cfg": "[defaults]\nlibrary = plugins/modules\n",
         "plugins/modules/answer.py": ANSWER,
-        "playbooks/websites.yml": WEBSITES,
+        **{f"playbooks/{name}": WEBSITES for name in ("websites.yml", *run.LAYERS)},
         "playbooks/probe.yml": CHOSEN,
         "playbooks/backup.yml": CHOSEN,
         "inventory/hosts.yml": "all: {hosts: {web1: {ansible_connection: local,"

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 
-from driver.desk import Desk, failing, silent, unreachable
+from driver.desk import PROJECT, Desk, failing, silent, unreachable
 from sop_driver import desired, lease, records, report, run, standing, trust
 from sop_driver.errors import Failed, Interrupted, Refused, SopError
 from sop_driver.fleet import FleetResult, Result
@@ -206,7 +207,7 @@ def test_run_tells_when_no_snapshot_was_reported(desk: Desk) -> None:
 
 def test_run_ends_unknown_when_putting_back_fails_and_the_next_run_reconciles_first(desk: Desk) -> None:
     desk.fleet.faults["probe.yml"] = failing
-    desk.fleet.faults["websites.yml 2"] = unreachable
+    desk.fleet.faults["web.yml 1"] = unreachable
     request = desk.approved()
     error = ends(desk, request)
     assert "UNKNOWN" in str(error) and desk.outcomes() == ["started", "unknown"]
@@ -214,11 +215,37 @@ def test_run_ends_unknown_when_putting_back_fails_and_the_next_run_reconciles_fi
     desk.fleet.played.clear()
     go(desk, request)
     assert desk.outcomes() == ["started", "unknown", "interrupted", "started", "applied"]
-    assert [p[:2] for p in desk.fleet.played[:3]] == [
-        ("end leftovers", False),
-        ("websites.yml", False),
-        ("websites.yml", True),
-    ]
+    assert [p[:2] for p in desk.fleet.played[:6]] == [
+        ("end leftovers", False), *((layer, False) for layer in reversed(run.LAYERS)), ("websites.yml", True)]
+
+
+def test_run_takes_back_what_it_made_in_reverse_and_what_it_changed_in_order(desk: Desk) -> None:
+    desk.fleet.faults["probe.yml"] = failing
+    request = desk.approved()
+    ends(desk, request)
+    assert layers_played(desk) == ["records.yml", "web.yml", "databases.yml", "addresses.yml"]
+    desk.fleet.faults.clear()
+    go(desk, request)
+    desk.fleet.played.clear()
+    desk.fleet.faults["probe.yml"] = failing
+    ends(desk, desk.approved(kind="update", title="Baru"))
+    assert layers_played(desk) == ["addresses.yml", "databases.yml", "web.yml", "records.yml"]
+
+
+def test_layer_that_cannot_be_put_back_keeps_no_other_from_it(desk: Desk) -> None:
+    desk.fleet.faults |= {"probe.yml": failing, "records.yml": unreachable}
+    assert "UNKNOWN" in str(ends(desk, desk.approved()))
+    assert desk.fleet.existing == {} and len(layers_played(desk)) == len(run.LAYERS)
+
+
+def layers_played(desk: Desk) -> list[str]:
+    return [playbook for playbook, _, _ in desk.fleet.played if playbook in run.LAYERS]
+
+
+def test_layers_are_those_of_the_playbook() -> None:
+    imported = [play["ansible.builtin.import_playbook"]
+                for play in yaml.safe_load((PROJECT / "playbooks/websites.yml").read_text())]
+    assert imported == [*run.LAYERS, "certificates.yml", "refused.yml"]
 
 
 def crash(desk: Desk, when: str) -> str:
@@ -252,7 +279,7 @@ def test_run_after_a_crash_converges_back_first_and_records_it(desk: Desk, when:
 
 def test_run_does_nothing_further_when_reconciling_fails(desk: Desk) -> None:
     request = crash(desk, "probe.yml")
-    desk.fleet.faults["websites.yml 2"] = failing
+    desk.fleet.faults["web.yml 1"] = failing
     assert "UNKNOWN" in str(ends(desk, request))
     assert desk.outcomes() == ["started", "unknown"]
 
