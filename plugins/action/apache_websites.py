@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+SHA256 = re.compile(r"[0-9a-f]{64}")
 ARCHIVES = "/var/lib/websites/web/archives"
+UNPACKED = "find /srv/websites -mindepth 3 -maxdepth 3 -path '*/releases/*' -printf '%P\\n'"
 
 
 class ActionModule(ActionBase):
@@ -22,31 +25,54 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         evidence = Path(arguments.pop("evidence", ""))
+        releases = self._releases(arguments)
+        if not self._task.check_mode:
+            # Most often it lacks just what it has not unpacked; the module, which knows, would be run in vain first.
+            self._bring(self._not_unpacked(releases), evidence, arguments, task_vars)
         result = self._execute_module("ansible.legacy.apache_websites", arguments, task_vars=task_vars)
         missing = result.get("missing_archives")
         if not missing:
             return result
-        self._bring(missing, evidence, arguments, task_vars)
-        arguments["brought"] = True
-        return self._execute_module("ansible.legacy.apache_websites", arguments, task_vars=task_vars)
-
-    def _bring(self, missing: list[Any], evidence: Path, arguments: dict[str, Any], task_vars: Any) -> None:
-        """Copy archives to the server. It says which it lacks; it gets none but those that its websites name.
-
-        One that is no evidence is not brought; the module then refuses its website alone.
-        """
-        folder = str(arguments.get("archives") or ARCHIVES)
-        named = [(website.get("release") or {}).get("sha256") for website in arguments["websites"]]
-        made = self._low_level_execute_command(f"install -d -m 0700 {shlex.quote(folder)}")
-        if made.get("rc") != 0:
-            raise self._refused(f"{folder} cannot be made: {made.get('stderr')}", "see to the server's disk", task_vars)
         for sha256 in missing:
-            if not isinstance(sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", sha256) or sha256 not in named:
+            # It gets none but those that its websites name.
+            if sha256 not in releases.values():
                 raise self._refused(
                     f"the server asks for {sha256!r}, which is no release of these websites",
                     "look into that server: it may be in others' hands",
                     task_vars,
                 )
+        self._bring(missing, evidence, arguments, task_vars)
+        arguments["brought"] = True
+        return self._execute_module("ansible.legacy.apache_websites", arguments, task_vars=task_vars)
+
+    def _releases(self, arguments: dict[str, Any]) -> dict[str, str]:
+        """The sha256 of each website's release on this host; none where the module will refuse what it is given."""
+        given = arguments.get("websites")
+        try:
+            state = json.loads(given) if isinstance(given, str) else given
+            rows = state["websites"] if isinstance(state, dict) else state
+            live = [row for row in rows if row["state"] in ("present", "suspended")]
+            named = {row["name"]: row["release"]["sha256"] for row in live if row["web_host"] == arguments["host"]}
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return {}
+        return {name: sha for name, sha in named.items() if isinstance(sha, str) and SHA256.fullmatch(sha)}
+
+    def _not_unpacked(self, releases: dict[str, str]) -> list[str]:
+        """The archives of releases that the server has not unpacked; none where it does not tell."""
+        said = self._low_level_execute_command(UNPACKED)
+        there = set(said["stdout"].splitlines())
+        lacking = {sha for name, sha in releases.items() if f"{name}/releases/{sha[:32]}" not in there}
+        return sorted(lacking) if said["rc"] == 0 else []
+
+    def _bring(self, missing: list[str], evidence: Path, arguments: dict[str, Any], task_vars: Any) -> None:
+        """Copy archives to the server. One that is no evidence is not brought; the module refuses its website alone."""
+        if not missing:
+            return
+        folder = str(arguments.get("archives") or ARCHIVES)
+        made = self._low_level_execute_command(f"install -d -m 0700 {shlex.quote(folder)}")
+        if made.get("rc") != 0:
+            raise self._refused(f"{folder} cannot be made: {made.get('stderr')}", "see to the server's disk", task_vars)
+        for sha256 in missing:
             archive = evidence / sha256
             if archive.is_file():
                 self._transfer_file(str(archive), f"{folder}/{sha256}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import re
+from collections.abc import Iterable
 
 from ansible.module_utils.nameserver import Edit, RRset, Zone
 from ansible.module_utils.transaction import Refused
@@ -19,7 +20,6 @@ try:
     import dns.rdatatype
     import dns.tsig
     import dns.update
-    import dns.xfr
     import dns.zone
     PRESENT = True
 except ImportError:
@@ -64,10 +64,11 @@ class Primary:
 
     def read(self, zone: str) -> tuple[Zone, int]:
         """A zone's records without those that signing makes, and its serial. An SOA record's value is its primary."""
-        content = dns.zone.Zone(zone, relativize=False)
+        # Not inbound_xfr: most records are signatures, and half its time would go into making a zone of them.
+        messages = dns.query.xfr(self.address, zone, keyring=self.keyring, keyalgorithm=self.key.algorithm,
+                                 relativize=False, timeout=ANSWER, lifetime=TRANSFER)
         try:
-            query, _ = dns.xfr.make_query(content, keyring=self.keyring)
-            dns.query.inbound_xfr(self.address, content, query, timeout=ANSWER, lifetime=TRANSFER)
+            content = [(rrset.name, rrset) for message in messages for rrset in message.answer]
         except (dns.tsig.PeerError, dns.tsig.BadSignature) as error:
             raise Refused(f"the server does not take the key for zone {zone}: {_said(error)}", KEY_MEND) from error
         except (dns.exception.DNSException, OSError, EOFError) as error:
@@ -80,15 +81,15 @@ class Primary:
     def parse(self, zone: str, text: str) -> tuple[Zone, int]:
         """A zone that is yet to be served, as `read` will give it. Raises Refused where the text is no zone."""
         try:
-            return self.parsed(zone, dns.zone.from_text(text, zone, relativize=False))
+            return self.parsed(zone, dns.zone.from_text(text, zone, relativize=False).iterate_rdatasets())
         except (dns.exception.DNSException, ValueError) as error:
             what = f"what there is of zone {zone} is no zone: {_said(error)}"
             raise Refused(what, "move its file away on the primary, or mend it") from error
 
-    def parsed(self, zone: str, content: dns.zone.Zone) -> tuple[Zone, int]:
-        """A zone as `read` gives it, from what dnspython made of it."""
+    def parsed(self, zone: str, content: Iterable[tuple[dns.name.Name, dns.rdataset.Rdataset]]) -> tuple[Zone, int]:
+        """A zone as `read` gives it, from what dnspython made of it; one set may come in parts."""
         found: Zone = {}
-        for name, rdataset in content.iterate_rdatasets():
+        for name, rdataset in content:
             kind = dns.rdatatype.to_text(rdataset.rdtype)
             if kind in SIGNING:
                 continue
@@ -97,7 +98,8 @@ class Primary:
                 values = frozenset([rdataset[0].mname.to_text()])
             else:
                 values = frozenset(rdata.to_text() for rdata in rdataset)
-            found.setdefault(name.to_text(omit_final_dot=True).lower(), {})[kind] = RRset(rdataset.ttl, values)
+            sets = found.setdefault(name.to_text(omit_final_dot=True).lower(), {})
+            sets[kind] = RRset(rdataset.ttl, values | sets[kind].values if kind in sets else values)
         return found, self.soa[zone].serial
 
     def serial(self, zone: str) -> int:

@@ -187,17 +187,18 @@ class Layer(Generations):
             raise Refused("; ".join(f"{name}: {error}" for name, error in faults.items()), "run again")
 
     def apply(self, changes):
-        """Converge what can be and give the changes that were made; or raise with everything as before.
-
-        The releases' archives were brought for this run alone.
-        """
+        """Converge what can be and give the changes that were made; or raise with everything as before."""
         try:
             self.transact(changes)
         finally:
-            for path in pathlib.Path(self.params["archives"]).glob("*"):
-                if web.SHA256.match(path.name):
-                    path.unlink(missing_ok=True)
+            self.drop_archives()
         return self.rest(changes)
+
+    def drop_archives(self):
+        """The releases' archives were brought for this run alone."""
+        for path in pathlib.Path(self.params["archives"]).glob("*"):
+            if web.SHA256.match(path.name):
+                path.unlink(missing_ok=True)
 
     def transact(self, changes):
         """Make aside, set up, stage, validate, swap, reload and look; leave who cannot, or put all back."""

@@ -195,13 +195,17 @@ def sites_by_hand() -> bool:
 
 
 def validate(generation: pathlib.Path, php: str) -> None:
-    """Let both daemons read the staged configuration as a whole."""
+    """Let both daemons read the staged configuration; PHP-FPM, which reads octet by octet, only the pools that are new.
+
+    Pools do not depend on each other. One that somebody else wrote stops PHP-FPM at our reload as well as one of ours.
+    """
     run(["apache2ctl", "-t", "-C", f"Define websites_dir {generation}"])
     if php:
         test = generation / "fpm-test.conf"
-        # A pool that somebody else wrote stops PHP-FPM at our reload as well as one of ours.
         others = sorted(path for path in PHP.glob(f"{php}/fpm/pool.d/*.conf") if path.name != OUR_POOLS)
-        included = "\n".join(f"include={path}" for path in [*others, generation / "fpm/*.conf"])
+        # A pool that stays is a link to the live one.
+        ours = sorted(path for path in generation.glob("fpm/*.conf") if path.stat().st_nlink == 1)
+        included = "\n".join(f"include={path}" for path in [*others, *ours])
         write_atomic(test, FPM_TEST.format(generation, included), 0o600)
         run([f"php-fpm{php}", "-t", "-y", str(test)])
         test.unlink()

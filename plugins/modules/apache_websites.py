@@ -13,9 +13,8 @@ description:
   - A website that alone cannot be converged is left as it was and named in C(refused); all others converge.
 options:
   websites:
-    description: The full list of websites of the desired state.
-    type: list
-    elements: dict
+    description: The full desired set of websites, as a list or as the text of the desired state.
+    type: raw
     required: true
   host:
     description: This server's name in the inventory; selects its share of the websites.
@@ -83,7 +82,7 @@ import os
 
 from ansible.module_utils import web, web_server
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.transaction import Outcome, Refused, fail, finish, not_ours, server_lock
+from ansible.module_utils.transaction import Outcome, Refused, desired_websites, fail, finish, not_ours, server_lock
 from ansible.module_utils.web_layer import Layer
 from ansible.module_utils.web_server import CURRENT, HERE
 
@@ -100,6 +99,8 @@ def converge(module, layer):
         if missing and not module.params["brought"]:
             module.exit_json(changed=False, missing_archives=missing)
         changes = layer.apply(changes)
+    elif not module.check_mode:
+        layer.drop_archives()
     known = {*layer.wanted, *layer.purged, *layer.archived, *layer.left}
     return Outcome(
         changes,
@@ -115,7 +116,7 @@ def main():
     module = AnsibleModule(
         supports_check_mode=True,
         argument_spec={
-            "websites": {"type": "list", "elements": "dict", "required": True},
+            "websites": {"type": desired_websites, "required": True},
             "host": {"type": "str", "required": True},
             "sizes": {"type": "dict", "required": True},
             "database_hosts": {"type": "dict", "default": {}},

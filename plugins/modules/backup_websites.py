@@ -13,9 +13,8 @@ description:
 author: DKISP Kota Tarakan
 options:
   websites:
-    description: The full desired set of websites.
-    type: list
-    elements: dict
+    description: The full desired set of websites, as a list or as the text of the desired state.
+    type: raw
     required: true
   host:
     description: This server's inventory name; it selects its share of O(websites).
@@ -95,7 +94,7 @@ from typing import Any
 
 from ansible.module_utils.backup import ask, is_set_up
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.transaction import Refused, fail
+from ansible.module_utils.transaction import Refused, desired_websites, fail
 
 LAYER = "backup"
 NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+\Z")
@@ -156,7 +155,7 @@ def converge(releases: dict[str, str], host: str, mode: str, check: bool) -> dic
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "websites": {"type": "list", "elements": "dict", "required": True},
+            "websites": {"type": desired_websites, "required": True},
             "host": {"type": "str", "required": True},
             "only": {"type": "list", "elements": "str", "default": []},
             "mode": {"type": "str", "choices": ["missing", "now"], "default": "missing"},

@@ -14,9 +14,8 @@ description:
   - All or nothing. Where one statement fails, what this run did is taken back.
 options:
   websites:
-    description: The full desired set of websites.
-    type: list
-    elements: dict
+    description: The full desired set of websites, as a list or as the text of the desired state.
+    type: raw
     required: true
   host:
     description: Inventory name of this server; websites whose database names it are this server's share.
@@ -234,7 +233,7 @@ def converge(settings, wished):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "websites": {"type": "list", "elements": "dict", "required": True},
+            "websites": {"type": transaction.desired_websites, "required": True},
             "host": {"type": "str", "required": True},
             "web_hosts": {"type": "dict", "required": True},
             "connections": {"type": "dict", "required": True},
@@ -254,7 +253,6 @@ def main():
     except OSError as error:
         transaction.fail(module, LAYER, host, Refused(f"{error.filename or 'a file'}: {error.strerror}",
                                                       "mend what it names, then run again"))
-    del module.params["websites"]  # the result would carry the whole desired set back to the controller
     transaction.finish(module, LAYER, host, outcome)
 
 

@@ -23,9 +23,8 @@ description:
     everything back where one does not.
 options:
   websites:
-    description: The full desired set of websites.
-    type: list
-    elements: dict
+    description: The full desired set of websites, as a list or as the text of the desired state.
+    type: raw
     required: true
   host:
     description: Name of this server in the inventory.
@@ -161,7 +160,7 @@ from ansible.module_utils.nameserver_apply import Culprits, apply
 from ansible.module_utils.nameserver_plan import Plan, Reader, planned
 from ansible.module_utils.nameserver_wire import Primary
 from ansible.module_utils.nameserver_zones import Unserved, Zones
-from ansible.module_utils.transaction import Left, Outcome, Refused, fail, finish, server_lock
+from ansible.module_utils.transaction import Left, Outcome, Refused, desired_websites, fail, finish, server_lock
 
 LAYER = "dns"
 
@@ -220,7 +219,7 @@ def main() -> None:
     }
     module = AnsibleModule(
         argument_spec={
-            "websites": {"type": "list", "elements": "dict", "required": True},
+            "websites": {"type": desired_websites, "required": True},
             "host": {"type": "str", "required": True},
             "zones": {"type": "list", "elements": "str", "required": True},
             "nameservers": {"type": "dict", "required": True},

@@ -15,8 +15,7 @@ options:
   websites:
     description:
       - The full desired set. Left out, the websites' leases stay as they are and only those of servers are converged.
-    type: list
-    elements: dict
+    type: raw
   host:
     description: This gateway's name in the inventory.
     type: str
@@ -101,6 +100,7 @@ from ansible.module_utils.transaction import (
     Left,
     Outcome,
     Refused,
+    desired_websites,
     fail,
     finish,
     not_ours,
@@ -283,7 +283,7 @@ def converge(module: AnsibleModule) -> Outcome:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "websites": {"type": "list", "elements": "dict"},
+            "websites": {"type": desired_websites},
             "host": {"type": "str", "required": True},
             "interface": {"type": "str"},
             "networks": {"type": "dict", "required": True},

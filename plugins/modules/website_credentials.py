@@ -12,9 +12,8 @@ description:
   - Run it with C(no_log), because verifiers are secrets of a lower kind.
 options:
   websites:
-    description: The full desired set of websites.
-    type: list
-    elements: dict
+    description: The full desired set of websites, as a list or as the text of the desired state.
+    type: raw
     required: true
   host:
     description: Inventory name of this web host.
@@ -170,7 +169,7 @@ def write_all(make, kept):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "websites": {"type": "list", "elements": "dict", "required": True},
+            "websites": {"type": transaction.desired_websites, "required": True},
             "host": {"type": "str", "required": True},
         },
         supports_check_mode=True,

@@ -12,9 +12,8 @@ description:
   - Changes nothing and never returns a password.
 options:
   websites:
-    description: The full desired set of websites.
-    type: list
-    elements: dict
+    description: The full desired set of websites, as a list or as the text of the desired state.
+    type: raw
     required: true
   host:
     description: Inventory name of this web host.
@@ -155,7 +154,7 @@ def probe(websites, host, servers, only=(), logins=None):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "websites": {"type": "list", "elements": "dict", "required": True},
+            "websites": {"type": transaction.desired_websites, "required": True},
             "host": {"type": "str", "required": True},
             "servers": {"type": "dict", "required": True},
             "only": {"type": "list", "elements": "str", "default": []},

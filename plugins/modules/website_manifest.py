@@ -11,9 +11,8 @@ description:
   - Folders that the application may write are no part of a release. Changes nothing.
 options:
   websites:
-    description: The full list of websites of the desired state.
-    type: list
-    elements: dict
+    description: The full desired set of websites, as a list or as the text of the desired state.
+    type: raw
     required: true
   host:
     description: This server's name in the inventory; selects its share of the websites.
@@ -44,7 +43,7 @@ import pathlib
 
 from ansible.module_utils import manifest, web
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.transaction import STATE, Change, Refused, fail, read_json
+from ansible.module_utils.transaction import STATE, Change, Refused, desired_websites, fail, read_json
 
 NIGHTLY = STATE / "manifest.json"  # what the nightly check found
 
@@ -64,7 +63,7 @@ def main():
     module = AnsibleModule(
         supports_check_mode=True,
         argument_spec={
-            "websites": {"type": "list", "elements": "dict", "required": True},
+            "websites": {"type": desired_websites, "required": True},
             "host": {"type": "str", "required": True},
         },
     )

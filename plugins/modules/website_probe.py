@@ -12,9 +12,8 @@ description:
   - Changes nothing. Needs C(dig).
 options:
   websites:
-    description: The full list of websites of the desired state.
-    type: list
-    elements: dict
+    description: The full desired set of websites, as a list or as the text of the desired state.
+    type: raw
     required: true
   only:
     description: Names of the websites to look at; empty is all of them.
@@ -73,7 +72,7 @@ import time
 from urllib.parse import quote, urljoin, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.transaction import Refused, run
+from ansible.module_utils.transaction import Refused, desired_websites, run
 from ansible.module_utils.web import NAME
 
 PORT, TLS_PORT = 80, 443
@@ -272,7 +271,7 @@ def main():
     module = AnsibleModule(
         supports_check_mode=True,
         argument_spec={
-            "websites": {"type": "list", "elements": "dict", "required": True},
+            "websites": {"type": desired_websites, "required": True},
             "only": {"type": "list", "elements": "str", "default": []},
             "nameservers": {"type": "dict", "required": True},
             "timeout": {"type": "int", "default": 30},

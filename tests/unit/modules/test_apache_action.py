@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -26,7 +27,9 @@ class Server:
     """An action whose server answers with these results, one after the other."""
 
     def __init__(self, evidence: Path, *results: dict[str, Any], rc: int = 0, **arguments: Any) -> None:
-        given = {"websites": [{"release": {"sha256": SHA}}], "evidence": str(evidence), **arguments}
+        website = {"name": "a.go.id", "state": "present", "web_host": "web1", "release": {"sha256": SHA}}
+        given = {"websites": [website], "host": "web1", "evidence": str(evidence), **arguments}
+        self.unpacked = f"a.go.id/releases/{SHA[:32]}\n"
         self.results, self.sent, self.commands, self.given = list(results), [], [], []
         self.action: Any = object.__new__(load().ActionModule)
         self.action._task = SimpleNamespace(args=given, async_val=0, check_mode=False, diff=False)
@@ -37,6 +40,8 @@ class Server:
         self.rc = rc
 
     def command(self, command: str) -> dict[str, Any]:
+        if command.startswith("find "):
+            return {"rc": 0, "stdout": self.unpacked}
         self.commands.append(command)
         return {"rc": self.rc, "stderr": "No space left"}
 
@@ -63,6 +68,31 @@ def test_action_brings_what_the_server_lacks_and_runs_again(evidence: Path) -> N
     assert server.sent == [(str(evidence / SHA), f"/var/lib/websites/web/archives/{SHA}")]
     assert server.commands == ["install -d -m 0700 /var/lib/websites/web/archives"]
     assert all("evidence" not in given for given in server.given) and len(server.given) == 2
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_action_brings_what_is_not_unpacked_and_runs_once(evidence: Path, text: bool) -> None:
+    server = Server(evidence, {"changed": True})
+    if text:
+        server.action._task.args["websites"] = json.dumps({"websites": server.action._task.args["websites"]})
+    server.unpacked = f"b.go.id/releases/{SHA[:32]}\n"
+    assert server.run() == {"changed": True}
+    assert server.sent == [(str(evidence / SHA), f"/var/lib/websites/web/archives/{SHA}")] and len(server.given) == 1
+
+
+@pytest.mark.parametrize("other", [{"web_host": "web2"}, {"state": "archived"}, {"state": "purged"}, {"release": None},
+                                   {"release": {"sha256": "../secret"}}])
+def test_action_brings_nothing_that_the_server_does_not_need(evidence: Path, other: dict[str, Any]) -> None:
+    server = Server(evidence, {"changed": False})
+    server.action._task.args["websites"][0].update(other)
+    server.unpacked = ""
+    assert server.run() == {"changed": False} and server.sent == [] and server.commands == []
+
+
+def test_action_brings_nothing_for_a_plan(evidence: Path) -> None:
+    server = Server(evidence, {"changed": True})
+    server.action._task.check_mode, server.unpacked = True, ""
+    assert server.run() == {"changed": True} and server.sent == []
 
 
 @pytest.mark.parametrize("result", [{"changed": False}, {"failed": True, "msg": "refused"}])

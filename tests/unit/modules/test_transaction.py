@@ -27,6 +27,7 @@ class Module:
 
     def __init__(self, check_mode: bool = False) -> None:
         self.check_mode = check_mode
+        self.params: dict[str, Any] = {"host": "web1", "websites": [{"name": "a"}]}
 
     def exit_json(self, **said: Any) -> None:
         raise Ended("done", said)
@@ -170,6 +171,25 @@ def test_read_json_gives_value_default_or_refusal(tmp_path: Path) -> None:
         path.write_bytes(damage)
         with pytest.raises(Refused, match=r"x\.json is not JSON"):
             transaction.read_json(path, [])
+
+
+@pytest.mark.parametrize("given", [
+    [{"name": "a"}], '[{"name": "a"}]', '{"format": 1, "websites": [{"name": "a"}]}', {"websites": [{"name": "a"}]}])
+def test_desired_websites_are_a_list_or_a_text(given: Any) -> None:
+    assert transaction.desired_websites(given) == [{"name": "a"}]
+
+
+@pytest.mark.parametrize("given", ["", "{", "null", '"a"', "{}", "[1]", '{"websites": {"a": {}}}', 7, None, ["a"]])
+def test_desired_websites_are_nothing_else(given: Any) -> None:
+    """Ansible makes a refusal of these two exceptions."""
+    with pytest.raises((TypeError, ValueError)):
+        transaction.desired_websites(given)
+
+
+def test_result_does_not_carry_the_websites_back() -> None:
+    module = Module()
+    end(module, Outcome([], {}, [], [], []))
+    assert module.params == {"host": "web1"}
 
 
 def test_finish_sorts_changes_and_names_layer_and_host() -> None:

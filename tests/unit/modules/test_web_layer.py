@@ -226,9 +226,13 @@ def test_validate_reads_the_pools_of_others_too(host: WebHost, monkeypatch: pyte
     monkeypatch.setattr(web_server, "PHP", host.root / "php")
     read = []
     monkeypatch.setattr(web_server, "run", lambda argv: read.append(Path(argv[-1]).read_text()) if "-y" in argv else "")
-    web_server.validate(host.root / "web/generations/0", "8.2")
+    generation = host.root / "web/generations/0"
+    for name in ("new", "kept"):
+        (generation / f"fpm/{name}.conf").touch()
+    (host.root / "live.conf").hardlink_to(generation / "fpm/kept.conf")
+    web_server.validate(generation, "8.2")
     assert [line for line in read[0].splitlines() if line.startswith("include=")] == [
-        f"include={pools}/www.conf", f"include={host.root}/web/generations/0/fpm/*.conf"]
+        f"include={pools}/www.conf", f"include={generation}/fpm/new.conf"]
 
 
 def test_apply_puts_back_when_the_disk_is_full(host: WebHost, monkeypatch: pytest.MonkeyPatch) -> None:
