@@ -150,7 +150,7 @@ class Layer(Generations):
             names = [name for name in self.wanted if name in touched]
             self.held = self.held or web_tls.hold([self.wanted[name] for name in names])
             host_side.swap(str(generation))
-            host_side.reload(self.server.php, generation.name)
+            host_side.reload(self.server.php, generation.name, validated=True)
             bad = self.faults(names)
             if not bad:
                 return generation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -38,8 +39,14 @@ def test_apply_keeps_configuration_for_root_and_starts_each_daemon_once(host: We
     host.converge(ONE, TWO)
     files = [path for path in (host.root / "web/generations/1").rglob("*") if path.is_file()]
     assert len(files) == 5 and {path.stat().st_mode & 0o777 for path in files} == {0o600}
-    reloads = [line for line in host.lines("programs") if "reload" in line]
-    assert reloads == ["systemctl reload-or-restart php8.2-fpm", "systemctl reload-or-restart apache2"]
+    told = [line for line in host.lines("programs") if re.match("apache2ctl -t -C|systemctl (reload|kill)", line)]
+    assert told == ["apache2ctl -t -C", "systemctl reload-or-restart php8.2-fpm", "systemctl kill --kill-who=main"]
+
+
+def test_apply_starts_an_apache_that_does_not_run(host: WebHost) -> None:
+    (host.said / "stopped").touch()
+    host.converge(ONE)
+    assert host.lines("programs")[-1] == "systemctl reload-or-restart apache2" and host.converge(ONE) == []
 
 
 def test_apply_changes_nothing_the_second_time(host: WebHost) -> None:
@@ -136,7 +143,7 @@ def test_purge_is_finished_by_the_next_run_where_the_user_would_not_go(
             host.converge(ONE, php(state="purged"))
             assert list(host.left) == [TWO["name"]] and "w20002 is in use" in host.left[TWO["name"]]
         host.converge(website(archive=STATIC_2), php(state="purged"))
-        assert host.lines("programs")[-1] == "systemctl reload-or-restart apache2", "others go on"
+        assert host.lines("programs")[-1] == "systemctl kill --kill-who=main", "others go on"
     assert ("", "leftovers", "remove") in actions(host.converge(ONE, php(state="purged")))
     after = host.census()
     assert after["users"] == before["users"] and not (host.root / "srv" / TWO["name"]).exists() and not host.left

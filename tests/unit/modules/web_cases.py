@@ -109,7 +109,9 @@ class WebHost:
             return said
         elif argv[:3] == ["apache2ctl", "-t", "-D"]:
             return (self.said / "vhosts").read_text() if (self.said / "vhosts").exists() else ""
-        elif argv[:2] == ["systemctl", "reload-or-restart"] and argv[2] == "apache2":
+        elif argv[:2] == ["systemctl", "kill"] and (self.said / "stopped").exists():
+            raise transaction.Refused("No main process to kill", "")
+        elif argv[0] == "systemctl" and argv[1] in ("reload-or-restart", "kill") and argv[-1] == "apache2":
             self.serve()
         return ""
 
