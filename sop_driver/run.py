@@ -59,6 +59,7 @@ class Job:
     allocations: list[Allocation]
     before: dict[str, Website]
     target: dict[str, Website]
+    saved: dict[str, dict[str, Any]] = field(default_factory=dict)  # snapshots from before: {website: {host: facts}}
 
     @property
     def names(self) -> list[str]:
@@ -67,6 +68,15 @@ class Job:
     @property
     def updates(self) -> list[str]:
         return [name for name in self.names if name in self.before]
+
+    @property
+    def but(self) -> str:
+        """What putting back leaves: data that an update's setup script may have changed, and where they are saved."""
+        ran = [name for name in self.saved if self.target[name]["setup_script"]
+               and any(self.target[name][key] != self.before[name][key] for key in ("release", "setup_script"))]
+        told = [f"{name} (playbooks/restore.yml, snapshot {facts['id']})"
+                for name in ran for facts in self.saved[name].values()]
+        return f", but for data that a setup script may have changed: {', '.join(told)}" if told else ""
 
     @property
     def target_file(self) -> Path:
@@ -178,9 +188,9 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
             outcome = _apply(office, fleet, job, plan)
             _close(office, job, orders)
         except Trouble as error:
-            put_back(office, fleet, job.run, job.names, job.previous_file, str(error))
+            put_back(office, fleet, job.run, job.names, job.previous_file, f"{error}{job.but}")
             kind = Interrupted if fleet.stopped.is_set() else Failed
-            raise kind(f"{error.what} (the servers were put back as they were)", error.where,
+            raise kind(f"{error.what} (the servers were put back as they were{job.but})", error.where,
                        "mend what it names, then `sop run` again; the approvals still hold") from error
         except Exception as error:
             put_back(office, fleet, job.run, job.names, job.previous_file, f"{type(error).__name__}: {error}")
@@ -215,7 +225,8 @@ def _apply(office: Office, fleet: Plays, job: Job, plan: Plan) -> Outcome:
     """Backup where it updates, converge, probe. Raises Trouble with host and task of the first thing that failed."""
     if job.updates:
         previous = desired.write(job.folder / "desired-before.json", office.register, job.before)
-        _well(job, "backup-before", fleet.play(BACKUP, previous, selection=_select(job, job.updates)))
+        backup = _well(job, "backup-before", fleet.play(BACKUP, previous, selection=_select(job, job.updates)))
+        job.saved = backup.of_website("snapshots")
     applied = _well(job, "websites", fleet.play(WEBSITES, job.target_file))
     refused = applied.refused
     if mine := [why for name, why in refused.items() if name in job.names]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from driver.desk import PROJECT, Desk, failing, silent, unreachable
+from driver.desk import PROJECT, Desk, failing, silent, tar_of, unreachable
 from sop_driver import desired, lease, records, report, run, standing, trust
 from sop_driver.errors import Failed, Interrupted, Refused, SopError
 from sop_driver.fleet import FleetResult, Result
@@ -172,6 +172,18 @@ def test_run_puts_an_update_back_to_its_old_release(desk: Desk) -> None:
     desk.fleet.faults["probe.yml"] = failing
     ends(desk, desk.approved(kind="update", title="Baru"))
     assert desk.fleet.existing == before and before[NAME]["title"] == "Dinas Kesehatan"
+
+
+def test_run_tells_which_data_putting_back_leaves_and_where_they_are_saved(desk: Desk) -> None:
+    """A setup script may have migrated the database; visitors may have written since the snapshot."""
+    php = {"runtime": "php", "setup_script": "setup.php"}
+    first, second = ({"archive_bytes": tar_of({"index.php": text, "setup.php": "<?php"})} for text in ("satu", "dua"))
+    go(desk, desk.approved(**php, **first))
+    desk.fleet.faults["probe.yml"] = failing
+    said = f"but for data that a setup script may have changed: {NAME} (playbooks/restore.yml, snapshot abc)"
+    assert said not in str(ends(desk, desk.approved(kind="update", title="Baru", **php, **first)))
+    assert said in str(ends(desk, desk.approved(kind="update", title="Baru", **php, **second)))
+    assert said in str(list(desk.office.register.entries(kind="run"))[-1].reason)
 
 
 def test_run_does_not_touch_websites_when_the_backup_before_an_update_fails(desk: Desk) -> None:
