@@ -58,7 +58,7 @@ if (isset($_GET['list'])) { echo @scandir($_GET['list']) ? 'listed' : 'denied'; 
 if (isset($_GET['write'])) { echo @file_put_contents($_GET['write'], $code) ? 'written' : 'denied'; exit; }
 if (isset($_GET['connect'])) { echo @stream_socket_client($_GET['connect'], $n, $e, 2) ? 'connected' : 'denied'; exit; }
 if (isset($_GET['server'])) { echo $_SERVER[$_GET['server']] ?? 'not set'; exit; }
-if (isset($_GET['run'])) { echo function_exists('exec') ? 'runs' : 'denied'; exit; }
+if (isset($_GET['run'])) { echo function_exists($_GET['run']) ? 'runs' : 'denied'; exit; }
 echo 'Situs PHP ', get_current_user(), ' ', posix_getuid(), ' ', file_get_contents(__DIR__ . '/berkas/setup.txt');
 """,
         "public/berkas/awal.txt": "kept from the first release",
@@ -128,7 +128,8 @@ def main() -> None:
         bad = {"writable": [], "runtime": "php", "document_root": "public", "created_by": "run-000002"}
         python = {"runtime": "proxy", "program": "python3", "entry": "app.py", "writable": ["isi"]}
         app = website("aplikasi.example.go.id", 20016, host, sha["app"], setup_script="setup.py", **python)
-        node = website("node.example.go.id", 20017, host, sha["node"], runtime="proxy", program="node", entry="app.js")
+        node = website("node.example.go.id", 20017, host, sha["node"], runtime="proxy", program="node", entry="app.js",
+                       waf="block")
         evil = website("jahat.example.go.id", 20018, host, sha["htaccess"])
         app_2, silent = ({"release": {"sha256": sha[key], "size": 1}, "setup_script": None}
                          for key in ("app-2", "app-silent"))

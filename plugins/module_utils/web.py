@@ -151,12 +151,13 @@ def vhost(website: dict[str, Any]) -> str:
     shown = website["_certificate"]
     if website["state"] == "suspended":
         return f'Use WebsiteSuspended {website["name"]} "{names}" {shown}\n'
-    if website["runtime"] == "proxy":
-        return f'Use WebsiteProxy {website["name"]} "{names}" {shown} {website["_app"]} {website["_seconds"]}\n'
-    macro = "WebsitePhp" if website["runtime"] == "php" else "WebsiteStatic"
-    last = f" {website['_socket']}" if website["runtime"] == "php" else ""
     # What the vhost looks for comes before it.
     lines = [f"Use WebsiteRequests {website['name']} {website.get('waf', 'detect')} {website['_upload']}"]
+    if website["runtime"] == "proxy":
+        lines += [f'Use WebsiteProxy {website["name"]} "{names}" {shown} {website["_app"]} {website["_seconds"]}']
+        return "\n".join(lines) + "\n"
+    macro = "WebsitePhp" if website["runtime"] == "php" else "WebsiteStatic"
+    last = f" {website['_socket']}" if website["runtime"] == "php" else ""
     lines += [f'Use {macro} {website["name"]} "{names}" {shown} {root(website)}{last}']
     lines += [f"Use WebsiteWritable {paths(website)['release']}/{path}" for path in sorted(website["writable"])]
     if website["setup_script"]:
@@ -181,7 +182,9 @@ def php_settings(website: dict[str, Any], size: dict[str, Any]) -> dict[str, str
         "display_errors": "0",
         "log_errors": "1",
         "error_log": str(LOGS / website["name"] / "php.log"),
-        "disable_functions": "exec,passthru,shell_exec,system,proc_open,popen,pcntl_exec,pcntl_fork,dl,link,symlink",
+        # putenv: mail() starts a program, into which LD_PRELOAD would bring any other
+        "disable_functions":
+            "exec,passthru,shell_exec,system,proc_open,popen,pcntl_exec,pcntl_fork,putenv,dl,link,symlink",
     }
 
 

@@ -74,9 +74,13 @@ def test_php_cannot_reach_its_neighbours_socket(host):
         assert ask(host, "connect", f"unix:///run/php/websites/{socket}") == "denied"
 
 
-def test_php_cannot_run_programs(host):
-    """No shell from a website."""
-    assert ask(host, "run", "1") == "denied"
+@pytest.mark.parametrize("function", [
+    "exec", "passthru", "shell_exec", "system", "proc_open", "popen", "pcntl_exec", "pcntl_fork", "putenv", "dl",
+    "link", "symlink"])
+def test_php_cannot_run_programs(host, function):
+    """No shell from a website, nor what mail() would load with the program that it starts."""
+    assert ask(host, "run", function) == "denied"
+    assert ask(host, "run", "strlen") == "runs", "or the test shows nothing"
 
 
 def test_setup_script_is_no_page(host):

@@ -82,6 +82,36 @@ def test_php_reads_no_session_of_its_neighbour(host):
         host.run("rm -f %s", session)
 
 
+@pytest.fixture
+def htaccess(host):
+    """Writes a .htaccess into the release, as its archive may bring one."""
+    file = host.check_output("ls -d /srv/websites/php.example.go.id/releases/*") + "/public/.htaccess"
+    yield lambda text: host.run("printf %s %s > %s", "%s", text, file)
+    host.run("rm -f %s", file)
+
+
+@pytest.mark.parametrize("text", [
+    'SetEnv PHP_ADMIN_VALUE "{}"', 'SetEnvIf Host . "PHP_ADMIN_VALUE={}"',
+    'RewriteEngine On\nRewriteRule ^ - [E=PHP_ADMIN_VALUE:{}]', 'ProxyFCGISetEnvIf "true" PHP_ADMIN_VALUE "{}"',
+    '<If "true">\nProxyFCGISetEnvIf "true" PHP_ADMIN_VALUE "{}"\n</If>'])
+def test_release_cannot_undo_the_settings_of_its_pool(host, htaccess, text):
+    """PHP-FPM takes settings from whoever asks it, and keeps them for the visitors after."""
+    htaccess(text.format("open_basedir=/"))
+    assert ask(host, "read", "/etc/hostname") == "denied"
+    own = host.check_output("ls -d /srv/websites/php.example.go.id/releases/*") + "/public/index.php"
+    assert ask(host, "read", own) == "read", "or the test shows nothing"
+
+
+@pytest.mark.parametrize("text", [
+    'SetHandler "proxy:unix:{}|fcgi://_"', '<If "true">\nSetHandler "proxy:unix:{}|fcgi://_"\n</If>',
+    'AddHandler "proxy:unix:{}|fcgi://_" .php'])
+def test_release_cannot_choose_its_neighbours_pool(host, htaccess, text):
+    """Not even with the secret that a socket's name is: it would run code as the neighbour."""
+    pool = host.check_output("cat /var/lib/websites/web/current/fpm/tetangga.example.go.id.conf")
+    htaccess(text.format(pool.split("listen = ")[1].split()[0]))
+    assert " 20002 " in ask(host, "page", "1")
+
+
 @pytest.mark.parametrize("path", [
     NEIGHBOUR, f"{NEIGHBOUR}/releases", f"{NEIGHBOUR}/sessions", "/run/php/websites", "/srv/websites",
     "/var/log/websites", "/etc/websites/certificates", "/var/lib/websites/web",

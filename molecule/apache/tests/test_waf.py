@@ -1,11 +1,11 @@
-"""ModSecurity: what looks like an attack is logged, and refused on tetangga.example.go.id, which asks for that."""
+"""ModSecurity: what looks like an attack is logged, and refused on the two websites that ask for that."""
 
 import secrets
 
 import pytest
 
 LOGS = "php.example.go.id", "statis.example.go.id"
-BLOCKS = "tetangga.example.go.id"
+BLOCKS, APPLICATION = "tetangga.example.go.id", "node.example.go.id"
 ATTACKS = ["/?id=1%27%20OR%20%271%27=%271", "/?q=%3Cscript%3Ealert(1)%3C/script%3E", "/?f=../../../../etc/passwd"]
 
 
@@ -29,13 +29,14 @@ def test_attack_is_logged_and_answered_where_nobody_asked_for_more(host, name, a
     assert all(mark not in audit(host, other) for other in {*LOGS, BLOCKS} - {name})
 
 
+@pytest.mark.parametrize("name", [BLOCKS, APPLICATION])
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_attack_is_refused_where_the_website_asks_for_that(host, attack):
+def test_attack_is_refused_where_the_website_asks_for_that(host, name, attack):
     """The agency has seen in the log that nothing of its own is taken for an attack."""
     mark = secrets.token_hex(8)
-    assert status(host, BLOCKS, f"{attack}&mark={mark}") == 403
-    assert mark in audit(host, BLOCKS)
-    assert status(host, BLOCKS, "/") == 200
+    assert status(host, name, f"{attack}&mark={mark}") == 403
+    assert mark in audit(host, name)
+    assert status(host, name, "/") == 200
 
 
 def test_harmless_requests_are_not_logged(host):

@@ -227,7 +227,7 @@ def test_pool_is_as_approved() -> None:
         'php_admin_value[log_errors] = "1"',
         'php_admin_value[error_log] = "/var/log/websites/disdik.tarakankota.go.id/php.log"',
         'php_admin_value[disable_functions] = "exec,passthru,shell_exec,system,proc_open,popen,pcntl_exec,pcntl_fork,'
-        'dl,link,symlink"',
+        'putenv,dl,link,symlink"',
     ]
 
 
