@@ -173,7 +173,7 @@ def carry_out(primary: Primary, zones: Zones | None, plan: Plan, params: dict[st
         if zones:
             zones.create(plan.new, plan.made, params["address"])
         serials = apply(primary, plan.edits, params["secondaries"], params["wait"], tuple(plan.new))
-    except (Refused, Culprits) as error:
+    except BaseException as error:
         if zones and plan.new:
             zones.remove(zones.fresh, plan.made)
         if isinstance(error, Unserved):
@@ -237,7 +237,7 @@ def main() -> None:
     try:
         with server_lock(LAYER):
             outcome = converge(module)
-    except Refused as error:
+    except (Refused, OSError) as error:
         fail(module, LAYER, module.params["host"], error)
     finish(module, LAYER, module.params["host"], outcome)
 

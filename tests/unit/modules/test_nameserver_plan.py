@@ -421,6 +421,19 @@ def test_configuration_that_named_does_not_take_is_put_back(
     assert (tmp_path / "websites.conf").read_text() == "" and not (tmp_path / f"db.{OWN}").exists()
 
 
+@pytest.mark.parametrize("name", ["serial", "update"])
+def test_new_zone_goes_when_the_run_ends_in_another_error(
+    primary: Served, zones: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(primary, name, full)
+    with pytest.raises(OSError, match="No space"):
+        converged(primary, own(), own_zones=zones)
+    assert OWN not in primary.zones and members(zones) == [] and not list(tmp_path.rglob(f"*{OWN}*"))
+
+
 def test_new_zone_that_named_does_not_load_is_its_websites_fault(
     primary: Served, zones: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
