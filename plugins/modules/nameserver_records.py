@@ -189,6 +189,8 @@ def converge(module: AnsibleModule) -> Outcome:
     params = module.params
     primary = Primary(params["address"], params["key_file"])
     zones = Zones(**params["own_zones"]) if params["own_zones"] else None
+    if zones and not module.check_mode:
+        zones.settle(params["address"])
     left: list[Left] = []
     while True:
         plan = planned(Reader(primary, zones), params, left, module.check_mode)
