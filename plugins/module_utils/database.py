@@ -6,7 +6,7 @@ import ipaddress
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ansible.module_utils.transaction import Change, Left, Refused
@@ -117,31 +117,44 @@ def addresses(texts: Iterable[str | None]) -> list[str]:
         raise Refused(f"the web hosts' addresses hold {error}", "give plain addresses in database_web_hosts") from error
 
 
-def checked(websites: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def checked(websites: Iterable[Mapping[str, Any]], ours: Callable[[Mapping[str, Any]], bool] = bool,
+            ) -> tuple[list[Mapping[str, Any]], list[Left]]:
     """The websites that have a database, by name, every value that may reach SQL or a file name checked for its shape.
 
-    Raises Refused, naming website, field and value, for the first that does not fit.
+    Beside them those of `ours` that do not fit and stay as they are, each with field and value.
     """
     found = sorted((w for w in websites if w.get("database")), key=lambda w: str(w.get("name")))
-    uids: dict[int, str] = {}
+    faults: dict[str, Left] = {}
+    names: dict[int, set[str]] = {}
     for website in found:
-        name, database, uid = website.get("name"), website["database"], website.get("uid")
-        fits = {
-            "name": isinstance(name, str) and NAME.match(name),
-            "uid": type(uid) is int and FIRST_UID <= uid <= LAST_UID,
-            "state": website.get("state") in STATES,
-            "web_host": HOST.match(str(website.get("web_host"))),
-            "created_by": RUN.match(str(website.get("created_by"))),
-            "database": isinstance(database, dict) and database.get("engine") in PORTS
-            and HOST.match(str(database.get("host"))),
-        }
-        for field, good in fits.items():
-            if not good:
-                raise Refused(f"the desired state's {field} of {name!r} is {website.get(field)!r}",
-                              "write the desired state by `sop`, not by hand")
-        if uids.setdefault(uid, name) != name:
-            raise Refused(f"{name} and {uids[uid]} both have the uid {uid}", "give each website a uid of its own")
-    return found
+        name = str(website.get("name"))
+        if fault := _fault(website):
+            faults.setdefault(name, Left(name, fault, "write the desired state by `sop`, not by hand"))
+        else:
+            names.setdefault(website["uid"], set()).add(name)
+    for uid, holders in names.items():
+        for name in holders if len(holders) > 1 else ():
+            what = f"{' and '.join(sorted(holders))} both have the uid {uid}"
+            faults.setdefault(name, Left(name, what, "give each website a uid of its own"))
+    mine = {str(website.get("name")) for website in found if ours(website)}
+    return ([website for website in found if str(website.get("name")) not in faults],
+            [fault for name, fault in faults.items() if name in mine])
+
+
+def _fault(website: Mapping[str, Any]) -> str | None:
+    """The first field that has another shape."""
+    name, database, uid = website.get("name"), website["database"], website.get("uid")
+    fits = {
+        "name": isinstance(name, str) and NAME.match(name),
+        "uid": type(uid) is int and FIRST_UID <= uid <= LAST_UID,
+        "state": website.get("state") in STATES,
+        "web_host": HOST.match(str(website.get("web_host"))),
+        "created_by": RUN.match(str(website.get("created_by"))),
+        "database": isinstance(database, dict) and str(database.get("engine")) in PORTS
+        and HOST.match(str(database.get("host"))),
+    }
+    bad = next((field for field, good in fits.items() if not good), None)
+    return bad and f"the desired state's {bad} of {name!r} is {website.get(bad)!r}"
 
 
 def wanted(engine: str, website: Mapping[str, Any], verifier: str | None, settings: Settings) -> Seen:
@@ -178,15 +191,20 @@ def verifier_for(website: Mapping[str, Any], before: Seen, settings: Settings) -
 
 
 def plan(websites: Iterable[Mapping[str, Any]], owned: Mapping[str, Mapping[str, Any]],
-         seen: Mapping[str, Mapping[str, Seen]], settings: Settings) -> Plan:
+         seen: Mapping[str, Mapping[str, Seen]], settings: Settings, faults: Iterable[Left] = ()) -> Plan:
     """The whole way from what exists (`owned` marks, `seen` per engine and account) to what must exist.
 
-    A website that contradicts its mark or the server's settings is refused by name and stays as it is.
+    A website that contradicts its mark or the server's settings, or has one of the `faults`, is refused by name and
+    stays as it is.
     """
+    bad = {left.website: left for left in faults}
     result = Plan([], [], {}, [], [], [], [], {engine: {} for engine in PORTS})
     mine = {w["name"]: w for w in websites if w["database"]["host"] == settings.host}
-    for name in sorted({*mine, *owned}):
+    for name in sorted({*mine, *owned, *bad}):
         website, mark = mine.get(name), owned.get(name)
+        if name in bad and not mark:
+            result.refused.append(bad[name])
+            continue
         engine = mark["engine"] if mark else website["database"]["engine"]
         account = f"w{mark['uid']}" if mark else account_of(website)
         before = seen.get(engine, {}).get(account, NOTHING)
@@ -198,6 +216,9 @@ def plan(websites: Iterable[Mapping[str, Any]], owned: Mapping[str, Mapping[str,
                                          "where": f"{engine}, database or user {account}"})
                 continue
         move = Move(name, account, engine, before, before)
+        if name in bad:
+            leave(result, move, mark, bad[name])
+            continue
         try:
             if website and mark:
                 _agree(website, mark)
@@ -207,7 +228,7 @@ def plan(websites: Iterable[Mapping[str, Any]], owned: Mapping[str, Mapping[str,
     return result
 
 
-def leave(result: Plan, move: Move, mark: Mapping[str, Any] | None, why: Refused) -> None:
+def leave(result: Plan, move: Move, mark: Mapping[str, Any] | None, why: Refused | Left) -> None:
     """Let a website stay as it was, marked as before, and say why."""
     result.refused.append(Left(move.website, why.what, why.mend))
     result.owned.pop(move.website, None)
@@ -250,7 +271,7 @@ def known_web_host(website: Mapping[str, Any], settings: Settings) -> None:
     if website["web_host"] not in settings.web_hosts:
         raise Refused(f"{website['name']} is on {website['web_host']}, which {settings.host} does not know",
                       "add the web host to fleet.yml and run playbooks/servers.yml")
-    if website.get("size") not in settings.connections:
+    if str(website.get("size")) not in settings.connections:
         raise Refused(f"{website['name']} has the size {website.get('size')!r}",
                       f"name one of {', '.join(sorted(settings.connections))}")
 

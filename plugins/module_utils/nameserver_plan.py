@@ -40,10 +40,11 @@ class Reader:
 
     def read_own(self, own: Wanted) -> list[Left]:
         """Read the websites' own zones; one that cannot be read is its websites' fault alone."""
+        untaken = self.zones is not None and self.zones.untaken()  # in check mode alone; named may not serve them yet
         for zone in [*own.zones, *own.orphans]:
             if zone not in self.found and zone not in self.failed:
                 try:
-                    if zone in self.made:
+                    if zone in self.made and not untaken:
                         self.read(zone)
                     elif self.zones:
                         self.contents[zone] = self.zones.content(zone)

@@ -16,6 +16,7 @@ from ansible.module_utils.transaction import Left, Refused, run, write_atomic
 CATALOG = "catalog.invalid"  # a name that nobody can own (RFC 6761)
 PLACE = "@zone@"  # stands for the zone's name in the texts that the role gives
 HEAD = re.compile(r"^// (\S+) was made by (\S+)$", re.MULTILINE)
+UNTAKEN = "// named has yet to take this up\n"
 RUN = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 LOADING = 10.0  # seconds within which a new zone must be served
 
@@ -114,8 +115,19 @@ class Zones:
                 journal.unlink()
             write_atomic(self.file(zone), content, 0o644, *self._owner())
         self.configure({**made, **{zone: maker for zone, (_, maker) in new.items()}})
+        self.wait(list(new), address)
+
+    def settle(self, address: str) -> None:
+        """Let named take up what a killed run configured; a zone that it does not load is told when it is read."""
+        if self.untaken():
+            made = self.made()
+            self.configure(made)
+            with contextlib.suppress(Unserved):
+                self.wait(list(made), address)
+
+    def wait(self, zones: list[str], address: str) -> None:
         deadline = time.monotonic() + LOADING
-        for zone in new:
+        for zone in zones:
             while serial(address, zone) is None:
                 if time.monotonic() > deadline:
                     raise Unserved(zone)
@@ -124,16 +136,23 @@ class Zones:
     def configure(self, made: dict[str, str]) -> None:
         """Let named serve exactly these zones, and tell the secondaries; as before where it does not take them."""
         before = self.configuration.read_text() if self.configuration.exists() else ""
-        if write_atomic(self.configuration, self._text(made)):
+        text = self._text(made)
+        if text != before:
+            write_atomic(self.configuration, text + UNTAKEN)  # if this run is killed, the next one tells named
             try:
                 run(["named-checkconf"])
                 run(["rndc", "reconfig"])
             except Refused:
                 write_atomic(self.configuration, before)
                 raise
-        if self.published() != sorted(made):
+        if text != before or self.published() != sorted(made):
             write_atomic(self.catalog, _catalog(sorted(made), self._serial()), 0o644, *self._owner())
             run(["rndc", "reload", CATALOG])
+        write_atomic(self.configuration, text)
+
+    def untaken(self) -> bool:
+        """Whether a run was killed before named took the configuration up."""
+        return self.configuration.exists() and self.configuration.read_text().endswith(UNTAKEN)
 
     def configured(self, made: dict[str, str]) -> bool:
         with contextlib.suppress(FileNotFoundError):

@@ -175,7 +175,9 @@ def finish(module: Any, layer: str, host: str, outcome: Outcome) -> NoReturn:
     )
 
 
-def fail(module: Any, layer: str, host: str, error: Refused) -> NoReturn:
+def fail(module: Any, layer: str, host: str, error: Refused | OSError) -> NoReturn:
     """End a module with a refusal in three parts."""
+    if isinstance(error, OSError):  # a full disk, most likely; what was changed is put back by then
+        error = Refused(f"this server's files do not allow it: {error}", "see to its disk")
     module.params.pop("websites", None)
     module.fail_json(msg=f"refused: {error.what}\nlayer: {layer} on {host}\nmend: {error.mend}")

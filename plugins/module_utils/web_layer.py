@@ -81,7 +81,7 @@ class Layer(Generations):
 
     def make(self):
         """Users, homes and releases: all beside what is live, so visitors see none of it yet."""
-        lacking = [w for w in self.wanted.values() if not pathlib.Path(web.paths(w)["release"]).is_dir()]
+        lacking = [w for w in self.wanted.values() if self.lacks(w)]
         self.made = {w["name"]: host_side.brings(w) for w in lacking if w["name"] in self.old}
         going = [*self.new, *[self.old[name] for name in self.purged if name in self.old]]
         self.begun = {w["name"]: w["uid"] for w in going}

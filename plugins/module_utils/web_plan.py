@@ -9,7 +9,7 @@ import pwd
 from collections import Counter
 from hashlib import sha256
 
-from ansible.module_utils import web, web_apps
+from ansible.module_utils import manifest, web, web_apps
 from ansible.module_utils import web_server as host_side
 from ansible.module_utils.transaction import Change, Left, Refused, read_json
 
@@ -171,6 +171,14 @@ class Plan:
         """Whether a website that we own has files here (an archived one has only data)."""
         return self.there("apache", name) is not None
 
+    def lacks(self, website):
+        """Whether a website's release has to be unpacked; one that is not live is compared with its manifest first."""
+        name, release = website["name"], web.paths(website)["release"]
+        if not pathlib.Path(release).is_dir():
+            return True
+        live = name in self.old and self.serves(name) and web.paths(self.old[name])["release"] == release
+        return not live and bool(manifest.differences(pathlib.Path(release)))
+
     def plan(self):
         """All changes; fills self.files with the whole wanted tree of the next generation."""
         changes = []
@@ -185,12 +193,11 @@ class Plan:
                 self.leave(name, error)
                 continue
             mine = self.differences(name, website)
-            where = web.paths(website)
             if name in self.stopped and not any(c.subject == "application" for c in mine):
                 mine.append(Change(name, "application", "update", "stopped or changed by hand", None))
             if name in self.old and web.user(website) not in users:
                 mine.append(Change(name, "user", "create", None, web.user(website)))
-            if not pathlib.Path(where["release"]).is_dir() and not any(c.subject == "release" for c in mine):
+            if not any(c.subject == "release" for c in mine) and self.lacks(website):
                 mine.append(Change(name, "release", "create", None, website["release"]["sha256"]))
             changes += mine
         for name, website in self.old.items():
@@ -244,11 +251,11 @@ class Plan:
         return found
 
     def missing_archives(self):
-        """Hashes of the releases that neither lie unpacked here nor as an archive."""
+        """Hashes of the releases that neither lie unpacked here, as they were, nor as an archive."""
         archives = pathlib.Path(self.params["archives"])
         going = {pathlib.Path(path) for path in self.leftovers()}
-        releases = {pathlib.Path(web.paths(w)["release"]): w["release"]["sha256"] for w in self.wanted.values()}
-        needed = {sha256 for release, sha256 in releases.items() if release in going or not release.is_dir()}
+        needed = {w["release"]["sha256"] for w in self.wanted.values()
+                  if pathlib.Path(web.paths(w)["release"]) in going or self.lacks(w)}
         return sorted(needed - {path.name for path in archives.glob("*")})
 
     def leftovers(self):

@@ -133,6 +133,8 @@ def make_release(website: dict[str, Any], archive: pathlib.Path) -> None:
         for path in website["writable"]:
             releases.share(partial, pathlib.Path(where["data"]), path, website["uid"])
         write_atomic(partial / manifest.MANIFEST, json.dumps(manifest.held_by(partial), sort_keys=True), 0o600)
+        if release.is_dir():  # kept, and not as it was unpacked
+            shutil.rmtree(release)
         partial.rename(release)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)

@@ -144,10 +144,8 @@ def main():
                 params["certificates"],
             )
             finish(module, "web", host, converge(module, Layer(params, server)))
-    except Refused as error:
+    except (Refused, OSError) as error:
         fail(module, "web", host, error)
-    except OSError as error:  # a full disk, most likely; what was changed is put back by then
-        fail(module, "web", host, Refused(f"this server's files do not allow it: {error}", "see to its disk"))
 
 
 if __name__ == "__main__":

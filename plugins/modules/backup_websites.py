@@ -100,24 +100,30 @@ LAYER = "backup"
 NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+\Z")
 
 
-def share(websites: list[dict[str, Any]], host: str, only: list[str]) -> dict[str, str]:
-    """The releases by name of the websites to snapshot on a host. Raises Refused for a value that is not validated."""
+def share(websites: list[dict[str, Any]], host: str, only: list[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The releases by name of the websites to snapshot on a host, and what is wrong with values never validated.
+
+    Raises Refused where `only` names a website that there is not.
+    """
     releases: dict[str, str] = {}
+    faults: dict[str, str] = {}
     for row in websites:
         # An archived website is no more on a server that was set up anew: only where somebody asks for it by name.
         asked = row.get("name") in only if only else row.get("state") != "archived"
         if row.get("web_host") != host or row.get("state") == "purged" or not asked:
             continue
-        name, sha256 = row.get("name"), (row.get("release") or {}).get("sha256")
+        name, release = row.get("name"), row.get("release")
+        sha256 = release.get("sha256") if isinstance(release, dict) else None
         if not isinstance(name, str) or not NAME.match(name):
-            raise Refused(f"{name!r} is no name of a website", "write the desired state by the driver")
-        if not isinstance(sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", sha256):
-            raise Refused(f"{name} has a release that is no sha256", "write the desired state by the driver")
-        releases[name] = sha256[:12]
-    known = {row.get("name") for row in websites}
+            faults[str(name)] = f"{name!r} is no name of a website"
+        elif not isinstance(sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", sha256):
+            faults[name] = "its release is no sha256"
+        else:
+            releases[name] = sha256[:12]
+    known = {str(row.get("name")) for row in websites}
     if unknown := sorted(set(only) - known):
         raise Refused(f"the desired state names no {', '.join(map(repr, unknown))}", "give names that it holds")
-    return releases
+    return releases, faults
 
 
 def changes(releases: dict[str, str], planned: list[str], before: dict[str, Any], host: str) -> list[dict[str, Any]]:
@@ -164,8 +170,9 @@ def main() -> None:
     )
     host = module.params["host"]
     try:
-        releases = share(module.params["websites"], host, module.params["only"])
+        releases, faults = share(module.params["websites"], host, module.params["only"])
         result = converge(releases, host, module.params["mode"], module.check_mode)
+        result["failures"] = {**result["failures"], **faults}
     except Refused as error:
         fail(module, LAYER, host, error)
     if result["failures"]:

@@ -207,10 +207,12 @@ def as_built(plan, engines):
 
 def converge(settings, wished):
     """Read, plan and, except in check mode, apply. The layer's Outcome."""
-    websites = database.checked(wished)
     owned = transaction.read_json(MARKS, {})
+    websites, faults = database.checked(wished, lambda website: str(website.get("name")) in owned or (
+        isinstance(website["database"], dict) and website["database"].get("host") == settings.host))
     engines = used_engines(websites, owned, settings)
-    plan = database.plan(websites, owned, {name: engine.read() for name, engine in engines.items()}, settings)
+    plan = database.plan(websites, owned, {name: engine.read() for name, engine in engines.items()}, settings,
+                         faults)
     moved = {move.account for move in plan.moves}
     changes = plan.changes + [
         change for name, engine in engines.items() for change in engine.unexplained(plan.reach[name], moved)]

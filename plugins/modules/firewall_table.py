@@ -290,7 +290,7 @@ def main() -> None:
                 confirm(module.params["confirm"])
                 module.exit_json(changed=False, changes=[], armed=False)
             module.exit_json(**converge(module))
-    except Refused as error:
+    except (Refused, OSError) as error:
         fail(module, "firewall", os.uname().nodename, error)
 
 

@@ -173,7 +173,7 @@ def carry_out(primary: Primary, zones: Zones | None, plan: Plan, params: dict[st
         if zones:
             zones.create(plan.new, plan.made, params["address"])
         serials = apply(primary, plan.edits, params["secondaries"], params["wait"], tuple(plan.new))
-    except (Refused, Culprits) as error:
+    except BaseException as error:
         if zones and plan.new:
             zones.remove(zones.fresh, plan.made)
         if isinstance(error, Unserved):
@@ -189,6 +189,8 @@ def converge(module: AnsibleModule) -> Outcome:
     params = module.params
     primary = Primary(params["address"], params["key_file"])
     zones = Zones(**params["own_zones"]) if params["own_zones"] else None
+    if zones and not module.check_mode:
+        zones.settle(params["address"])
     left: list[Left] = []
     while True:
         plan = planned(Reader(primary, zones), params, left, module.check_mode)
@@ -237,7 +239,7 @@ def main() -> None:
     try:
         with server_lock(LAYER):
             outcome = converge(module)
-    except Refused as error:
+    except (Refused, OSError) as error:
         fail(module, LAYER, module.params["host"], error)
     finish(module, LAYER, module.params["host"], outcome)
 

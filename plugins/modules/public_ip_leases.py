@@ -86,6 +86,7 @@ refused:
   elements: dict
 """
 
+import contextlib
 import ipaddress
 import json
 import pathlib
@@ -242,17 +243,25 @@ def apply(planned: Plan, state: dict[str, Any]) -> None:
 
 
 def put_back(planned: Plan, previous: str, files: dict[pathlib.Path, str], state: dict[str, Any]) -> None:
-    nft.load(previous)
+    with contextlib.ExitStack() as stack:  # the last one first, and each whatever becomes of the others
+        stack.callback(settle_state, planned, state)
+        for path, content in files.items():
+            stack.callback(write_atomic, path, content) if content else stack.callback(path.unlink, missing_ok=True)
+        stack.callback(put_back_addresses, planned)
+        nft.load(previous)
+
+
+def put_back_addresses(planned: Plan) -> None:
     here = {(interface, address) for interface, address, _ in placed()}
     batch([public_ip.remove_line(address, interface) for interface, address in planned.add
            if (interface, address) in here]
-          + [public_ip.add_line(address, interface) for interface, address in planned.remove])
-    for path, content in files.items():
-        if content:
-            write_atomic(path, content)
-        else:
-            path.unlink(missing_ok=True)
-    write_state(state)
+          + [public_ip.add_line(address, interface) for interface, address in planned.remove], force=True)
+
+
+def settle_state(planned: Plan, state: dict[str, Any]) -> None:
+    """The state as before, but that an address that could not be let go of stays known as ours."""
+    stuck = {address for interface, address, _ in placed() if (interface, address) in planned.add}
+    write_state({**state, "held": sorted({*state["held"], *stuck})})
 
 
 def write_state(state: dict[str, Any]) -> None:
@@ -296,7 +305,7 @@ def main() -> None:
     try:
         with server_lock(LAYER):
             finish(module, LAYER, module.params["host"], converge(module))
-    except Refused as error:
+    except (Refused, OSError) as error:
         fail(module, LAYER, module.params["host"], error)
 
 

@@ -41,6 +41,10 @@ changes:
   description: Credentials that were made, replaced or removed; no secrets.
   returned: success
   type: list
+refused:
+  description: Websites that were left as they were, each with what and mend.
+  returned: success
+  type: list
 """
 
 import base64
@@ -127,9 +131,10 @@ def write(account, website, kept):
 
 
 def converge(websites, host, check):
-    """Returns (changes, verifiers); takes back what it wrote where one file fails."""
+    """Returns (changes, verifiers, refused); takes back what it wrote where one file fails."""
     kept = read()
-    make, remove, stay = plan(database.checked(websites), host, kept)
+    fit, refused = database.checked(websites, lambda website: website.get("web_host") == host)
+    make, remove, stay = plan(fit, host, kept)
     changes = [
         Change(w["name"], "database credential", "update" if account in kept else "create", None, {"user": account})
         for account, w in make.items()
@@ -146,7 +151,7 @@ def converge(websites, host, check):
         account: {"engine": website["database"]["engine"], "verifier": known.get(account, {}).get("verifier")}
         for account, website in {**stay, **make}.items()
     }
-    return changes, verifiers
+    return changes, verifiers, refused
 
 
 def write_all(make, kept):
@@ -177,7 +182,7 @@ def main():
     host = module.params["host"]
     try:
         with transaction.server_lock(LAYER):
-            changes, verifiers = converge(module.params["websites"], host, module.check_mode)
+            changes, verifiers, refused = converge(module.params["websites"], host, module.check_mode)
     except Refused as error:
         transaction.fail(module, LAYER, host, error)
     except OSError as error:
@@ -187,6 +192,7 @@ def main():
     module.exit_json(
         changed=bool(changes), verifiers=verifiers,
         changes=[{"layer": LAYER, "host": host, **change._asdict()} for change in changes],
+        refused=[{**left._asdict(), "layer": LAYER, "host": host} for left in refused],
     )
 
 

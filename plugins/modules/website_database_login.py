@@ -137,12 +137,13 @@ def attempt(website, servers, dead, logins):
 
 def probe(websites, host, servers, only=(), logins=None):
     """(probes, failures) of this web host's present websites."""
-    mine = [w for w in database.checked(websites)
-            if w["web_host"] == host and w["state"] == "present" and (not only or w["name"] in only)]
+    fit, faults = database.checked(websites, lambda website: website.get("web_host") == host)
+    mine = [w for w in fit if w["web_host"] == host and w["state"] == "present" and (not only or w["name"] in only)]
     dead = {}
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         errors = list(pool.map(lambda website: attempt(website, servers, dead, logins or LOGINS), mine))
-    probes, failures = {}, []
+    failures = [f"{left.website}: {left.what}" for left in faults if not only or left.website in only]
+    probes = {}
     for website, error in zip(mine, errors, strict=True):
         probes[website["name"]] = {"database": {"login": error is None, "error": error}}
         if error:

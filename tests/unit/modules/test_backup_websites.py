@@ -14,25 +14,27 @@ def website(**values):
 
 def test_share_is_this_hosts_websites():
     rows = [website(), website(name="disdik.tarakankota.go.id", web_host="web2")]
-    assert module.share(rows, "web1", []) == {NAME: RELEASE[:12]}
+    assert module.share(rows, "web1", []) == ({NAME: RELEASE[:12]}, {})
 
 
 def test_share_passes_over_another_hosts_website_when_it_is_named():
-    assert module.share([website(web_host="web2")], "web1", [NAME]) == {}
+    assert module.share([website(web_host="web2")], "web1", [NAME]) == ({}, {})
 
 
 @pytest.mark.parametrize(("state", "only", "found"), [
     ("suspended", [], True), ("archived", [], False), ("archived", [NAME], True), ("purged", [NAME], False)])
 def test_share_follows_the_state(state, only, found):
-    assert bool(module.share([website(state=state)], "web1", only)) is found
+    assert bool(module.share([website(state=state)], "web1", only)[0]) is found
 
 
 @pytest.mark.parametrize("values", [
     {"name": "--target=/"}, {"name": "a b.go.id"}, {"name": "dinkes.go.id\n"}, {"name": "../x.go.id"}, {"name": None},
-    {"release": {"sha256": "--x"}}, {"release": {"sha256": RELEASE + "\n"}}, {"release": None}])
-def test_share_refuses_what_was_never_validated(values):
-    with pytest.raises(Refused):
-        module.share([website(**values)], "web1", [])
+    {"name": []},
+    {"release": {"sha256": "--x"}}, {"release": {"sha256": RELEASE + "\n"}}, {"release": None}, {"release": "x"}])
+def test_share_leaves_out_what_was_never_validated_and_nothing_else(values):
+    bad = website(**values)
+    releases, faults = module.share([bad, website(name="disdik.tarakankota.go.id")], "web1", [])
+    assert [*releases] == ["disdik.tarakankota.go.id"] and [*faults] == [str(bad["name"])]
 
 
 def test_share_refuses_a_name_that_nobody_knows():

@@ -12,7 +12,8 @@ NAME = website()["name"]
 
 
 def plan(*websites: dict[str, Any], owned: Any = (), seen: Any = (), **options: Any) -> database.Plan:
-    return database.plan(database.checked(websites), dict(owned), dict(seen), settings(*websites, **options))
+    fit, faults = database.checked(websites)
+    return database.plan(fit, dict(owned), dict(seen), settings(*websites, **options), faults)
 
 
 def steps_of(found: database.Plan) -> list[tuple[str | None, str, str]]:
@@ -148,7 +149,7 @@ def test_plan_refuses_to_move_a_database_to_another_uid_or_engine(changes: dict[
 @pytest.mark.parametrize("changes", [{"web_host": "web9"}, {"size": "huge"}])
 def test_plan_refuses_what_the_server_does_not_know(changes: dict[str, Any]) -> None:
     bad = website(**changes)
-    found = database.plan(database.checked([bad, website(2)]), {}, {}, settings(bad, website(2)))
+    found = database.plan(database.checked([bad, website(2)])[0], {}, {}, settings(bad, website(2)))
     assert NAME in refusal_in(found)
     assert [move.account for move in found.moves] == ["w20002"] and found.created == ["opd2.tarakankota.go.id"]
 
@@ -157,24 +158,42 @@ def test_plan_refuses_what_the_server_does_not_know(changes: dict[str, Any]) -> 
     "changes",
     [
         {"name": "a'b.go.id"}, {"name": "dinkes.go.id\n"}, {"name": "UPPER.go.id"}, {"name": "x" * 260}, {"name": None},
+        {"name": []},
         {"uid": "20001; DROP"}, {"uid": 0}, {"uid": True}, {"uid": 20001.5}, {"state": "here"},
         {"web_host": "web1 0.0.0.0/0"}, {"web_host": "../x"}, {"web_host": "web1\n"},
         {"database": {"engine": "sqlite", "host": "db1"}}, {"database": {"engine": "mariadb", "host": "`"}},
-        {"database": "mariadb"}, {"created_by": "run\n1"},
+        {"database": "mariadb"}, {"database": {"engine": [], "host": "db1"}}, {"created_by": "run\n1"},
     ],
 )
-def test_checked_refuses_a_value_of_another_shape(changes: dict[str, Any]) -> None:
-    with pytest.raises(Refused, match="the desired state's"):
-        database.checked([website(**changes)])
+def test_checked_refuses_a_value_of_another_shape_and_no_other_website(changes: dict[str, Any]) -> None:
+    bad = website(**changes)
+    fit, (left,) = database.checked([bad, website(2)])
+    assert left.website == str(bad["name"]) and "the desired state's" in left.what and left.mend
+    assert fit == [website(2)]
 
 
-def test_checked_refuses_two_websites_with_one_uid() -> None:
-    with pytest.raises(Refused, match="both have the uid 20001"):
-        database.checked([website(1), website(2, uid=20001)])
+def test_checked_refuses_two_websites_with_one_uid_and_no_other() -> None:
+    fit, faults = database.checked([website(1), website(2, uid=20001), website(3)])
+    assert sorted(left.website for left in faults) == [NAME, "opd2.tarakankota.go.id"]
+    assert "both have the uid 20001" in faults[0].what and fit == [website(3)]
+
+
+def test_checked_tells_only_of_its_own() -> None:
+    rows = [website(1, uid=0), website(2, state="here", web_host="web2")]
+    assert [left.website for left in database.checked(rows, lambda w: w["web_host"] == "web2")[1]] == [rows[1]["name"]]
+
+
+def test_plan_leaves_a_website_of_another_shape_as_it_is_and_its_account_open() -> None:
+    bad = website(state="here")
+    found = database.plan([], {NAME: mark()}, {"mariadb": {"w20001": in_mariadb()}}, settings(),
+                          database.checked([bad])[1])
+    assert "the desired state's state" in refusal_in(found)
+    assert (found.owned, found.changes, found.orphans) == ({NAME: mark()}, [], [])
+    assert found.reach["mariadb"] == {"w20001": AT_WEB1}
 
 
 def test_checked_leaves_out_websites_without_a_database() -> None:
-    assert database.checked([website(database=None)]) == []
+    assert database.checked([website(database=None)]) == ([], [])
 
 
 def test_addresses_are_spelled_in_one_way() -> None:

@@ -95,6 +95,18 @@ def test_converge_writes_nothing_in_check_mode_and_plans_the_same(marks: Path, s
     assert converge(website()).changes == shown.changes
 
 
+def test_converge_leaves_a_malformed_website_and_makes_the_others(marks: Path, server: Server) -> None:
+    server.after = {"w20001": in_mariadb()}
+    converge(website())
+    server.seen, server.said = dict(server.after), []
+    server.after["w20002"] = in_mariadb()
+    bad, elsewhere = website(state="here"), website(3, uid=0, database={"engine": "mariadb", "host": "db2"})
+    outcome = database_websites.converge(settings(website(), website(2)), [bad, website(2), elsewhere])
+    assert [left.website for left in outcome.refused] == [NAME] and outcome.created == [website(2)["name"]]
+    assert [*json.loads(marks.read_text())] == [NAME, website(2)["name"]]
+    assert not [sql for sql in server.said if "w20001" in sql]
+
+
 @pytest.mark.parametrize("check", [True, False])
 def test_converge_begins_nothing_on_a_full_disk(
     marks: Path, server: Server, monkeypatch: pytest.MonkeyPatch, check: bool,

@@ -421,6 +421,46 @@ def test_configuration_that_named_does_not_take_is_put_back(
     assert (tmp_path / "websites.conf").read_text() == "" and not (tmp_path / f"db.{OWN}").exists()
 
 
+class Killed(BaseException):
+    """The end of a run that cleans nothing up."""
+
+
+@pytest.mark.parametrize("command", ["reconfig", "reload"])
+def test_zone_of_a_run_that_was_killed_before_named_was_told_is_served_by_the_next(
+    primary: Served, zones: dict[str, Any], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    told, run = [], nameserver_zones.run
+
+    def killed(argv: list[str], **_: Any) -> str:
+        if command in argv:
+            raise Killed
+        return run(argv)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(nameserver_zones, "run", killed)
+        patch.setattr(Zones, "remove", lambda *_: None)
+        with pytest.raises(Killed):
+            converged(primary, own(), own_zones=zones)
+    monkeypatch.setattr(nameserver_zones, "run", lambda argv, **_: told.extend(argv) or run(argv))
+    assert not converged(primary, own(), own_zones=zones, check=True).refused and not {"reconfig", "reload"} & {*told}
+    assert not converged(primary, own(), own_zones=zones).refused
+    assert command in told and primary.holds(f"www.{OWN}", OWN)
+    assert not converged(primary, own(), own_zones=zones).changes and told.count("reconfig") == 1
+
+
+@pytest.mark.parametrize("name", ["serial", "update"])
+def test_new_zone_goes_when_the_run_ends_in_another_error(
+    primary: Served, zones: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(primary, name, full)
+    with pytest.raises(OSError, match="No space"):
+        converged(primary, own(), own_zones=zones)
+    assert OWN not in primary.zones and members(zones) == [] and not list(tmp_path.rglob(f"*{OWN}*"))
+
+
 def test_new_zone_that_named_does_not_load_is_its_websites_fault(
     primary: Served, zones: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

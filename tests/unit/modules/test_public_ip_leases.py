@@ -261,6 +261,39 @@ def test_apply_puts_everything_back_when_a_step_fails(
     assert not (tmp_path / "RULES").exists()
 
 
+@pytest.mark.parametrize("second", ["load", "remove"])
+def test_put_back_does_all_else_when_one_part_of_it_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path, second: str
+) -> None:
+    gateway = Gateway(monkeypatch, tmp_path, "RULES")
+    fail = gateway.fail
+
+    def failing(point: str) -> None:
+        if gateway.fails is None and gateway.table == ("new" if second == "load" else "old"):
+            gateway.fails = second
+        fail(point)
+
+    monkeypatch.setattr(gateway, "fail", failing)
+    state = {"interface": "eth1", "held": ["198.51.100.9"], "leases": {}, "live": "old"}
+    (tmp_path / "ADDRESSES").write_text("before")
+    planned = public_ip_leases.Plan([], [], [], leases(own(ipv6=None)), "eth0", [("eth1", "198.51.100.101")],
+                                    [("eth1", "198.51.100.9")], "new")
+    with pytest.raises(Refused, match=second):
+        public_ip_leases.apply(planned, copy.deepcopy(state))
+    assert gateway.addresses == {"198.51.100.9"}
+    assert public_ip_leases.read_json(gateway.file, None) == state
+    assert (tmp_path / "ADDRESSES").read_text() == "before"
+
+
+def test_address_that_cannot_be_let_go_of_stays_known_as_ours(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    gateway = Gateway(monkeypatch, tmp_path, "RULES")
+    monkeypatch.setattr(public_ip_leases, "put_back_addresses", lambda planned: gateway.batch([]))
+    planned = public_ip_leases.Plan([], [], [], leases(own(ipv6=None)), "eth1", [("eth1", "198.51.100.101")], [], "new")
+    with pytest.raises(Refused, match="RULES"):
+        public_ip_leases.apply(planned, dict(public_ip_leases.NOTHING))
+    assert public_ip_leases.read_json(gateway.file, {})["held"] == ["198.51.100.101"]
+
+
 def test_apply_knows_an_address_as_ours_before_it_takes_it(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     """A run that is killed after taking an address must not find it foreign the next time."""
     gateway = Gateway(monkeypatch, tmp_path, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -222,3 +223,22 @@ def test_finish_shows_conflicts_in_check_mode_and_fails_for_real() -> None:
     assert kind == "failed" and said["msg"].splitlines() == [
         "refused: a.go.id already exists on web1 and is not ours (/etc/apache2/sites-enabled/x.conf:1)",
         "layer: web on web1", "mend: choose another name, or remove or adopt what is there by hand"]
+
+
+@pytest.mark.parametrize("name", ["apache_websites", "firewall_table", "nameserver_records", "public_ip_leases"])
+def test_full_disk_is_a_refusal_in_three_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device", "/etc/websites/x")
+
+    module = Module()
+    module.params |= {"confirm": "", "sizes": {}}
+    layer = importlib.import_module(name)
+    monkeypatch.setattr(layer, "AnsibleModule", lambda **_: module)
+    monkeypatch.setattr(layer, "server_lock", full)
+    monkeypatch.setattr(layer, "CURRENT", tmp_path, raising=False)
+    with pytest.raises(Ended) as caught:
+        layer.main()
+    kind, said = caught.value.args
+    what, where, mend = said["msg"].splitlines()
+    assert kind == "failed" and "No space left on device: '/etc/websites/x'" in what
+    assert (where.split()[0], mend) == ("layer:", "mend: see to its disk")

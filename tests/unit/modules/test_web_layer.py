@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import releases, web, web_generations, web_layer, web_server, web_setup
-from ansible.module_utils.manifest import MANIFEST
+from ansible.module_utils import releases, web, web_generations, web_layer, web_plan, web_server, web_setup
+from ansible.module_utils.manifest import MANIFEST, differences
 from ansible.module_utils.transaction import Refused
-from web_cases import PHP_2, STATIC_2, WebHost, host, php, sha, website
+from web_cases import PHP, PHP_2, STATIC_2, WebHost, host, php, sha, website
 
 __all__ = ["host"]
 ONE, TWO = website(), php()
@@ -71,6 +71,42 @@ def test_apply_updates_a_release_and_keeps_the_data_and_the_old_release(host: We
     live = Path(web.paths(php(archive=PHP_2))["release"])
     assert (live / "public/berkas/unggahan.pdf").read_text() == "citizen's"
     assert len(list((home / "releases").iterdir())) == 2 and len(host.lines("setups")) == 2
+
+
+@pytest.mark.parametrize("damage", ["added", "changed", "manifest"])
+def test_apply_unpacks_a_kept_release_anew_where_it_is_not_as_it_was(host: WebHost, damage: str) -> None:
+    host.converge(TWO)
+    host.converge(php(archive=PHP_2))
+    kept = Path(web.paths(TWO)["release"])
+    {"added": lambda: (kept / "public/shell.php").write_text("<?php"),
+     "changed": lambda: (kept / "public/index.php").write_text("<?php 0"),
+     "manifest": lambda: (kept / MANIFEST).unlink()}[damage]()
+    host.layer(TWO)
+    assert [path.name for path in host.root.glob("archives/*")] == [sha(PHP)], "it is asked for"
+    assert actions(host.converge(TWO)) == [(TWO["name"], "release", "update"), (TWO["name"], "vhost", "update")]
+    assert differences(kept) == [] and not (kept / "public/shell.php").exists()
+    assert (kept / "public/index.php").read_text() == "<?php" and host.converge(TWO) == []
+
+
+def test_apply_unpacks_the_release_of_a_website_that_comes_back_where_it_is_not_as_it_was(host: WebHost) -> None:
+    host.converge(TWO)
+    host.converge()
+    release = Path(web.paths(TWO)["release"])
+    (release / "public/shell.php").write_text("<?php")
+    assert (TWO["name"], "release", "create") in actions(host.converge(TWO)) and differences(release) == []
+
+
+def test_kept_release_is_used_as_it_is_where_it_was_not_touched_and_a_live_one_is_not_read(
+    host: WebHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.converge(ONE, TWO)
+    host.converge(ONE, php(archive=PHP_2))
+    compared = []
+    monkeypatch.setattr(web_plan.manifest, "differences", lambda path: compared.append(path) or differences(path))
+    assert host.converge(ONE, TWO) and not list(host.root.glob("archives/*"))
+    assert {*compared} == {Path(web.paths(TWO)["release"])}
+    compared.clear()
+    assert host.converge(ONE, TWO) == [] and compared == []
 
 
 def test_apply_opens_a_folder_that_becomes_writable_in_the_same_release(host: WebHost) -> None:

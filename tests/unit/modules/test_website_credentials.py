@@ -56,7 +56,7 @@ def test_credential_is_random_and_its_verifier_fits_the_engine(engine: str) -> N
 
 
 def test_converge_makes_a_file_for_root_only_and_returns_no_password(folder: Path) -> None:
-    changes, verifiers = credentials.converge([website()], "web1", False)
+    changes, verifiers, _ = credentials.converge([website()], "web1", False)
     stored = kept(folder)
     assert verifiers == {"w20001": {"engine": "mariadb", "verifier": stored["verifier"]}}
     assert (folder / "w20001.json").stat().st_mode & 0o777 == 0o600
@@ -67,29 +67,29 @@ def test_converge_makes_a_file_for_root_only_and_returns_no_password(folder: Pat
 def test_converge_keeps_a_credential(folder: Path, engine: str) -> None:
     first = credentials.converge([website(1, engine)], "web1", False)[1]
     before = kept(folder)
-    changes, second = credentials.converge([website(1, engine)], "web1", False)
+    changes, second, _ = credentials.converge([website(1, engine)], "web1", False)
     assert (changes, second, kept(folder)) == ([], first, before)
 
 
 def test_converge_returns_null_in_check_mode_where_it_would_make_one(folder: Path) -> None:
-    changes, verifiers = credentials.converge([website()], "web1", True)
+    changes, verifiers, _ = credentials.converge([website()], "web1", True)
     assert len(changes) == 1 and verifiers["w20001"]["verifier"] is None and not folder.exists()
 
 
 def test_converge_makes_none_for_other_hosts_and_websites_without_database(folder: Path) -> None:
-    changes, verifiers = credentials.converge([website(web_host="web2"), website(2, database=None)], "web1", False)
+    changes, verifiers, _ = credentials.converge([website(web_host="web2"), website(2, database=None)], "web1", False)
     assert (changes, verifiers) == ([], {})
 
 
 def test_converge_removes_a_purged_websites_credential_of_the_same_run(folder: Path) -> None:
     credentials.converge([website()], "web1", False)
-    changes, verifiers = credentials.converge([website(state="purged")], "web1", False)
+    changes, verifiers, _ = credentials.converge([website(state="purged")], "web1", False)
     assert [c.action for c in changes] == ["purge"] and verifiers == {} and list(folder.iterdir()) == []
 
 
 def test_converge_keeps_a_purged_websites_credential_of_an_older_run(folder: Path) -> None:
     credentials.converge([website()], "web1", False)
-    changes, _ = credentials.converge([website(state="purged", created_by="run-000009")], "web1", False)
+    changes, _, _ = credentials.converge([website(state="purged", created_by="run-000009")], "web1", False)
     assert changes == [] and kept(folder)
 
 
@@ -97,7 +97,7 @@ def test_converge_mends_a_damaged_verifier_and_keeps_the_password(folder: Path) 
     credentials.converge([website()], "web1", False)
     before = kept(folder)
     (folder / "w20001.json").write_text(json.dumps({**before, "verifier": "x"}))
-    changes, _ = credentials.converge([website()], "web1", False)
+    changes, _, _ = credentials.converge([website()], "web1", False)
     assert [c.action for c in changes] == ["update"] and kept(folder) == before
 
 
@@ -120,3 +120,9 @@ def test_converge_leaves_no_new_file_when_one_cannot_be_written(folder: Path, mo
     with pytest.raises(OSError, match="No space"):
         credentials.converge([website(1), website(2)], "web1", False)
     assert list(folder.iterdir()) == []
+
+
+def test_converge_leaves_a_malformed_website_and_makes_the_others(folder: Path) -> None:
+    changes, verifiers, (left,) = credentials.converge([website(state="here"), website(2)], "web1", False)
+    assert [change.website for change in changes] == [website(2)["name"]] and [*verifiers] == ["w20002"]
+    assert left.website == website()["name"] and "'here'" in left.what and not (folder / "w20001.json").exists()

@@ -84,3 +84,9 @@ def test_probe_asks_a_dead_server_once_only(folder: Path) -> None:
     engine = Engine(dead=("10.0.0.21",))
     failures = probe(engine, website(1), website(2), website(3))[1]
     assert len(failures) == 3 and engine.calls == ["10.0.0.21"]
+
+
+def test_probe_tells_a_malformed_website_and_asks_for_the_others(folder: Path) -> None:
+    keep(folder, "w20002")
+    probes, failures = probe(Engine(), website(uid=0), website(2))
+    assert [*probes] == [website(2)["name"]] and failures == [f"{NAME}: the desired state's uid of {NAME!r} is 0"]
