@@ -114,7 +114,7 @@ def _zone_changes(own: Wanted, reader: Reader) -> list[Change]:
     changes = [Change(str(held[0]["name"]), f"zone {zone}", "create", None, "served")
                for zone, held in own.zones.items() if zone not in reader.made and zone in reader.found]
     changes += [Change(name, f"zone {zone}", "purge", "served", None) for zone, name in own.purged.items()]
-    if reader.zones and not reader.zones.configured(reader.made):
+    if reader.zones and (reader.zones.settled or not reader.zones.configured(reader.made)):
         changes.append(Change(None, "configuration of the agencies' zones", "update"))
     if reader.zones and reader.zones.published() != sorted(reader.made):
         changes.append(Change(None, "catalog of the agencies' zones", "update"))

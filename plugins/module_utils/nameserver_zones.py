@@ -85,6 +85,7 @@ class Zones:
         self.configuration, self.folder = pathlib.Path(configuration), pathlib.Path(folder)
         self.catalog, self.keys = self.folder / f"db.{CATALOG}", self.folder / "keys"
         self.fresh: list[str] = []  # zones whose file this run made
+        self.settled = False  # whether this run took up what a killed one configured
 
     def made(self) -> dict[str, str]:
         """The zones that are configured, each with the run that made it."""
@@ -120,7 +121,7 @@ class Zones:
     def settle(self, address: str) -> None:
         """Let named take up what a killed run configured; a zone that it does not load is told when it is read."""
         if self.untaken():
-            made = self.made()
+            made, self.settled = self.made(), True
             self.configure(made)
             with contextlib.suppress(Unserved):
                 self.wait(list(made), address)

@@ -442,8 +442,11 @@ def test_zone_of_a_run_that_was_killed_before_named_was_told_is_served_by_the_ne
         with pytest.raises(Killed):
             converged(primary, own(), own_zones=zones)
     monkeypatch.setattr(nameserver_zones, "run", lambda argv, **_: told.extend(argv) or run(argv))
-    assert not converged(primary, own(), own_zones=zones, check=True).refused and not {"reconfig", "reload"} & {*told}
-    assert not converged(primary, own(), own_zones=zones).refused
+    plan = converged(primary, own(), own_zones=zones, check=True)
+    assert not plan.refused and not {"reconfig", "reload"} & {*told}
+    done = converged(primary, own(), own_zones=zones)
+    told_of = Change(None, "configuration of the agencies' zones", "update")
+    assert not done.refused and told_of in plan.changes and told_of in done.changes
     assert command in told and primary.holds(f"www.{OWN}", OWN)
     assert not converged(primary, own(), own_zones=zones).changes and told.count("reconfig") == 1
 
