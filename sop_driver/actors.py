@@ -159,7 +159,7 @@ def enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str
 def _sealed(office: Office, people: Directory, new: dict[str, Actor]) -> tuple[dict[str, Actor], dict[str, str]]:
     """Actors as the register keeps them, without their names and certificates, and where these are."""
     found: dict[str, Actor] = {}
-    holders = {office.personal(actor.subject): people.person(name) for name, actor in people.actors.items()
+    holders = {_subject(office, actor.subject): people.person(name) for name, actor in people.actors.items()
                if actor.subject and name not in new}
     for name, actor in new.items():
         now, person = people.actors.get(name), actor.person or name
@@ -175,6 +175,12 @@ def _sealed(office: Office, people: Directory, new: dict[str, Actor]) -> tuple[d
     kept = {PERSONAL + name: actor.name for name, actor in found.items()}
     kept |= {PERSONAL + name + CERTIFICATE: actor.subject for name, actor in found.items() if actor.subject}
     return found, {label: seal.removeprefix(SEALED) for label, seal in kept.items()}
+
+
+def _subject(office: Office, seal: str) -> Any:
+    """What certificates call somebody. Raises Refused where that was changed: nobody can be compared with it."""
+    digest = seal.removeprefix(SEALED)
+    return office.evidence.unsealed(digest) if office.evidence.path(digest).exists() else office.personal(seal)
 
 
 def lines(office: Office) -> list[str]:
