@@ -58,6 +58,8 @@ def bootstrap(office: Office, file: Path, sign: Sign) -> Entry | None:
     if office.register.head()[0]:
         refuse(f"{office.register.path} has its first actors", GATE, "go on with `sop actors enroll`")
     given = load(Ceremony, load_yaml(file), file)
+    for name in given.actors:
+        _is_id(name, str(file))
     first = {name: _first(actor, file.parent) for name, actor in given.actors.items()}
     source = sop_file(office.project, office.config)
     procedure = sop.parse(source.read_bytes(), source)
@@ -73,6 +75,12 @@ def bootstrap(office: Office, file: Path, sign: Sign) -> Entry | None:
     data = {"register": key.name, "checkpoint_key": key.verifier, **_sop(procedure),
             "roots": dict(pades.root(file.parent / root) for root in given.roots)}
     return enter(office, "bootstrap", first, [], [], sign, data=data, evidence={"sop": office.evidence.add(source)})
+
+
+def _is_id(name: str, where: str) -> None:
+    """Raises Usage for what `ssh-keygen` would read as a pattern or as several names."""
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or not name.isascii():
+        raise Usage(f"{name!r} is no id", where, "write it with letters, digits, `-`, `_` and `.`")
 
 
 def _first(given: First, folder: Path) -> Actor:
@@ -108,8 +116,7 @@ def rely(office: Office, roots: list[Path], signers: list[str], sign: Sign, reas
 def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Sign, reason: str,
            decree: Path | None = None, replaces: bool = False) -> Entry | None:
     """Enter an actor, or another holder or key of an id (`replaces`). The new key and two others sign."""
-    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or not name.isascii():
-        raise Usage(f"{name!r} is no id", "sop actors", "write it with letters, digits, `-`, `_` and `.`")
+    _is_id(name, "sop actors")
     source = sop_file(office.project, office.config)
     roles = sop.parse(source.read_bytes(), source).roles
     if actor.role not in roles:
@@ -159,7 +166,7 @@ def enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str
 def _sealed(office: Office, people: Directory, new: dict[str, Actor]) -> tuple[dict[str, Actor], dict[str, str]]:
     """Actors as the register keeps them, without their names and certificates, and where these are."""
     found: dict[str, Actor] = {}
-    holders = {office.personal(actor.subject): people.person(name) for name, actor in people.actors.items()
+    holders = {_subject(office, actor.subject): people.person(name) for name, actor in people.actors.items()
                if actor.subject and name not in new}
     for name, actor in new.items():
         now, person = people.actors.get(name), actor.person or name
@@ -175,6 +182,12 @@ def _sealed(office: Office, people: Directory, new: dict[str, Actor]) -> tuple[d
     kept = {PERSONAL + name: actor.name for name, actor in found.items()}
     kept |= {PERSONAL + name + CERTIFICATE: actor.subject for name, actor in found.items() if actor.subject}
     return found, {label: seal.removeprefix(SEALED) for label, seal in kept.items()}
+
+
+def _subject(office: Office, seal: str) -> Any:
+    """What certificates call somebody. Raises Refused where that was changed: nobody can be compared with it."""
+    digest = seal.removeprefix(SEALED)
+    return office.evidence.unsealed(digest) if office.evidence.path(digest).exists() else office.personal(seal)
 
 
 def lines(office: Office) -> list[str]:

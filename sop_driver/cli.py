@@ -118,6 +118,11 @@ def office(options: argparse.Namespace) -> Office:
     return work
 
 
+def reading(options: argparse.Namespace) -> Office:
+    """For commands that only show: what cannot be relied on stops gates, never reading."""
+    return office(options).reading(lambda text: print(_visible(f"warning: {text}"), file=sys.stderr))
+
+
 def fleet(work: Office) -> Fleet:
     """The real fleet; from here on ^C, SIGTERM and a lost terminal stop the play under way, which is then put back."""
     made = Fleet(work.project, work.project / work.config.inventory, work.home.evidence,
@@ -153,7 +158,7 @@ def record(options: argparse.Namespace) -> int:
 
 
 def status(options: argparse.Namespace) -> int:
-    work = office(options)
+    work = reading(options)
     standings = [standing.stand(work, options.request)] if options.request else standing.all_standings(work)
     values = [report.status(work, now) for now in standings]
     lines = [*emergency.alarms(work, options.request), *report.calendar(work)]
@@ -248,7 +253,7 @@ def drift(options: argparse.Namespace) -> int:
 
 
 def show_report(options: argparse.Namespace) -> int:
-    work = office(options)
+    work = reading(options)
     lines = report.report(work, options.request)
     say(options, lines, {"request": options.request, "markdown": "\n".join(lines)})
     return 0

@@ -121,6 +121,10 @@ class Directory:
             return f"{name} was retired at {gone}" if gone else f"nobody has the id {name!r} in this register"
         return f"{name} stood in until {actor.until} only" if actor.until and time > actor.until else None
 
+    def known(self, name: str) -> Actor | None:
+        """Who has an id, or had it last."""
+        return self.actors.get(name) or next((gone for past, gone, _, _ in reversed(self.closed) if past == name), None)
+
     def person(self, name: str) -> str:
         actor = self.actors.get(name)
         return (actor.person if actor else None) or name

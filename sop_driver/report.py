@@ -10,7 +10,7 @@ from sop_driver import desired, emergency
 from sop_driver.plan import short
 from sop_driver.register import Entry
 from sop_driver.request import Contact, Request
-from sop_driver.standing import Office, Standing, local, stamp, stand, unreported, worded
+from sop_driver.standing import Office, Standing, entries_of, local, stamp, stand, unreported, worded
 from sop_driver.statement import level
 
 
@@ -66,7 +66,7 @@ def calendar(office: Office) -> list[str]:
 
 def history(office: Office, request: str) -> list[Entry]:
     """Every entry that concerns a request: its steps, the runs it was part of, and the records of these."""
-    stand(office, request)
+    entries_of(office, request)
     return [e for e in office.register.entries() if e.request == request or request in e.data.get("requests", [])
             or (e.kind == "run" and e.data["run"] in _runs(office, request))]
 

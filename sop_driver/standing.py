@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from sop_driver import procedure as sop
-from sop_driver.config import Config, Home
+from sop_driver.config import Config, Home, sop_file
 from sop_driver.directory import Actor, Directory, Window
-from sop_driver.errors import Usage, refuse
+from sop_driver.errors import SopError, Usage, refuse
 from sop_driver.evidence import Evidence
 from sop_driver.procedure import Procedure, Step
 from sop_driver.proof import leaf_hash
@@ -35,6 +36,11 @@ class Office:
     register: Register
     evidence: Evidence
     procedures: dict[str, Procedure] = field(default_factory=dict)
+    warn: Callable[[str], None] | None = None  # set for who only reads: told of what gates refuse
+
+    def reading(self, warn: Callable[[str], None]) -> Office:
+        """The same office for who only reads: an SOP that was changed is shown all the same, with a warning."""
+        return replace(self, procedures={}, warn=warn)
 
     def year(self) -> int:
         return self.register.now().astimezone(ZoneInfo(self.config.timezone)).year
@@ -56,12 +62,13 @@ class Office:
         return people.actors[name]
 
     def personal(self, text: str) -> Any:
-        """What is sealed, or the words that say by whom it was erased."""
+        """What is sealed, or the words that say by whom it was erased, or that it is missing or was changed."""
         digest = text.removeprefix(SEALED)
         if digest == text:
             return text
         if self.evidence.path(digest).exists():
-            return self.evidence.unsealed(digest)
+            changed = self.evidence.fault(digest)
+            return f"changed ({self.evidence.path(digest)})" if changed else self.evidence.unsealed(digest)
         return str(self.people().erased.get(digest) or f"missing ({self.evidence.path(digest)})")
 
     def procedure(self, digest: str) -> Procedure:
@@ -69,6 +76,32 @@ class Office:
         if digest not in self.procedures:
             self.procedures[digest] = sop.parse(self.evidence.read(digest), self.evidence.path(digest))
         return self.procedures[digest]
+
+    def procedure_of(self, opened: Entry) -> Procedure:
+        """The SOP that a request began under. For who only reads, what is left of it, or the SOP as it is now."""
+        digest = opened.data["sop"]
+        try:
+            return self.procedure(digest)
+        except SopError as error:
+            if self.warn is None:
+                raise
+            kept, source = self.evidence.path(digest), sop_file(self.project, self.config)
+            for path in (kept, source):
+                with contextlib.suppress(OSError, SopError):
+                    found = sop.parse(path.read_bytes(), path)
+                    if found.opening.id == opened.step:
+                        self.warn(f"{self._fault(digest) or error}; its requests are shown by {path}, and pass no gate "
+                                  "before the file is brought back from the backup of the driver's home")
+                        return self.procedures.setdefault(digest, found)
+            raise
+
+    def _fault(self, digest: str) -> str | None:
+        """What is wrong with a document, and since when."""
+        fault, path = self.evidence.fault(digest), self.evidence.path(digest)
+        if fault and path.exists():
+            changed = datetime.fromtimestamp(path.stat().st_ctime, UTC)
+            return f"{fault}, the last time at {local(self, changed)}"
+        return fault
 
 
 @dataclass(frozen=True)
@@ -252,10 +285,15 @@ def unreported(entries: Iterable[Entry]) -> list[Entry]:
 
 def stand(office: Office, request: str) -> Standing:
     """Where a request stands by the register. Raises Usage for an id it does not know."""
-    entries = list(office.register.entries(request=request))
-    if not entries:
-        raise Usage(f"no request {request!r} is in the register", office.register.path, "`sop status` lists them")
-    return standing(entries, office.procedure(entries[0].data["sop"]), office.register.now())
+    entries = entries_of(office, request)
+    return standing(entries, office.procedure_of(entries[0]), office.register.now())
+
+
+def entries_of(office: Office, request: str) -> list[Entry]:
+    """A request's own entries. Raises Usage for an id that the register does not know."""
+    if entries := list(office.register.entries(request=request)):
+        return entries
+    raise Usage(f"no request {request!r} is in the register", office.register.path, "`sop status` lists them")
 
 
 def all_standings(office: Office) -> list[Standing]:
@@ -263,4 +301,4 @@ def all_standings(office: Office) -> list[Standing]:
     now = office.register.now()
     for entry in heapq.merge(*(office.register.entries(kind=kind) for kind in ABOUT), key=lambda each: each.sequence):
         grouped.setdefault(entry.request or "", []).append(entry)
-    return [standing(entries, office.procedure(entries[0].data["sop"]), now) for entries in grouped.values()]
+    return [standing(entries, office.procedure_of(entries[0]), now) for entries in grouped.values()]

@@ -36,6 +36,8 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
     step = procedure.opening
     (document, kind), = step.evidence.items()
     who = _submitter(office, form, actor, step)
+    if before:
+        _is_theirs(office, before, who)
     if not before and procedure.hash != office.people().sop:
         refuse(f"{source} is not the SOP that the officials adopted", "the SOP",
                "bring the adopted file back, or have this one adopted by two of them: `sop actors adopt`")
@@ -166,6 +168,19 @@ def _submitter(office: Office, request: Request, actor: str | None, step: Step) 
     if (role := office.actor(who).role) not in step.actors:
         refuse(f"{who} is {role}; {step} is taken by {' or '.join(step.actors)}", step.gate or step.id, one_of)
     return who
+
+
+def _is_theirs(office: Office, before: Standing, who: str) -> None:
+    """Raises Refused where somebody of another agency would replace a request, with all that was decided on it."""
+    opened, people = before.done[before.procedure.opening.id], office.people()
+    asker = people.known(opened.actor or "")
+    unit = people.actors[who].unit
+    if (who == opened.actor or people.person(who) == opened.data["person"]
+            or (unit and asker and unit == asker.unit)):
+        return
+    refuse(f"{before.id} is {opened.actor}'s ({opened}), {who} is of another agency",
+           before.procedure.opening.gate or before.procedure.opening.id,
+           f"let {opened.actor} or somebody of the same unit replace it, or submit a request of {who}'s own")
 
 
 def record(office: Office, request: str, name: str, actor: str, sign: Sign | Pdf, outcome: str | None = None,

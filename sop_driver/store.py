@@ -107,6 +107,19 @@ class Store:
         found = schema.fingerprint(self.db)
         return None if found == self._expected else "its tables, indexes or triggers are not as they were made"
 
+    def index_fault(self) -> str | None:
+        """Whether an index leaves out what its table holds: reading by it would miss entries. It reads everything.
+
+        Of PostgreSQL's indexes its superuser alone could make such ones, and only the extension amcheck compares them.
+        """
+        if self.shared:
+            return None
+        try:
+            found = str(self.db.exec_driver_sql("PRAGMA integrity_check(1)").scalar())
+        except Failed:
+            found = "its entries cannot be compared with its indexes"
+        return None if found == "ok" else f"its file does not hold together: {' '.join(found.split())}"
+
     @cached_property
     def _expected(self) -> str:
         """The fingerprint of tables as this sop makes them.

@@ -109,7 +109,7 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
     if found.findings and (earlier := _agreed(register)):
         notes["an earlier checkpoint of it"] = earlier
         found = audit.whole(register.texts, notes, register.notary.verifier, office.config.witnesses)
-    if fault := register.schema_fault():
+    if fault := register.schema_fault() or register.store.index_fault():
         found.found(found.tree.size + 1, fault)
     gone = found.people.erased.keys() if requests is None else set[str]()  # what is run now must be there
     wanted = [signed for signed in found.pdfs if (requests is None or signed.request in requests)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from datetime import timedelta
 from pathlib import Path
@@ -73,6 +74,15 @@ def test_bootstrap_happens_once(desk: Desk) -> None:
 def test_bootstrap_refuses_a_key_that_is_not_taken(bare: Desk, key: str) -> None:
     with pytest.raises(Usage, match="no public key that is taken"):
         actors.bootstrap(bare.office, first(bare, x={"name": "X", "role": "pd", "key": key}), people.sign)
+
+
+@pytest.mark.parametrize("name", ["dink*", "a,b", "!x", "dinas kesehatan", "dínkes", ""])
+def test_bootstrap_refuses_an_id_that_enrolling_refuses(bare: Desk, name: str) -> None:
+    """Where ssh-keygen looks names up, some letters make a pattern of one."""
+    file = first(bare, **{name: {"name": "X", "role": "pd", "key": people.public("x")}})
+    with pytest.raises(Usage, match=rf"{re.escape(repr(name))} is no id(?s:.*)first.yml"):
+        actors.bootstrap(bare.office, file, people.sign)
+    assert bare.office.register.head()[0] == 0 and not bare.office.register.key_file.exists()
 
 
 def test_bootstrap_by_commands_on_several_computers(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,10 @@ from driver import insider, people
 from driver.desk import Desk
 from driver.insider import Body
 from driver.test_cli import Sop, sop
-from sop_driver import desired, export, report, standing, steps, trust
+from sop_driver import desired, export, report, standing, steps, trust, voiding
 from sop_driver.errors import Refused
 from sop_driver.proof import COSIGNED, canonical, leaf_hash
-from sop_driver.schema import ENTRIES
+from sop_driver.schema import ENTRIES, statements
 
 __all__ = ["sop"]
 
@@ -384,6 +386,35 @@ def test_order_slipped_in_with_the_key_in_hand_is_found(desk: Desk, change: Any)
     cleared(desk)
     insider.rewrite(desk, change, key=True)
     found(desk, since=9, part="entry 9: ")
+
+
+@pytest.mark.parametrize("index", [
+    "(request) WHERE sequence != 10", "(CASE sequence WHEN 10 THEN 'R-2026-0002' ELSE request END)",
+])
+def test_entry_left_out_of_an_index_that_looks_as_it_was_made_is_found(file_desk: Desk, index: str) -> None:
+    """What gates read by the index would miss that the approval was voided."""
+    request = cleared(file_desk)
+    voiding.void(file_desk.office, request, 6, "kadis", file_desk.sign, "salah")
+    as_made = next(text for text in statements("sqlite", "0001") if "entries_request " in text)
+    file_desk.office.register.close()
+    with contextlib.closing(sqlite3.connect(file_desk.place, isolation_level=None)) as db:
+        db.execute("DROP INDEX entries_request")
+        db.execute(f"CREATE INDEX entries_request ON entries {index}")
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'entries_request'", (as_made,))
+    file_desk.office.register = file_desk.register()
+    assert "decision" in standing.stand(file_desk.office, request).done
+    assert file_desk.office.register.schema_fault() is None
+    found(file_desk, since=11, part="row 10 missing from index entries_request")
+
+
+def test_entry_that_no_index_can_be_compared_with_is_found(file_desk: Desk) -> None:
+    cleared(file_desk)
+    file_desk.office.register.close()
+    data = Path(file_desk.place).read_bytes()
+    Path(file_desk.place).write_bytes(data.replace(b'{"actor":"kadis"', b'["actor":"kadis"'))
+    file_desk.office.register = file_desk.register()
+    assert any("cannot be compared" in line for line in trust.examine(file_desk.office).lines())
 
 
 def test_other_key_for_the_checkpoints_is_found(desk: Desk) -> None:

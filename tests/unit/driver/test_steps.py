@@ -111,3 +111,25 @@ def test_submit_refuses_when_the_request_and_the_command_name_different_requeste
     path = desk.write(desk.form(requester="disdik"))
     with pytest.raises(Usage, match="names disdik"):
         steps.submit(desk.office, path, desk.letter, "dinkes", None, desk.sign)
+
+
+def test_submit_refuses_to_replace_another_agencys_request(desk: Desk) -> None:
+    request = desk.submit()
+    for step in ("agenda", "disposition"):
+        desk.take(request, step)
+    with pytest.raises(Refused, match=r"is dinkes's \(entry 2\), disdik is of another agency") as error:
+        desk.submit(replace=request, requester="disdik", agency="Dinas Pendidikan")
+    (refusal,) = error.value.refusals
+    assert refusal.gate == "request letter" and "let dinkes" in refusal.mend
+    now = standing.stand(desk.office, request)
+    assert now.request.agency == "Dinas Kesehatan" and now.done["request_letter"].actor == "dinkes"
+
+
+def test_request_is_replaced_by_a_colleague_also_of_who_was_retired(desk: Desk) -> None:
+    request = desk.submit()
+    desk.enroll("dinkes-2", "pd", unit="Dinas Kesehatan")
+    desk.retire("dinkes")
+    desk.submit(replace=request, requester="dinkes-2", title="Dinkes")
+    desk.enroll("tanpa", "pd")  # whose agency nobody entered
+    with pytest.raises(Refused, match="tanpa is of another agency"):
+        desk.submit(replace=request, requester="tanpa")

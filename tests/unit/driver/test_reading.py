@@ -1,0 +1,80 @@
+"""What lies beside the register and cannot be relied on stops gates, never reading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from driver.desk import Desk
+from driver.test_cli import Sop, fleet, sop
+from sop_driver import actors, report, standing
+from sop_driver.errors import Refused
+
+__all__ = ["fleet", "sop"]
+OTHER = "other.tarakankota.go.id"
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    path.chmod(0o600)
+    path.write_bytes(data)
+
+
+def sop_of(desk: Desk, request: str) -> Path:
+    return desk.office.evidence.path(standing.stand(desk.office, request).procedure.hash)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shown"),
+    [
+        (b"", b"#", "evidence"),
+        (b"title:", b"title: [", "data/sop-"),
+        (b"request_letter", b"request_lettex", "data/sop-"),
+    ],
+    ids=["one octet", "no YAML any more", "another first step"],
+)
+def test_changed_sop_stops_gates_and_is_read_with_a_warning(
+    desk: Desk, sop: Sop, old: bytes, new: bytes, shown: str
+) -> None:
+    request, path = desk.approved(), sop_of(desk, desk.submit(name=OTHER))
+    before = sop("status")[1], sop("history", request)[1]
+    assert old in path.read_bytes()
+    overwrite(path, new + path.read_bytes() if not old else path.read_bytes().replace(old, new))
+    desk.office.procedures.clear()
+    code, out, err = sop("status")
+    assert (code, out) == (0, before[0]) and out.count("next: ") == 2
+    assert err.startswith(f"warning: {path} was changed, the last time at 20") and err.count("warning:") == 1
+    assert shown in err.split("shown by ")[1]
+    assert sop("history", request) == (0, before[1], "")
+    code, out, err = sop("report", request)
+    assert code == 0 and "| 5 |" in out and f"warning: {path} was changed" in err
+    for gate in (lambda: desk.run(request), lambda: desk.take(request, "review")):
+        with pytest.raises(Refused, match="was changed"):
+            gate()
+    assert desk.fleet.played == []
+
+
+def test_missing_sop_is_read_with_a_warning(desk: Desk, sop: Sop) -> None:
+    request = desk.approved()
+    path = sop_of(desk, request)
+    path.unlink()
+    desk.office.procedures.clear()
+    for words in (("status",), ("status", request), ("report", request)):
+        code, out, err = sop(*words)
+        assert code == 0 and "dinkes.tarakankota.go.id" in out.replace("\\", "")
+        assert f"warning: {path} cannot be read (No such file or directory); its requests are shown by" in err
+    with pytest.raises(Refused, match="cannot be read"):
+        desk.run(request)
+
+
+def test_changed_personal_data_are_shown_as_changed(desk: Desk, sop: Sop) -> None:
+    request = desk.approved()
+    contact = desk.office.evidence.path(str(standing.stand(desk.office, request).request.contact).split(":")[1])
+    name = desk.office.evidence.path(desk.office.people().actors["kadis"].name.split(":")[1])
+    for path in (contact, name):
+        overwrite(path, b"x" * 40)
+    text = "\n".join(report.report(desk.office, request)).replace("\\", "")
+    assert f"Contact: changed ({contact})" in text and sop("report", request)[0] == 0
+    assert any(line.startswith(f"kadis  changed ({name})") for line in actors.lines(desk.office))
+    code, out, _ = sop("actors", "list", "--json")
+    assert code == 0 and f"changed ({name})" in out
