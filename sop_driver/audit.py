@@ -42,7 +42,7 @@ class Audit:
     installed: list[tuple[int, str, str]] = field(default_factory=list)  # entries that signed those: (entry, SOP, step)
     forms: dict[str, dict[str, str]] = field(default_factory=dict)  # request → what sheets tell of it
     pdfs: list[Signed] = field(default_factory=list)  # signatures that are checked where their documents are
-    signers: set[str] = field(default_factory=set)  # the witnesses asked for that signed a checkpoint
+    signers: set[str] = field(default_factory=set)  # the keys of witnesses asked for that signed a checkpoint
 
     def read(self, text: str) -> list[Job]:
         """Take the next entry of a whole register; gives the signatures that have to be checked."""
@@ -264,7 +264,7 @@ def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, w
         except ValueError as error:
             against.append((1, f"{label}: {error}"))
     audit = read(texts(), (note.size for note in opened.values()))
-    audit.signers = {name for note in opened.values() for name in note.signers}
+    audit.signers = {key for key in witnesses for label in opened if open_note(notes[label], [key]).signers}
     if key not in (each for _, each in audit.people.keys):
         against.append((1, "the key of its checkpoints is another than the one that its first actors signed"))
     for label, note in list(opened.items()):
@@ -300,7 +300,7 @@ def signed_with(people: Directory, note: str, size: int, key: str) -> bool:
 def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = ()) -> Audit:
     """Check entries by their places in the tree that a checkpoint signs. Raises ValueError, KeyError, TypeError."""
     note = open_note(value["checkpoint"], witnesses)
-    audit = Audit(signers=set(note.signers))
+    audit = Audit(signers={key for key in witnesses if open_note(value["checkpoint"], [key]).signers})
     for item in value["entries"]:
         body, digest = json.loads(item["text"]), leaf_hash(item["text"])
         number, proof = body["sequence"], [base64.b64decode(part) for part in item["proof"]]
