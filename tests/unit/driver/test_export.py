@@ -118,6 +118,8 @@ def test_witness_signs_growth_round_after_round(desk: Desk, sop: Sop, tmp_path: 
         assert code == 0 and "inspektorat" in out, err
         code, out, _ = sop("register", "verify", "--config", config)
         assert code == 0 and "signed by the witness's checkpoint inspektorat" in out
+        code, out, _ = sop("register", "verify")
+        assert code == 0 and "inspektorat bears no signature of a witness that sop.yml names" in out
         if since < 3:
             desk.take(request, "agenda" if since == 0 else "disposition")
     assert sop("register", "export", tmp_path / "export")[0] == 0
