@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sop_driver import actors, export, orders, outsider, pades, signatures, transfer, trust
 from sop_driver.directory import Actor
 from sop_driver.errors import Usage
-from sop_driver.proof import NAMESPACE
+from sop_driver.proof import NAMESPACE, open_note
 from sop_driver.register import Entry
 from sop_driver.signatures import Pdf, Sign
 from sop_driver.standing import Office, stamp
@@ -144,10 +144,13 @@ def verify(options: Namespace, opened: Opened) -> Told:
         found.findings += list(outsider.documents(office.register.texts(), office.evidence.folder,
                                                    office.evidence.folder, found.people.erased))
     sequence, head = office.register.head()
-    lines = found.lines()
-    told = [f"{sequence} entries, every signature holds, root {found.tree.root().hex()}",
-            *(f"signed by {name}" for name in sorted(trust.witnessed(office)))]
-    told = [*(lines or told), *found.notes(stamp(office.register.now()))]
+    told = lines = found.lines()
+    if not lines:
+        told = [f"{sequence} entries, every signature holds, root {found.tree.root().hex()}"]
+        told += [f"signed by {name}" if open_note(note, office.config.witnesses).signers
+                 else f"{name} bears no signature of a witness that sop.yml names"
+                 for name, note in sorted(trust.witnessed(office).items())]
+    told = [*told, *found.notes(stamp(office.register.now()))]
     told += [f"{office.evidence.path(digest)} was {erasure}, and is there: repeat that `sop erase`"
              for digest, erasure in found.people.erased.items() if office.evidence.path(digest).exists()]
     return Told(told, {"entries": sequence, "head": head, "root": found.tree.root().hex(),

@@ -15,7 +15,7 @@ from typing import Any
 
 from sop_driver.directory import Directory, Made, Signature, Signed
 from sop_driver.proof import Checkpoint, Tree, canonical, inclusion_root, leaf_hash, open_note, parsed, ssh_fault
-from sop_driver.statement import FREEZE, PERSONAL, Body, level, shown, statement
+from sop_driver.statement import FREEZE, PERSONAL, Body, form_digest, level, shown, statement
 
 ORIGIN = "0" * 64  # what the first entry names as the one before it
 BATCH = 500  # signatures that a process checks in one go
@@ -33,14 +33,16 @@ class Audit:
     times: list[str] = field(default_factory=list)
     last: str = ORIGIN
     chains: dict[str, str] = field(default_factory=dict)
-    started: dict[str, list[str]] = field(default_factory=dict)
+    started: dict[str, dict[str, str]] = field(default_factory=dict)  # run → its requests, each with its digest
     declared: dict[str, Body] = field(default_factory=dict)  # request → the emergency last declared for it
     opened: dict[str, Body] = field(default_factory=dict)  # request → the entry that brought it, as it is now
     made: dict[int, Made] = field(default_factory=dict)
     unreported: dict[int, Body] = field(default_factory=dict)  # emergencies whose report is not there, by their entries
-    unsigned: dict[tuple[str, str], int] = field(default_factory=dict)  # (run, request) → the entry that says applied
+    unsigned: dict[tuple[str, str, str], int] = field(default_factory=dict)  # (run, request, digest) → applied by
+    installed: list[tuple[int, str, str]] = field(default_factory=list)  # entries that signed those: (entry, SOP, step)
     forms: dict[str, dict[str, str]] = field(default_factory=dict)  # request → what sheets tell of it
     pdfs: list[Signed] = field(default_factory=list)  # signatures that are checked where their documents are
+    signers: set[str] = field(default_factory=set)  # the keys of witnesses asked for that signed a checkpoint
 
     def read(self, text: str) -> list[Job]:
         """Take the next entry of a whole register; gives the signatures that have to be checked."""
@@ -82,7 +84,9 @@ class Audit:
             self.made[number] = Made.of(body, digest)
             if self.people.refuses(self.made[number]):
                 self.declared.pop(body["request"], None)
-            self.unsigned.pop((body["data"].get("run", ""), body["request"]), None)
+            mine = body["data"].get("run", ""), body["request"], body["data"].get("digest", "")
+            if self.unsigned.pop(mine, None):
+                self.installed.append((number, body["data"]["sop"], body["step"]))
             if level(body["data"]) == "pades":
                 self._signed_within(number, body)
             else:
@@ -107,6 +111,8 @@ class Audit:
             self.found(number, f"{mine} begins under an SOP that the officials did not adopt")
         if "request" in data:
             self.forms[mine] = shown(data["request"])
+            if form_digest(data["request"]) != data["digest"]:
+                self.found(number, f"what {mine} asks for is not what its digest, and so its approval, is of")
         if level(data) == "pades" and not data["pades"]["shown"].items() >= self.forms[mine].items():
             self.found(number, f"its signer was shown another request than {mine} is")
         self.chains[mine] = digest
@@ -121,13 +127,19 @@ class Audit:
         """What a run brings onto the servers counts for the desired state: in no freeze, each installation signed."""
         run = body["data"]["run"]
         if body["outcome"] == "started":
-            self.started[run] = body["data"]["requests"]
+            rows = {row["request"]: row["digest"] for row in body["data"]["allocations"]}
+            self.started[run] = rows
+            if list(rows) != body["data"]["requests"]:
+                self.found(number, f"{run} brings other requests onto the servers than those that it names")
+            for request, digest in rows.items():
+                if request not in self.opened or digest != self.opened[request]["data"]["digest"]:
+                    self.found(number, f"{run} installs another form of {request} than the one that stood")
             exempt = all(self._waives(request, FREEZE, body["time"]) for request in self.started[run])
             for window in () if exempt and self.started[run] else self.people.frozen(body["time"]):
                 self.found(number, f"{run} was started while entry {window.number} let nothing be changed until "
                                    f"{window.until}")
         elif body["outcome"] == "applied":
-            self.unsigned |= {(run, request): number for request in self.started.pop(run)}
+            self.unsigned |= {(run, *asked): number for asked in self.started.pop(run).items()}
 
     def _emergency(self, number: int, body: Body, digest: str) -> list[Signature]:
         self._follows(number, body, digest)
@@ -238,7 +250,7 @@ def read(texts: Iterable[str], sizes: Iterable[int] = ()) -> Audit:
         audit.check(jobs)
         for done in pending:
             audit.findings += done.result()
-    for (run, request), number in audit.unsigned.items():
+    for (run, request, _), number in audit.unsigned.items():
         audit.found(number, f"{run} was applied, and nobody signed the installation of {request}")
     return audit
 
@@ -252,6 +264,7 @@ def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, w
         except ValueError as error:
             against.append((1, f"{label}: {error}"))
     audit = read(texts(), (note.size for note in opened.values()))
+    audit.signers = {key for key in witnesses for label in opened if open_note(notes[label], [key]).signers}
     if key not in (each for _, each in audit.people.keys):
         against.append((1, "the key of its checkpoints is another than the one that its first actors signed"))
     for label, note in list(opened.items()):
@@ -287,7 +300,7 @@ def signed_with(people: Directory, note: str, size: int, key: str) -> bool:
 def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = ()) -> Audit:
     """Check entries by their places in the tree that a checkpoint signs. Raises ValueError, KeyError, TypeError."""
     note = open_note(value["checkpoint"], witnesses)
-    audit = Audit()
+    audit = Audit(signers={key for key in witnesses if open_note(value["checkpoint"], [key]).signers})
     for item in value["entries"]:
         body, digest = json.loads(item["text"]), leaf_hash(item["text"])
         number, proof = body["sequence"], [base64.b64decode(part) for part in item["proof"]]

@@ -51,6 +51,8 @@ def consistency(old: int, size: int, node: Node, start: int = 0, whole: bool = T
 def grown(old: int, old_root: bytes, size: int, new_root: bytes, proof: Iterable[bytes]) -> bool:
     """Whether a consistency proof holds (RFC 9162, 2.1.4.2)."""
     path = list(proof)
+    if old > size:
+        return False
     if old == size or not old:
         return not path and (not old or old_root == new_root)
     if old & (old - 1) == 0:

@@ -29,6 +29,8 @@ def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> 
             told = f"{len(value['entries'])} entries of {of}the actors, each in its place"
     except (OSError, ValueError, KeyError, TypeError) as error:
         return 2, [f"this cannot be read as an export or a receipt: {type(error).__name__}: {error}"]
+    found.findings += [(1, f"no checkpoint here is signed by the witness {witness.split('+')[0]}")
+                       for witness in witnesses if witness not in found.signers]
     note = found.notes(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
     note += [f"NOT checked here, as it is a signature within a PDF: entry {signed.entry}, {signed.by}, "
              f"evidence/{signed.document}" for signed in found.pdfs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import fnmatch
-import hashlib
 import re
 import unicodedata
 from pathlib import Path, PurePosixPath
@@ -15,8 +14,7 @@ from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, fie
 from sop_driver import plain_yaml
 from sop_driver.config import NamePolicy, Strict
 from sop_driver.errors import Usage
-from sop_driver.proof import canonical
-from sop_driver.statement import SEALED
+from sop_driver.statement import SEALED, form_digest
 from sop_driver.zone_records import Record, within
 from sop_driver.zone_records import faults as record_faults
 
@@ -131,8 +129,6 @@ class Release(Strict):
 
 
 STATES = {"suspend": "suspended", "resume": "present"}  # what these kinds make of a website, and nothing else of it
-# Fields that came after the first release: a request without them keeps the digest that was approved.
-LATER: dict[str, Any] = {"zone": None, "records": [], "waf": "detect", "program": None, "entry": None}
 COMMON = {"agency", "unit", "letter", "requester", "kind", "name", "purpose", "contact"}
 
 
@@ -244,11 +240,7 @@ class Request(Strict):
     @property
     def digest(self) -> str:
         """What an approval binds: every field, the release's hash among them."""
-        fields = self.model_dump(mode="json")
-        for name, default in LATER.items():
-            if fields[name] == default:
-                del fields[name]
-        return hashlib.sha256(canonical(fields).encode()).hexdigest()
+        return form_digest(self.model_dump(mode="json"))
 
 
 class Form(Request):

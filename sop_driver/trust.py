@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 from collections.abc import Container, Iterable
@@ -14,7 +15,7 @@ from typing import Any
 from sop_driver import audit, pades, signatures
 from sop_driver.audit import Audit
 from sop_driver.directory import Signed
-from sop_driver.errors import Refusal, Refused
+from sop_driver.errors import Refusal, Refused, SopError
 from sop_driver.proof import Tree, canonical, leaf_hash, open_note
 from sop_driver.register import Entry, Register
 from sop_driver.standing import Office
@@ -101,7 +102,10 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
     """
     register = office.register
     if not register.head()[0] and not register.checkpoint_file.exists():
-        return Audit()
+        empty = Audit()
+        if seen := witnessed(office):
+            empty.found(1, f"no entry is here, and {', '.join(seen)} saw some: the register is gone")
+        return empty
     notes = {"its checkpoint": register.checkpoint(), "the last checkpoint outside of it": "", **witnessed(office)}
     if register.checkpoint_file.exists():
         notes["the last checkpoint outside of it"] = _text(register.checkpoint_file)
@@ -111,6 +115,10 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
         found = audit.whole(register.texts, notes, register.notary.verifier, office.config.witnesses)
     if fault := register.schema_fault() or register.store.index_fault():
         found.found(found.tree.size + 1, fault)
+    for number, digest, step in found.installed:
+        with contextlib.suppress(SopError):  # an SOP that cannot be read is told elsewhere
+            if step != (due := office.procedure(digest).installation.id):
+                found.found(number, f"{step} is said to have installed what {due} installs")
     gone = found.people.erased.keys() if requests is None else set[str]()  # what is run now must be there
     wanted = [signed for signed in found.pdfs if (requests is None or signed.request in requests)
               and gone.isdisjoint(signed.documents)]

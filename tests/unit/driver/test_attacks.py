@@ -16,9 +16,10 @@ from driver import insider, people
 from driver.desk import Desk
 from driver.insider import Body
 from driver.test_cli import Sop, sop
-from sop_driver import desired, export, report, standing, steps, trust, voiding
+from sop_driver import desired, export, notary, outsider, report, standing, steps, trust, voiding
 from sop_driver.errors import Refused
 from sop_driver.proof import COSIGNED, canonical, leaf_hash
+from sop_driver.request import Request
 from sop_driver.schema import ENTRIES, statements
 
 __all__ = ["sop"]
@@ -313,6 +314,88 @@ def test_run_slipped_in_with_the_key_in_hand_is_found(desk: Desk) -> None:
         desk.office.register.append("run", outcome=outcome, data=data)
     lines = trust.examine(desk.office).lines()
     assert lines[0] == f"entry 11: run-000001 was applied, and nobody signed the installation of {request}"
+
+
+def slipped_in(desk: Desk, requests: list[str], **changed: Any) -> None:
+    """A run that nobody signed for, of the cleared request, by whoever holds the checkpoint's key."""
+    now = standing.stand(desk.office, "R-2026-0001")
+    row = {"request": now.id, "digest": now.digest, "agenda": "1", "uid": 20000, "web_host": "web1",
+           "address": {"ipv4": "198.51.100.11", "ipv6": None, "own": False}, "created_by": "run-000001",
+           "database_host": None, "release_size": 1, **changed}
+    data = {"run": "run-000001", "requests": requests, "allocations": [row], "desired": "0" * 64}
+    for outcome in ("started", "applied"):
+        desk.office.register.append("run", outcome=outcome, data=data)
+
+
+def test_run_that_names_other_requests_than_it_installs_is_found(desk: Desk) -> None:
+    """The desired state is made of the allocations."""
+    request = cleared(desk)
+    slipped_in(desk, [])
+    lines = trust.examine(desk.office).lines()
+    assert lines[0] == "entry 10: run-000001 brings other requests onto the servers than those that it names"
+    assert lines[1] == f"entry 11: run-000001 was applied, and nobody signed the installation of {request}"
+
+
+def test_run_of_another_form_than_the_one_that_stood_is_found(desk: Desk) -> None:
+    request = cleared(desk)
+    slipped_in(desk, [request], digest="0" * 64)
+    assert f"installs another form of {request}" in trust.examine(desk.office).lines()[0]
+
+
+def test_no_other_step_stands_for_an_installation(desk: Desk) -> None:
+    """Which run a step belongs to is not signed: the register adds it."""
+    request = cleared(desk)
+    slipped_in(desk, [request])
+    desk.take(request, "build")
+    insider.rewrite(desk, lambda bodies: [*bodies[:-1], {
+        **bodies[-1], "data": {**bodies[-1]["data"], "run": "run-000001"}}], key=True)
+    assert trust.examine(desk.office).lines()[0] == (
+        "entry 12: build is said to have installed what installation installs")
+
+
+def test_form_that_is_not_what_was_approved_is_found_and_not_installed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An agency with a changed driver replaces its request under the digest of the approved one."""
+    request = desk.approved()
+    digest = standing.stand(desk.office, request).digest
+    with monkeypatch.context() as changed:
+        changed.setattr(Request, "digest", property(lambda _: digest))
+        changed.setattr(trust, "accept", lambda *_: None)
+        desk.submit(replace=request, title="Lain")
+    said = f"what {request} asks for is not what its digest, and so its approval, is of"
+    assert said in trust.examine(desk.office).lines()[0]
+    with pytest.raises(Refused, match="not what its digest"):
+        desk.run(request)
+    assert not desk.fleet.played
+    export.export(desk.office, tmp_path / "out", True)
+    code, lines = outsider.check(tmp_path / "out", desk.office.register.notary.verifier)
+    assert code == 1 and said in lines[0]
+
+
+def test_witness_that_was_asked_for_must_have_signed(desk: Desk, tmp_path: Path) -> None:
+    """Who compares with the Inspektorat's key wants its word."""
+    request, other = cleared(desk), notary.make(tmp_path / "k", "inspektorat", COSIGNED)
+    export.export(desk.office, tmp_path / "out", False)
+    (tmp_path / "receipt").write_text(json.dumps(trust.make_receipt(desk.office, request)))
+    for path in (tmp_path / "out", tmp_path / "receipt"):
+        assert outsider.check(path, desk.office.register.notary.verifier)[0] == 0
+        code, lines = outsider.check(path, desk.office.register.notary.verifier, [other.verifier])
+        assert code == 1 and lines[0] == "entry 1: no checkpoint here is signed by the witness inspektorat"
+
+
+def test_register_that_is_gone_beside_a_witness_is_found(file_desk: Desk) -> None:
+    desk = file_desk
+    cleared(desk)
+    witnessed = desk.office.home.path / "witnessed"
+    witnessed.mkdir()
+    (witnessed / "inspektorat").write_text(desk.office.register.checkpoint())
+    desk.office.register.close()
+    for path in [*desk.office.home.path.glob("register.db*"), desk.office.home.path / "checkpoint"]:
+        path.unlink(missing_ok=True)
+    desk.office.register = desk.register()
+    assert trust.examine(desk.office).lines()[0] == (
+        "entry 1: no entry is here, and the witness's checkpoint inspektorat saw some: the register is gone")
 
 
 def test_request_under_an_sop_that_nobody_adopted_is_found(desk: Desk) -> None:

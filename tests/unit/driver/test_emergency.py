@@ -224,7 +224,8 @@ def test_run_in_a_window_by_an_emergency_that_ended_is_found(desk: Desk, change:
     request = desk.submit()
     freeze(desk)
     declare(desk, request)
-    data: dict[str, Any] = {"run": "run-000001", "requests": [request], "allocations": [], "desired": "0" * 64}
+    row = {"request": request, "digest": standing.stand(desk.office, request).digest}
+    data: dict[str, Any] = {"run": "run-000001", "requests": [request], "allocations": [row], "desired": "0" * 64}
     with desk.office.register.writing():
         desk.office.register.append("run", outcome="started", data=data)
         assert trust.audit.read(desk.office.register.texts()).findings == []

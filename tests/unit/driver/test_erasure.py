@@ -16,8 +16,9 @@ from driver.test_cli import Sop, fleet, sop
 from driver.test_export import verify
 from sop_driver import audit, export, orders, outsider, report, standing, steps, trust
 from sop_driver.errors import Refused, Usage
-from sop_driver.proof import canonical, leaf_hash
+from sop_driver.proof import canonical
 from sop_driver.register import Entry
+from sop_driver.statement import form_digest
 
 __all__ = ["fleet", "sop"]
 BY = ["kadis", "kasubbag"]
@@ -217,7 +218,7 @@ def test_register_with_plain_contacts_still_verifies(desk: Desk) -> None:
     request = desk.submit()
     body = json.loads(insider.texts(desk)[-1])
     data = {**body["data"], "request": {**body["data"]["request"], "contact": {**CONTACT, "phone": None}}}
-    data["digest"] = leaf_hash("as it was").hex()
+    data["digest"] = form_digest(data["request"])
     evidence = {name: digest for name, digest in body["evidence"].items() if name != "personal.contact"}
     fields = {key: body[key] for key in ("actor", "role", "request", "step", "outcome", "reason")}
     fields |= {"evidence": evidence, "data": {**data, "replaces": request,

@@ -12,8 +12,9 @@ import pytest
 from driver import insider
 from driver.desk import Desk
 from driver.test_cli import Sop, sop
-from sop_driver import audit, export, outsider, standing, trust
+from sop_driver import audit, export, notary, outsider, standing, trust
 from sop_driver.errors import Refused, Usage
+from sop_driver.proof import COSIGNED
 
 __all__ = ["sop"]
 
@@ -117,11 +118,17 @@ def test_witness_signs_growth_round_after_round(desk: Desk, sop: Sop, tmp_path: 
         assert code == 0 and "inspektorat" in out, err
         code, out, _ = sop("register", "verify", "--config", config)
         assert code == 0 and "signed by the witness's checkpoint inspektorat" in out
+        code, out, _ = sop("register", "verify")
+        assert code == 0 and "inspektorat bears no signature of a witness that sop.yml names" in out
         if since < 3:
             desk.take(request, "agenda" if since == 0 else "disposition")
     assert sop("register", "export", tmp_path / "export")[0] == 0
     code, told = verify(tmp_path / "export/verify.py", tmp_path / "export", "--key", key, "--witness", mine)
     assert code == 0, told
+    other = notary.make(tmp_path / "other", "inspektorat", COSIGNED).verifier  # of the same name
+    code, told = verify(tmp_path / "export/verify.py", tmp_path / "export", "--key", key, "--witness", mine,
+                        "--witness", other)
+    assert code == 1 and "no checkpoint here is signed by the witness inspektorat" in told
 
 
 def test_witness_and_checkpoint_refuse_what_they_cannot_use(desk: Desk, sop: Sop, tmp_path: Path) -> None:

@@ -68,6 +68,12 @@ def test_root_is_the_one_that_others_compute(size: int) -> None:
     assert Tree().root().hex() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
+@pytest.mark.parametrize("old", [2, 4, 8])
+def test_tree_does_not_grow_backwards(old: int) -> None:
+    same = b"a" * 32
+    assert not merkle.grown(old, same, 1, same, [])
+
+
 def test_proofs_are_those_of_the_rfcs_example() -> None:
     """RFC 6962, 2.1.3, with its names for the nodes."""
     leaves = numbered(7)
@@ -195,6 +201,10 @@ def test_note_tells_its_signers_and_refuses_a_false_one(tmp_path: Path) -> None:
         open_note(note.replace("\n7\n", "\n8\n"), [log.verifier])
     with pytest.raises(ValueError, match="no checkpoint"):
         open_note("hello", [log.verifier])
+    name, identity, public = log.verifier.split("+", 2)
+    unknown = base64.b64encode(b"\x7f" + base64.b64decode(public)[1:]).decode()
+    with pytest.raises(ValueError, match="algorithm that is not known"):
+        open_note(note, [f"{name}+{identity}+{unknown}"])
 
 
 def test_key_of_checkpoints_is_its_owners_alone(tmp_path: Path) -> None:
