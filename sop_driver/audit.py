@@ -5,17 +5,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import gc
-import hashlib
 import json
 import os
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from sop_driver.directory import Directory, Made, Signature, Signed
 from sop_driver.proof import Checkpoint, Tree, canonical, inclusion_root, leaf_hash, open_note, parsed, ssh_fault
-from sop_driver.statement import FREEZE, PERSONAL, Body, form_digest, level, shown, statement
+from sop_driver.statement import FREEZE, Body, form_digest, level, personal_faults, shown, statement
 
 ORIGIN = "0" * 64  # what the first entry names as the one before it
 BATCH = 500  # signatures that a process checks in one go
@@ -308,21 +307,10 @@ def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = ()) -> A
             audit.found(number, "it is not at its place in the tree that the checkpoint signs")
         audit.check(audit.one(number, body, digest.hex()))
     if "personal" in value:
-        audit.findings += _personal(value, audit.people.erased)
+        audit.findings += personal_faults(value, audit.people.erased)
     if not signed_with(audit.people, value["checkpoint"], note.size, key):
         audit.found(1, "its checkpoint is not signed by this register's key")
     if note.origin != audit.people.register or key not in (each for _, each in audit.people.keys):
         audit.found(1, f"its first actors signed for the register {audit.people.register}, the checkpoint is "
                        f"{note.origin}'s")
     return audit
-
-
-def _personal(value: dict[str, Any], erased: Container[str]) -> Iterator[tuple[int, str]]:
-    """What is wrong with the personal data that came along with a receipt."""
-    for item in value["entries"]:
-        body = json.loads(item["text"])
-        for name, digest in body["evidence"].items():
-            if name.startswith(PERSONAL) and digest not in erased:
-                data = base64.b64decode(value["personal"].get(digest, ""))
-                if hashlib.sha256(data).hexdigest() != digest:
-                    yield body["sequence"], f"{name} is missing or was changed, and nobody erased it"

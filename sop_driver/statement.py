@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 from sop_driver.proof import canonical
@@ -49,3 +51,14 @@ def statement(body: Body, register: str, spell: Callable[[Any], str] = canonical
         said["evidence"] = {name: digest for name, digest in said["evidence"].items() if name not in carriers}
     request = data["replaces"] if "replaces" in data else body["request"]
     return spell({"format": "sop-statement-1", "register": register, "request": request, "data": data, **said})
+
+
+def personal_faults(value: dict[str, Any], erased: Container[str]) -> Iterator[tuple[int, str]]:
+    """What is wrong with the personal data that came along with a receipt."""
+    for item in value["entries"]:
+        body = json.loads(item["text"])
+        for name, digest in body["evidence"].items():
+            if name.startswith(PERSONAL) and digest not in erased:
+                data = base64.b64decode(value["personal"].get(digest, ""))
+                if hashlib.sha256(data).hexdigest() != digest:
+                    yield body["sequence"], f"{name} is missing or was changed, and nobody erased it"
