@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from driver.desk import Desk
-from sop_driver import desired, request
+from sop_driver import desired, request, statement
 from sop_driver.config import NamePolicy
 from sop_driver.errors import Usage
 from sop_driver.request import Request, zone_faults
@@ -160,7 +160,7 @@ def test_read_refuses_a_zone_that_no_name_lies_in_and_names_of_other_zones(desk:
 
 def test_digest_binds_records_and_zone_and_stays_without_them(desk: Desk) -> None:
     plain = read(desk)
-    fields = {key: value for key, value in plain.model_dump(mode="json").items() if key not in request.LATER}
+    fields = {key: value for key, value in plain.model_dump(mode="json").items() if key not in statement.LATER}
     assert plain.digest == desired.hashlib.sha256(desired.canonical(fields).encode()).hexdigest()
     assert len({plain.digest, read(desk, GOOD[1]).digest, read(desk, GOOD[2]).digest}) == 3
 
