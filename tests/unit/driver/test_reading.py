@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
 
 from driver.desk import Desk
 from driver.test_cli import Sop, fleet, sop
-from sop_driver import actors, report, standing
+from sop_driver import actors, cli, report, standing
 from sop_driver.errors import Refused
+from sop_driver.register import Register, utc_now
 
 __all__ = ["fleet", "sop"]
 OTHER = "other.tarakankota.go.id"
@@ -34,8 +36,10 @@ def sop_of(desk: Desk, request: str) -> Path:
     ids=["one octet", "no YAML any more", "another first step"],
 )
 def test_changed_sop_stops_gates_and_is_read_with_a_warning(
-    desk: Desk, sop: Sop, old: bytes, new: bytes, shown: str
+    desk: Desk, sop: Sop, monkeypatch: pytest.MonkeyPatch, old: bytes, new: bytes, shown: str
 ) -> None:
+    now = utc_now()  # the status tells by the second how late a step is
+    monkeypatch.setattr(cli, "Register", functools.partial(Register, now=lambda: now))
     request, path = desk.approved(), sop_of(desk, desk.submit(name=OTHER))
     before = sop("status")[1], sop("history", request)[1]
     assert old in path.read_bytes()
