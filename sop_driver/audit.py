@@ -126,15 +126,14 @@ class Audit:
         """What a run brings onto the servers counts for the desired state: in no freeze, each installation signed."""
         run = body["data"]["run"]
         if body["outcome"] == "started":
-            rows = {row["request"]: row["digest"] for row in body["data"]["allocations"]}
-            self.started[run] = rows
+            rows = self.started[run] = {row["request"]: row["digest"] for row in body["data"]["allocations"]}
             if list(rows) != body["data"]["requests"]:
                 self.found(number, f"{run} brings other requests onto the servers than those that it names")
             for request, digest in rows.items():
                 if request not in self.opened or digest != self.opened[request]["data"]["digest"]:
                     self.found(number, f"{run} installs another form of {request} than the one that stood")
-            exempt = all(self._waives(request, FREEZE, body["time"]) for request in self.started[run])
-            for window in () if exempt and self.started[run] else self.people.frozen(body["time"]):
+            exempt = all(self._waives(request, FREEZE, body["time"]) for request in rows)
+            for window in () if exempt and rows else self.people.frozen(body["time"]):
                 self.found(number, f"{run} was started while entry {window.number} let nothing be changed until "
                                    f"{window.until}")
         elif body["outcome"] == "applied":

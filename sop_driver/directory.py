@@ -117,13 +117,17 @@ class Directory:
     def fault(self, name: str, time: str) -> str | None:
         """Why somebody is no actor at a time; None where they are."""
         if (actor := self.actors.get(name)) is None:
-            gone = next((end for past, _, _, end in reversed(self.closed) if past == name), None)
-            return f"{name} was retired at {gone}" if gone else f"nobody has the id {name!r} in this register"
+            gone = self._last(name)
+            return f"{name} was retired at {gone[3]}" if gone else f"nobody has the id {name!r} in this register"
         return f"{name} stood in until {actor.until} only" if actor.until and time > actor.until else None
 
     def known(self, name: str) -> Actor | None:
         """Who has an id, or had it last."""
-        return self.actors.get(name) or next((gone for past, gone, _, _ in reversed(self.closed) if past == name), None)
+        gone = self._last(name)
+        return self.actors.get(name) or (gone[1] if gone else None)
+
+    def _last(self, name: str) -> tuple[str, Actor, str, str] | None:
+        return next((closed for closed in reversed(self.closed) if closed[0] == name), None)
 
     def person(self, name: str) -> str:
         actor = self.actors.get(name)

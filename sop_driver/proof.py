@@ -208,9 +208,10 @@ def open_note(note: str, keys: Iterable[str]) -> Checkpoint:
     known = {}
     for key in keys:
         name, identity, public = key.split("+", 2)
-        known[name, bytes.fromhex(identity)] = base64.b64decode(public, validate=True)
-        if known[name, bytes.fromhex(identity)][:1] not in (bytes([SIGNED]), bytes([COSIGNED])):
+        octets = base64.b64decode(public, validate=True)
+        if not octets or octets[0] not in (SIGNED, COSIGNED):
             raise ValueError(f"the key {name} is of an algorithm that is not known here")
+        known[name, bytes.fromhex(identity)] = octets
     signers = []
     for line in tail.splitlines():
         dash, name, blob = line.split(" ")

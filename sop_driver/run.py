@@ -70,7 +70,7 @@ class Job:
         return [name for name in self.names if name in self.before]
 
     @property
-    def but(self) -> str:
+    def not_undone(self) -> str:
         """What putting back leaves: data that an update's setup script may have changed, and where they are saved."""
         ran = [name for name in self.saved if self.target[name]["setup_script"]
                and any(self.target[name][key] != self.before[name][key] for key in ("release", "setup_script"))]
@@ -188,9 +188,9 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
             outcome = _apply(office, fleet, job, plan)
             _close(office, job, orders)
         except Trouble as error:
-            put_back(office, fleet, job.run, job.names, job.previous_file, f"{error}{job.but}")
+            put_back(office, fleet, job.run, job.names, job.previous_file, f"{error}{job.not_undone}")
             kind = Interrupted if fleet.stopped.is_set() else Failed
-            raise kind(f"{error.what} (the servers were put back as they were{job.but})", error.where,
+            raise kind(f"{error.what} (the servers were put back as they were{job.not_undone})", error.where,
                        "mend what it names, then `sop run` again; the approvals still hold") from error
         except Exception as error:
             put_back(office, fleet, job.run, job.names, job.previous_file, f"{type(error).__name__}: {error}")
@@ -255,8 +255,8 @@ def put_back(office: Office, fleet: Plays, run_id: str, names: Iterable[str], pr
     website that a layer leaves as it is has nothing to do with this run.
     """
     fleet.end_leftovers()
-    rows = desired.read(previous) or {}
-    made = all(rows[name]["state"] == "purged" for name in names)
+    rows = desired.read(previous) or {}  # not of the register, whose database may be what failed
+    made = all(row["state"] == "purged" for name, row in rows.items() if name in names)
     found = []
     for layer in reversed(LAYERS) if made else LAYERS:  # each of them, whatever becomes of the others
         result = fleet.play(layer, previous, stoppable=False)  # half put back would be worse than waiting

@@ -302,20 +302,6 @@ def test_entry_that_is_none_is_named_and_stops_nothing_else(desk: Desk, text: st
     assert audited.tree.size == 9
 
 
-def test_run_slipped_in_with_the_key_in_hand_is_found(desk: Desk) -> None:
-    """The desired state is made of runs: one that nobody signed for would bring anything onto the servers."""
-    request = cleared(desk)
-    number = standing.stand(desk.office, request)
-    row = {"request": request, "digest": number.digest, "agenda": "1", "uid": 20000, "web_host": "web1",
-           "address": {"ipv4": "198.51.100.11", "ipv6": None, "own": False}, "created_by": "run-000001",
-           "database_host": None, "release_size": 1}
-    data = {"run": "run-000001", "requests": [request], "allocations": [row], "desired": "0" * 64}
-    for outcome in ("started", "applied"):
-        desk.office.register.append("run", outcome=outcome, data=data)
-    lines = trust.examine(desk.office).lines()
-    assert lines[0] == f"entry 11: run-000001 was applied, and nobody signed the installation of {request}"
-
-
 def slipped_in(desk: Desk, requests: list[str], **changed: Any) -> None:
     """A run that nobody signed for, of the cleared request, by whoever holds the checkpoint's key."""
     now = standing.stand(desk.office, "R-2026-0001")
@@ -325,6 +311,14 @@ def slipped_in(desk: Desk, requests: list[str], **changed: Any) -> None:
     data = {"run": "run-000001", "requests": requests, "allocations": [row], "desired": "0" * 64}
     for outcome in ("started", "applied"):
         desk.office.register.append("run", outcome=outcome, data=data)
+
+
+def test_run_slipped_in_with_the_key_in_hand_is_found(desk: Desk) -> None:
+    """The desired state is made of runs: one that nobody signed for would bring anything onto the servers."""
+    request = cleared(desk)
+    slipped_in(desk, [request])
+    lines = trust.examine(desk.office).lines()
+    assert lines[0] == f"entry 11: run-000001 was applied, and nobody signed the installation of {request}"
 
 
 def test_run_that_names_other_requests_than_it_installs_is_found(desk: Desk) -> None:
