@@ -227,7 +227,7 @@ def _apply(office: Office, fleet: Plays, job: Job, plan: Plan) -> Outcome:
         previous = desired.write(job.folder / "desired-before.json", office.register, job.before)
         backup = _well(job, "backup-before", fleet.play(BACKUP, previous, selection=_select(job, job.updates)))
         job.saved = backup.of_website("snapshots")
-    applied = _well(job, "websites", fleet.play(WEBSITES, job.target_file))
+    applied = _well(job, "websites", fleet.play(WEBSITES, job.target_file, selection=_select(job, job.names)))
     refused = applied.refused
     if mine := [why for name, why in refused.items() if name in job.names]:
         raise Trouble("; ".join(mine), f"{job.run}, {WEBSITES}")

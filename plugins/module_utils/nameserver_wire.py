@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 
 from ansible.module_utils.nameserver import Edit, RRset, Zone
-from ansible.module_utils.transaction import Refused
+from ansible.module_utils.transaction import Refused, run
 
 try:
     import dns.exception
@@ -31,8 +31,13 @@ KEY = re.compile(
 # Types that a signing server keeps by itself, at any name.
 SIGNING = {"RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "DNSKEY", "CDS", "CDNSKEY", "TYPE65534"}
 KEY_MEND = "run the set-up of the servers (playbooks/servers.yml), then `systemctl reload named`"
+# Values that dig and dnspython are known to spell alike.
+ALIKE = {"A": re.compile(r"[\d.]+", re.ASCII), "TXT": re.compile(r'"[\w =.-]{1,255}"', re.ASCII)}
 ANSWER = 10.0  # seconds for one answer
 TRANSFER = 60.0  # seconds for a whole zone
+
+
+Row = tuple[str, int, str, list[str]]  # name with or without its last dot, time to live, type, values
 
 
 class Unanswered(Refused):
@@ -49,7 +54,7 @@ class Primary:
     def __init__(self, address: str, key_file: str) -> None:
         if not PRESENT:
             raise Refused("python3-dnspython is not installed", "run the set-up of the servers (playbooks/servers.yml)")
-        self.address = address
+        self.address, self.key_file = address, key_file
         try:
             match = KEY.search(pathlib.Path(key_file).read_text())
         except OSError as error:
@@ -64,11 +69,30 @@ class Primary:
 
     def read(self, zone: str) -> tuple[Zone, int]:
         """A zone's records without those that signing makes, and its serial. An SOA record's value is its primary."""
+        return self.listed(zone) or self.transferred(zone)
+
+    def listed(self, zone: str) -> tuple[Zone, int] | None:
+        """As `read`, but by dig, which needs a seventh of dnspython's time; None where it does not give all of it."""
+        way = ["-k", self.key_file, "+noall", "+answer", f"+time={ANSWER:.0f}", "+tries=1"]
+        try:
+            lines = run(["dig", f"@{self.address}", *way, zone, "AXFR"], timeout=TRANSFER).splitlines()
+            rows = [line.split(None, 4) for line in lines]
+            # It tells what is amiss in comments, and a whole transfer ends with the record that it began with.
+            whole = len(rows) > 1 and rows[0] == rows[-1] and all(len(row) == 5 and row[0][0] != ";" for row in rows)
+            if whole and rows[0][3] == "SOA":
+                return self.parsed(zone, ((name, int(ttl), kind, [_normal(kind, value)])
+                                          for name, ttl, _, kind, value in rows if kind not in SIGNING))
+        except (Refused, dns.exception.DNSException, ValueError):
+            pass
+        return None
+
+    def transferred(self, zone: str) -> tuple[Zone, int]:
+        """As `read`, by dnspython, which also knows why a zone cannot be read."""
         # Not inbound_xfr: most records are signatures, and half its time would go into making a zone of them.
         messages = dns.query.xfr(self.address, zone, keyring=self.keyring, keyalgorithm=self.key.algorithm,
                                  relativize=False, timeout=ANSWER, lifetime=TRANSFER)
         try:
-            content = [(rrset.name, rrset) for message in messages for rrset in message.answer]
+            content = [row for message in messages for rrset in message.answer for row in _rows(rrset.name, rrset)]
         except (dns.tsig.PeerError, dns.tsig.BadSignature) as error:
             raise Refused(f"the server does not take the key for zone {zone}: {_said(error)}", KEY_MEND) from error
         except (dns.exception.DNSException, OSError, EOFError) as error:
@@ -81,25 +105,22 @@ class Primary:
     def parse(self, zone: str, text: str) -> tuple[Zone, int]:
         """A zone that is yet to be served, as `read` will give it. Raises Refused where the text is no zone."""
         try:
-            return self.parsed(zone, dns.zone.from_text(text, zone, relativize=False).iterate_rdatasets())
+            sets = dns.zone.from_text(text, zone, relativize=False).iterate_rdatasets()
+            return self.parsed(zone, [row for name, rdataset in sets for row in _rows(name, rdataset)])
         except (dns.exception.DNSException, ValueError) as error:
             what = f"what there is of zone {zone} is no zone: {_said(error)}"
             raise Refused(what, "move its file away on the primary, or mend it") from error
 
-    def parsed(self, zone: str, content: Iterable[tuple[dns.name.Name, dns.rdataset.Rdataset]]) -> tuple[Zone, int]:
-        """A zone as `read` gives it, from what dnspython made of it; one set may come in parts."""
+    def parsed(self, zone: str, rows: Iterable[Row]) -> tuple[Zone, int]:
+        """A zone as `read` gives it, from its rows; one set may come in parts."""
         found: Zone = {}
-        for name, rdataset in content:
-            kind = dns.rdatatype.to_text(rdataset.rdtype)
-            if kind in SIGNING:
-                continue
+        for name, ttl, kind, texts in rows:
+            values = frozenset(texts)
             if kind == "SOA":
-                self.soa[zone] = rdataset[0]
-                values = frozenset([rdataset[0].mname.to_text()])
-            else:
-                values = frozenset(rdata.to_text() for rdata in rdataset)
-            sets = found.setdefault(name.to_text(omit_final_dot=True).lower(), {})
-            sets[kind] = RRset(rdataset.ttl, values | sets[kind].values if kind in sets else values)
+                self.soa[zone] = dns.rdata.from_text("IN", "SOA", *values)
+                values = frozenset([self.soa[zone].mname.to_text()])
+            sets = found.setdefault(name.rstrip(".").lower(), {})
+            sets[kind] = RRset(ttl, values | sets[kind].values if kind in sets else values)
         return found, self.soa[zone].serial
 
     def serial(self, zone: str) -> int:
@@ -198,6 +219,17 @@ def follows(address: str, zone: str, wanted: int) -> bool:
     """Whether a server has a zone at a serial or a later one, by RFC 1982: numbers run in a circle."""
     found = serial(address, zone)
     return found is not None and (found - wanted) % 2**32 < 2**31
+
+
+def _rows(name: dns.name.Name, rdataset: dns.rdataset.Rdataset) -> list[Row]:
+    """A set of records as a row; none of a type that signing makes."""
+    kind = dns.rdatatype.to_text(rdataset.rdtype)
+    return [] if kind in SIGNING else [(name.to_text(), rdataset.ttl, kind, [rdata.to_text() for rdata in rdataset])]
+
+
+def _normal(kind: str, value: str) -> str:
+    """A value in dnspython's spelling; most of a zone's are spelled alike and need not be parsed for that."""
+    return value if kind in ALIKE and ALIKE[kind].fullmatch(value) else dns.rdata.from_text("IN", kind, value).to_text()
 
 
 def _rdatas(kind: str, rrset: RRset) -> list[dns.rdata.Rdata]:

@@ -164,10 +164,11 @@ def finish(module: Any, layer: str, host: str, outcome: Outcome) -> NoReturn:
         fail(module, layer, host, Refused(*not_ours(outcome.conflicts[0], host)[1:]))
     changes = sorted(outcome.changes, key=lambda c: (c.website or "", c.subject, c.action))
     module.params.pop("websites", None)  # the result would carry the whole desired set back to the controller
+    told = module.params.get("facts_of")
     module.exit_json(
         changed=bool(changes),
         changes=[{"layer": layer, "host": host, **change._asdict()} for change in changes],
-        as_built=outcome.as_built,
+        as_built={name: facts for name, facts in outcome.as_built.items() if told is None or name in told},
         created=sorted(outcome.created),
         conflicts=[{**conflict, "host": host} for conflict in outcome.conflicts],
         orphans=sorted(outcome.orphans),

@@ -20,6 +20,10 @@ options:
     description: This server's name in the inventory; selects its share of the websites.
     type: str
     required: true
+  facts_of:
+    description: Names of websites whose facts C(as_built) tells; without it all.
+    type: list
+    elements: str
   sizes:
     description: For each size the limits of a website's PHP (children, memory, upload, seconds).
     type: dict
@@ -118,6 +122,7 @@ def main():
         argument_spec={
             "websites": {"type": desired_websites, "required": True},
             "host": {"type": "str", "required": True},
+            "facts_of": {"type": "list", "elements": "str"},
             "sizes": {"type": "dict", "required": True},
             "database_hosts": {"type": "dict", "default": {}},
             "acme": {"type": "bool", "default": False},

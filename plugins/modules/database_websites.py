@@ -21,6 +21,10 @@ options:
     description: Inventory name of this server; websites whose database names it are this server's share.
     type: str
     required: true
+  facts_of:
+    description: Names of websites whose facts C(as_built) tells; without it all.
+    type: list
+    elements: str
   web_hosts:
     description: Web host to the list of its addresses on the servers' network.
     type: dict
@@ -237,6 +241,7 @@ def main():
         argument_spec={
             "websites": {"type": transaction.desired_websites, "required": True},
             "host": {"type": "str", "required": True},
+            "facts_of": {"type": "list", "elements": "str"},
             "web_hosts": {"type": "dict", "required": True},
             "connections": {"type": "dict", "required": True},
             "verifiers": {"type": "json", "required": True, "no_log": True},

@@ -30,6 +30,10 @@ options:
     description: Name of this server in the inventory.
     type: str
     required: true
+  facts_of:
+    description: Names of websites whose facts C(as_built) tells; without it all.
+    type: list
+    elements: str
   zones:
     description: Names of the zones that are served, forward and reverse.
     type: list
@@ -223,6 +227,7 @@ def main() -> None:
         argument_spec={
             "websites": {"type": desired_websites, "required": True},
             "host": {"type": "str", "required": True},
+            "facts_of": {"type": "list", "elements": "str"},
             "zones": {"type": "list", "elements": "str", "required": True},
             "nameservers": {"type": "dict", "required": True},
             "hosts": {"type": "dict", "default": {}},

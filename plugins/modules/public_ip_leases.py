@@ -20,6 +20,10 @@ options:
     description: This gateway's name in the inventory.
     type: str
     required: true
+  facts_of:
+    description: Names of websites whose facts C(as_built) tells; without it all.
+    type: list
+    elements: str
   interface:
     description: The public interface; left out, the one that has an address in the public IPv4 network.
     type: str
@@ -294,6 +298,7 @@ def main() -> None:
         argument_spec={
             "websites": {"type": desired_websites},
             "host": {"type": "str", "required": True},
+            "facts_of": {"type": "list", "elements": "str"},
             "interface": {"type": "str"},
             "networks": {"type": "dict", "required": True},
             "servers": {"type": "dict", "required": True},

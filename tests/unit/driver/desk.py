@@ -121,7 +121,7 @@ class FakeFleet:
             self.existing = wanted
         return {
             "changes": changes,
-            "as_built": {name: {"vhost": name} for name in wanted},
+            "as_built": {name: {"vhost": name} for name in wanted if name in chosen},
             "created": [],
             "conflicts": conflicts,
             "orphans": [],

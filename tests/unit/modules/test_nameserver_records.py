@@ -1,5 +1,7 @@
 """Planning, batching and putting back of the name servers' records, without a server."""
 
+from pathlib import Path
+
 import dns.rdatatype
 import dns.tsig
 import pytest
@@ -330,6 +332,57 @@ def test_message_pins_what_was_read_and_adds_before_it_deletes() -> None:
         (False, "198.51.100.12"),
         (True, "198.51.100.11"),
     ]
+
+
+SOA_LINE = f"{ZONE}.\t300\tIN\tSOA\tns1.{ZONE}. hostmaster.{ZONE}. 7 3600 600 86400 300"
+CONTENT = f"""\
+{ZONE}.\t300\tIN\tNS\tns1.{ZONE}.
+{ZONE}.\t300\tIN\tNSEC\tdinkes.{ZONE}. NS SOA RRSIG NSEC
+Dinkes.{ZONE}.\t300\tIN\tA\t198.51.100.11
+dinkes.{ZONE}.\t300\tIN\tA\t198.51.100.12
+dinkes.{ZONE}.\t300\tIN\tAAAA\t2001:DB8::1:0:0:11
+dinkes.{ZONE}.\t60\tIN\tCAA\t0 ISSUE "letsencrypt.org"
+_website.dinkes.{ZONE}.\t300\tIN\tTXT\t"website=20001 CAA"
+text.{ZONE}.\t300\tIN\tTXT\t"v=spf1 a:mail\\;x" "caf\\195\\169"
+odd.{ZONE}.\t300\tIN\tTYPE731\t\\# 2 ABCD
+"""
+
+
+def listed(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, code: int = 0) -> tuple[Zone, int] | None:
+    """What a primary reads when dig prints this and ends so."""
+    (folder / "out").write_text(text)
+    (folder / "dig").write_text(f"#!/bin/sh\ncat {folder}/out\nexit {code}\n")
+    (folder / "dig").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+    primary = primary_without_server()
+    primary.address, primary.key_file, primary.soa = "192.0.2.53", "/nowhere", {}
+    return primary.listed(ZONE)
+
+
+def test_zone_is_the_same_read_by_dig_or_by_dnspython(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    primary = primary_without_server()
+    primary.soa = {}
+    expected = primary.parse(ZONE, f"{SOA_LINE}\n{CONTENT}")
+    found = listed(tmp_path, monkeypatch, f"{SOA_LINE}\n{CONTENT}{SOA_LINE}\n")
+    assert found == expected
+    assert found is not None and found[1] == 7 and found[0][f"dinkes.{ZONE}"]["A"].values == {
+        "198.51.100.11", "198.51.100.12"}
+    assert "NSEC" not in found[0][ZONE]
+
+
+@pytest.mark.parametrize(("text", "code"), [
+    ("", 0),
+    (f"{SOA_LINE}\n", 0),
+    (f"{SOA_LINE}\n{CONTENT}", 0),
+    ("; Transfer failed.\n", 0),
+    (f"{SOA_LINE}\n{CONTENT};; Couldn't verify signature: tsig verify failure\n{SOA_LINE}\n", 0),
+    (f"{SOA_LINE}\n{CONTENT}odd.{ZONE}. x IN A 192.0.2.1\n{SOA_LINE}\n", 0),
+    (f"{SOA_LINE}\n{CONTENT}{SOA_LINE}\n", 9),
+], ids=["nothing", "one record", "cut off", "refused", "forged", "not a number", "failed"])
+def test_zone_is_not_taken_from_dig_where_it_is_not_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, code: int
+) -> None:
+    assert listed(tmp_path, monkeypatch, text, code) is None
 
 
 class Recorder:
