@@ -72,7 +72,7 @@ def bootstrap(office: Office, file: Path, sign: Sign) -> Entry | None:
         name = f"{office.config.name_policy.domain}/sop/{secrets.token_hex(4)}"
         notary.make(office.register.key_file, name)
     key = office.register.notary
-    data = {"register": key.name, "checkpoint_key": key.verifier, **_sop(procedure),
+    data = {"register": key.name, "checkpoint_key": key.verifier, "sop": procedure.hash, **procedure.told,
             "roots": dict(pades.root(file.parent / root) for root in given.roots)}
     return enter(office, "bootstrap", first, [], [], sign, data=data, evidence={"sop": office.evidence.add(source)})
 
@@ -89,19 +89,13 @@ def _first(given: First, folder: Path) -> Actor:
                              "subject": pades.subject(folder / given.certificate) if given.certificate else None})
 
 
-def _sop(procedure: sop.Procedure) -> dict[str, Any]:
-    emergency = procedure.emergency.model_dump(mode="json") if procedure.emergency else None
-    return {"sop": procedure.hash, "rules": procedure.officials.model_dump(mode="json"), "emergency": emergency,
-            "refusals": procedure.refusals}
-
-
 def adopt(office: Office, signers: list[str], sign: Sign, reason: str) -> Entry | None:
     """Let new requests begin under the SOP's data file as it is now; those under way keep theirs."""
     source = sop_file(office.project, office.config)
     procedure = sop.parse(source.read_bytes(), source)
-    if office.people().sop == procedure.hash:
+    if (people := office.people()).sop == procedure.hash and procedure.told.keys() <= people.sops[people.sop].keys():
         refuse(f"{source} is adopted already", GATE, "go on: new requests begin under it")
-    return enter(office, "adopt", {}, [], signers, sign, data=_sop(procedure), reason=reason,
+    return enter(office, "adopt", {}, [], signers, sign, reason=reason, data={"sop": procedure.hash, **procedure.told},
                   evidence={"sop": office.evidence.add(source)})
 
 

@@ -150,7 +150,7 @@ def verify(options: Namespace, opened: Opened) -> Told:
         told += [f"signed by {name}" if open_note(note, office.config.witnesses).signers
                  else f"{name} bears no signature of a witness that sop.yml names"
                  for name, note in sorted(trust.witnessed(office).items())]
-    told = [*told, *found.notes(stamp(office.register.now()))]
+    told = [*told, *found.courses.left(), *found.notes(stamp(office.register.now()))]
     told += [f"{office.evidence.path(digest)} was {erasure}, and is there: repeat that `sop erase`"
              for digest, erasure in found.people.erased.items() if office.evidence.path(digest).exists()]
     return Told(told, {"entries": sequence, "head": head, "root": found.tree.root().hex(),

@@ -12,12 +12,15 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from sop_driver.directory import Directory, Made, Signature, Signed
+from sop_driver.courses import Courses, nowhere
+from sop_driver.directory import Directory, Signature, Signed
+from sop_driver.flow import Taken
 from sop_driver.proof import Checkpoint, Tree, canonical, inclusion_root, leaf_hash, open_note, parsed, ssh_fault
-from sop_driver.statement import FREEZE, Body, form_digest, level, personal_faults, shown, statement
+from sop_driver.statement import Body, form_digest, level, personal_faults, shown, statement
 
 ORIGIN = "0" * 64  # what the first entry names as the one before it
 BATCH = 500  # signatures that a process checks in one go
+Order = Callable[[str], Body | None]
 Job = tuple[int, str, str, str, str]  # entry, who, public key, statement, signature
 
 
@@ -32,13 +35,9 @@ class Audit:
     times: list[str] = field(default_factory=list)
     last: str = ORIGIN
     chains: dict[str, str] = field(default_factory=dict)
-    started: dict[str, dict[str, str]] = field(default_factory=dict)  # run → its requests, each with its digest
-    declared: dict[str, Body] = field(default_factory=dict)  # request → the emergency last declared for it
-    opened: dict[str, Body] = field(default_factory=dict)  # request → the entry that brought it, as it is now
-    made: dict[int, Made] = field(default_factory=dict)
+    courses: Courses = field(default_factory=Courses)
+    made: dict[int, Taken] = field(default_factory=dict)
     unreported: dict[int, Body] = field(default_factory=dict)  # emergencies whose report is not there, by their entries
-    unsigned: dict[tuple[str, str, str], int] = field(default_factory=dict)  # (run, request, digest) → applied by
-    installed: list[tuple[int, str, str]] = field(default_factory=list)  # entries that signed those: (entry, SOP, step)
     forms: dict[str, dict[str, str]] = field(default_factory=dict)  # request → what sheets tell of it
     pdfs: list[Signed] = field(default_factory=list)  # signatures that are checked where their documents are
     signers: set[str] = field(default_factory=set)  # the keys of witnesses asked for that signed a checkpoint
@@ -78,14 +77,11 @@ class Audit:
         if body["kind"] == "actors":
             faults, signed = self.people.read(body, digest)
             self.findings += [(number, fault) for fault in faults]
+            self.courses.adopt(body["data"])
         elif body["kind"] == "step":
             self._follows(number, body, digest)
-            self.made[number] = Made.of(body, digest)
-            if self.people.refuses(self.made[number]):
-                self.declared.pop(body["request"], None)
-            mine = body["data"].get("run", ""), body["request"], body["data"].get("digest", "")
-            if self.unsigned.pop(mine, None):
-                self.installed.append((number, body["data"]["sop"], body["step"]))
+            taken = self.made[number] = Taken.of(body, digest)
+            self.findings += [(number, what) for what in self.courses.step(body, taken, self.people)]
             if level(body["data"]) == "pades":
                 self._signed_within(number, body)
             else:
@@ -95,7 +91,7 @@ class Audit:
         elif body["kind"] == "void":
             signed = self._void(number, body, digest)
         elif body["kind"] == "run":
-            self._ran(number, body)
+            self.findings += [(number, what) for what in self.courses.ran(body, self.people)]
         said = statement(body, self.people.register, spell) if signed else ""
         return [(number, by, key, said, armored) for by, key, armored in signed]
 
@@ -117,50 +113,35 @@ class Audit:
         self.chains[mine] = digest
         if "replaces" in data:
             self.chains[f"of {body['actor']}"] = digest
-            self.opened[mine] = body
-        opened = self.opened.get(mine, body)
+            self.courses.opened[mine] = body
+        opened = self.courses.opened.get(mine, body)
         if data["sop"] != opened["data"]["sop"]:
             self.found(number, f"it names another SOP than {mine} began under")
-
-    def _ran(self, number: int, body: Body) -> None:
-        """What a run brings onto the servers counts for the desired state: in no freeze, each installation signed."""
-        run = body["data"]["run"]
-        if body["outcome"] == "started":
-            rows = self.started[run] = {row["request"]: row["digest"] for row in body["data"]["allocations"]}
-            if list(rows) != body["data"]["requests"]:
-                self.found(number, f"{run} brings other requests onto the servers than those that it names")
-            for request, digest in rows.items():
-                if request not in self.opened or digest != self.opened[request]["data"]["digest"]:
-                    self.found(number, f"{run} installs another form of {request} than the one that stood")
-            exempt = all(self._waives(request, FREEZE, body["time"]) for request in rows)
-            for window in () if exempt and rows else self.people.frozen(body["time"]):
-                self.found(number, f"{run} was started while entry {window.number} let nothing be changed until "
-                                   f"{window.until}")
-        elif body["outcome"] == "applied":
-            self.unsigned |= {(run, *asked): number for asked in self.started.pop(run).items()}
 
     def _emergency(self, number: int, body: Body, digest: str) -> list[Signature]:
         self._follows(number, body, digest)
         data = body["data"]
         if body["outcome"] == "declared":
-            self.declared[body["request"]] = self.unreported[number] = body
+            self.courses.declared[body["request"]] = self.unreported[number] = body
         elif self.unreported.pop(data["emergency"], None) is None:
             self.found(number, f"it reports entry {data['emergency']}, which is no emergency without a report")
         try:
-            faults, signed = self.people.emergency(body, self.opened[body["request"]]["data"]["person"])
+            faults, signed = self.people.emergency(body, self.courses.opened[body["request"]]["data"]["person"])
         except ValueError as error:
             faults, signed = [str(error)], []
-        self.findings += [(number, fault) for fault in faults]
+        self.findings += [(number, fault) for fault in (*faults, *self.courses.order(body))]
         return signed
 
     def _void(self, number: int, body: Body, digest: str) -> list[Signature]:
         self._follows(number, body, digest)
         data = body["data"]
         made = self.made.pop(data["entry"], None)
-        if made is None or made.fixed or (made.digest, made.request) != (data["hash"], body["request"]):
+        if made is None or made.fixed or (made.hash, made.request, made.step) != (
+                data["hash"], body["request"], body["step"]):
             self.found(number, f"it voids entry {data['entry']}, which is no step of {body['request']} that counts")
         elif fault := self.people.void_fault(body, made):
             self.found(number, fault)
+        self.findings += [(number, what) for what in self.courses.order(body, Taken.of(body, digest))]
         return self._signed_by_one(number, body)
 
     def _signed_within(self, number: int, body: Body) -> None:
@@ -175,12 +156,6 @@ class Audit:
         except ValueError as error:
             self.found(number, str(error))
             return []
-
-    def _waives(self, request: str, gate: str, time: str) -> bool:
-        if request not in self.declared:
-            return False
-        data, now = self.declared[request]["data"], self.opened[request]["data"]
-        return gate in data["waives"] and time <= data["until"] and data["digest"] == now["digest"]
 
     def notes(self, now: str) -> list[str]:
         """What everybody shall see who looks, and which takes no trust from anything."""
@@ -232,9 +207,12 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def read(texts: Iterable[str], sizes: Iterable[int] = ()) -> Audit:
-    """Read all entries, and keep the tree's root at the given sizes. Signatures are checked on all processors."""
-    audit, jobs, wanted = Audit(), list[Job](), {0, *sizes}
+def read(texts: Iterable[str], sizes: Iterable[int] = (), order: Order = nowhere) -> Audit:
+    """Read all entries, and keep the tree's root at the given sizes. Signatures are checked on all processors.
+
+    `order` gives an SOP's, where the entry that adopts it does not tell it.
+    """
+    audit, jobs, wanted = Audit(courses=Courses(order)), list[Job](), {0, *sizes}
     pending: list[Future[list[tuple[int, str]]]] = []
     audit.roots[0] = audit.tree.root()
     with _uncollected(), ProcessPoolExecutor(os.cpu_count()) as pool:  # starts no process before the first batch
@@ -248,12 +226,13 @@ def read(texts: Iterable[str], sizes: Iterable[int] = ()) -> Audit:
         audit.check(jobs)
         for done in pending:
             audit.findings += done.result()
-    for (run, request, _), number in audit.unsigned.items():
+    for (run, request, _), number in audit.courses.unsigned.items():
         audit.found(number, f"{run} was applied, and nobody signed the installation of {request}")
     return audit
 
 
-def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, witnesses: Sequence[str] = ()) -> Audit:
+def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, witnesses: Sequence[str] = (),
+          order: Order = nowhere) -> Audit:
     """Read a whole register and hold it against signed checkpoints (name → note). `key` is the register's, pinned."""
     opened, against = dict[str, Checkpoint](), list[tuple[int, str]]()
     for label, text in notes.items():
@@ -261,7 +240,7 @@ def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, w
             opened[label] = open_note(text, witnesses)
         except ValueError as error:
             against.append((1, f"{label}: {error}"))
-    audit = read(texts(), (note.size for note in opened.values()))
+    audit = read(texts(), (note.size for note in opened.values()), order)
     audit.signers = {key for key in witnesses for label in opened if open_note(notes[label], [key]).signers}
     if key not in (each for _, each in audit.people.keys):
         against.append((1, "the key of its checkpoints is another than the one that its first actors signed"))
@@ -295,10 +274,11 @@ def signed_with(people: Directory, note: str, size: int, key: str) -> bool:
     return due.split("+")[0] in open_note(note, [due]).signers if due else False
 
 
-def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = ()) -> Audit:
+def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = (), order: Order = nowhere) -> Audit:
     """Check entries by their places in the tree that a checkpoint signs. Raises ValueError, KeyError, TypeError."""
     note = open_note(value["checkpoint"], witnesses)
-    audit = Audit(signers={key for key in witnesses if open_note(value["checkpoint"], [key]).signers})
+    audit = Audit(courses=Courses(order, partial=True),
+                  signers={key for key in witnesses if open_note(value["checkpoint"], [key]).signers})
     for item in value["entries"]:
         body, digest = json.loads(item["text"]), leaf_hash(item["text"])
         number, proof = body["sequence"], [base64.b64decode(part) for part in item["proof"]]

@@ -12,9 +12,10 @@ from typing import Any
 from sop_driver.config import FleetFacts, write_atomic
 from sop_driver.errors import Refusal
 from sop_driver.evidence import Evidence
+from sop_driver.flow import STATES
 from sop_driver.proof import canonical
 from sop_driver.register import Entry, Register
-from sop_driver.request import STATES, Request
+from sop_driver.request import Request
 from sop_driver.standing import Standing
 
 FIRST_UID = 20000  # below lie the system's and people's accounts

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from sop_driver.flow import Taken
 from sop_driver.proof import announcement, signed_by
 from sop_driver.statement import CRLS, SEALED, Body, statement
 
@@ -52,26 +53,6 @@ def _told(duration: dict[str, int]) -> str:
     return ", ".join(f"{count} {unit}" for unit, count in duration.items() if count)
 
 
-class Made(NamedTuple):
-    """A step that was taken, as far as voiding it asks."""
-
-    number: int
-    digest: str
-    request: str
-    step: str
-    actor: str
-    person: str
-    outcome: str | None
-    sop: str
-    fixed: bool  # a request itself or an installation: not to be voided
-
-    @classmethod
-    def of(cls, body: Body, digest: str) -> Made:
-        data = body["data"]
-        return cls(body["sequence"], digest, body["request"], body["step"], body["actor"], data["person"],
-                   body["outcome"], data["sop"], "replaces" in data or "run" in data)
-
-
 @dataclass(frozen=True)
 class Window:
     """A time in which nothing is changed on the servers, as the entry of this number says."""
@@ -105,7 +86,7 @@ class Directory:
     keys: list[tuple[int, str]] = field(default_factory=list)  # of the checkpoints, each with the entry that brings it
     sop: str = ""  # the sha256 of the SOP that new requests begin under
     rules: dict[str, Any] = field(default_factory=dict)
-    sops: dict[str, Body] = field(default_factory=dict)  # an adopted SOP's sha256 → the data of its entry
+    sops: dict[str, Body] = field(default_factory=dict)  # an adopted SOP's sha256 → the data of its entry, and `entry`
     roots: dict[str, str] = field(default_factory=dict)  # authorities that PDF signatures rest on: sha256 → DER
     last: str | None = None
     actors: dict[str, Actor] = field(default_factory=dict)
@@ -133,6 +114,12 @@ class Directory:
         actor = self.actors.get(name)
         return (actor.person if actor else None) or name
 
+    def same_agency(self, name: str, other: str, person: str) -> bool:
+        """Whether somebody is another one, by whatever office, or of the same unit."""
+        actor, known = self.actors.get(name), self.known(other)
+        return (name == other or self.person(name) == person
+                or bool(actor and known and actor.unit and actor.unit == known.unit))
+
     @property
     def checkpoint_key(self) -> str:
         return self.keys[-1][1] if self.keys else ""
@@ -157,7 +144,7 @@ class Directory:
         found += faults
         self.sop, self.rules = data.get("sop", self.sop), data.get("rules", self.rules)
         if "sop" in data:
-            self.sops[self.sop] = data
+            self.sops[self.sop] = {**data, "entry": body["sequence"]}
         self.roots = data.get("roots", self.roots)
         found += [f"the root {name} is another certificate than it says" for name, root in self.roots.items()
                   if hashlib.sha256(base64.b64decode(root)).hexdigest() != name]
@@ -266,12 +253,12 @@ class Directory:
             found.append(f"no emergency replaces {', '.join(sorted(beyond))}")
         return found, signatures
 
-    def refuses(self, made: Made) -> bool:
+    def refuses(self, made: Taken) -> bool:
         """Whether a step sent the request back; every outcome may have where the SOP's entry does not tell."""
         refusals = self.sops.get(made.sop, {}).get("refusals")
         return made.outcome is not None and (refusals is None or made.outcome in refusals.get(made.step, ()))
 
-    def void_fault(self, body: Body, made: Made) -> str | None:
+    def void_fault(self, body: Body, made: Taken) -> str | None:
         """Why somebody may not void a step: who took it may, and the head, who may not take a refusal away."""
         if body["actor"] == made.actor or body["data"]["person"] == made.person:
             return None

@@ -8,7 +8,20 @@ import re
 import shutil
 from pathlib import Path
 
-from sop_driver import audit, directory, merkle, notary, outsider, proof, sheet, signatures, statement, trust
+from sop_driver import (
+    audit,
+    courses,
+    directory,
+    flow,
+    merkle,
+    notary,
+    outsider,
+    proof,
+    sheet,
+    signatures,
+    statement,
+    trust,
+)
 from sop_driver.config import write_atomic
 from sop_driver.errors import Usage, refuse
 from sop_driver.proof import COSIGNED, open_note
@@ -35,7 +48,7 @@ if __name__ == "__main__":
 def verifier() -> str:
     """The verifier in one file: these modules one after the other, without their imports of each other."""
     parts: list[str] = []
-    for module in (proof, statement, sheet, directory, audit, outsider):
+    for module in (proof, statement, sheet, flow, directory, courses, audit, outsider):
         text = Path(module.__file__ or "").read_text(encoding="utf-8")
         text = re.sub(r"^from sop_driver\.\w+ import (\([^)]*\)|.*)\n", "", text, flags=re.MULTILINE)
         parts.append(text if not parts else text.replace("from __future__ import annotations\n", ""))

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from sop_driver.directory import Erasure
 from sop_driver.errors import Refusal
 from sop_driver.evidence import Evidence
+from sop_driver.flow import Existing
 from sop_driver.procedure import Step
-from sop_driver.request import STATES
 from sop_driver.standing import Standing
 from sop_driver.statement import FREEZE, level
 
@@ -69,52 +69,16 @@ def taken(case: Case, step: Step) -> Refusal | None:
     return None
 
 
-def agenda_number(case: Case, step: Step) -> Refusal | None:
+def asked(case: Case, step: Step) -> Refusal | None:
+    """Also what came of it: the agenda number, the word `yes` for the request as it is, a website that fits.
+
+    The existence check is by the register here. The plan asks the fleet itself.
+    """
     if refusal := taken(case, step):
         return refusal
-    if case.standing.agenda is None:
-        return Refusal(f"{case.standing.id}: the letter has no agenda number", step.gate or step.id,
-                       "the agenda step of the SOP's data file must say `gives: agenda`")
-    return None
-
-
-def approval(case: Case, step: Step) -> Refusal | None:
-    """Approved as it is now; a changed request has lost its approval before."""
-    now = case.standing
-    if refusal := taken(case, step):
-        return refusal
-    entry = now.done[step.id]
-    if entry.outcome != "yes" or entry.data.get("digest") != now.digest:
-        return Refusal(f"{now.id}: {step} ended with {entry.outcome} ({entry})", step.gate or step.id,
-                       "decide on the request as it is now")
-    return None
-
-
-def existence(case: Case, step: Step) -> Refusal | None:
-    """By the register: create refuses what exists, update what does not. The plan asks the fleet itself."""
-    now, gate = case.standing, step.gate or step.id
-    if refusal := taken(case, step):
-        return refusal
-    kind, name = now.request.kind, now.request.name
-    branch = step.outcomes.get(now.done[step.id].outcome or "")
-    if branch is None or branch.kind != now.request.branch:
-        return Refusal(f"{now.id}: the existence check says {now.done[step.id].outcome}, the request says {kind}", gate,
-                       f"record {step.id} again, or correct the request")
-    if kind == "create" and name in case.websites:
-        row = case.websites[name]
-        return Refusal(f"{now.id}: {name} already exists on {row['web_host']}, owned by agenda {row['agenda']}", gate,
-                       "file it as an update (kind: update), or choose another name")
-    if kind != "create" and name not in case.websites:
-        return Refusal(f"{now.id}: {name} does not exist", gate,
-                       "file it as a new website (kind: create), or correct the name")
-    if STATES.get(kind) == (state := case.websites.get(name, {}).get("state")) is not None:
-        return Refusal(f"{now.id}: {name} is {state} already (agenda {case.websites[name]['agenda']})", gate,
-                       f"there is nothing to {kind}; `sop list` tells each website's state")
-    for other, row in sorted(case.websites.items()):
-        if other != name and (both := {name, *now.request.aliases} & {other, *row["aliases"]}):
-            return Refusal(f"{now.id}: {', '.join(sorted(both))} already belongs to {other} (agenda {row['agenda']})",
-                           gate, "choose another name or alias")
-    return None
+    fold = case.standing.fold
+    found = fold.asked(fold.flow.steps[step.id], Existing.of(case.websites))
+    return Refusal(f"{case.standing.id}: {found[0]}", step.gate or step.id, found[1]) if found else None
 
 
 def build_evidence(case: Case, step: Step) -> Refusal | None:
@@ -127,6 +91,12 @@ def build_evidence(case: Case, step: Step) -> Refusal | None:
     return None
 
 
+def lapsed(now: Standing) -> list[Refusal]:
+    """What time alone has closed since the gates were asked: an emergency is over."""
+    return [Refusal(f"{now.id}: {what}", step.gate or step.id, f"{' or '.join(step.actors)} takes it")
+            for step, what in now.fold.closed(now.waived)]
+
+
 def freeze(case: Case) -> list[Refusal]:
     """The calendar stops what was approved, too."""
     now = case.standing
@@ -137,11 +107,11 @@ def freeze(case: Case) -> list[Refusal]:
 
 GATES: dict[str, Gate] = {
     "request letter": taken,
-    "agenda number": agenda_number,
+    "agenda number": asked,
     "disposition": taken,
     "review": taken,
-    "approval": approval,
-    "existence check": existence,
+    "approval": asked,
+    "existence check": asked,
     "needs analysis": taken,
     "build evidence": build_evidence,
 }

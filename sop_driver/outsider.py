@@ -16,7 +16,10 @@ GIVEN = "the key is the one that came along; compare it with the one on a printe
 
 
 def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> tuple[int, list[str]]:
-    """Gives an exit code (0 good, 1 something was found, 2 unreadable) and lines for people."""
+    """Gives an exit code and lines for people.
+
+    0: all was checked and holds; 1: something was found; 2: unreadable; 3: what was checked holds, and some was not.
+    """
     try:
         if path.is_dir():
             pinned = key or (path / "key").read_text().strip()
@@ -31,14 +34,16 @@ def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> 
         return 2, [f"this cannot be read as an export or a receipt: {type(error).__name__}: {error}"]
     found.findings += [(1, f"no checkpoint here is signed by the witness {witness.split('+')[0]}")
                        for witness in witnesses if witness not in found.signers]
-    note = found.notes(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-    note += [f"NOT checked here, as it is a signature within a PDF: entry {signed.entry}, {signed.by}, "
-             f"evidence/{signed.document}" for signed in found.pdfs
-             if signed.document not in found.people.erased]
-    note += [] if key else [GIVEN + pinned]
+    left = [f"NOT checked here, as it is a signature within a PDF: entry {signed.entry}, {signed.by}, "
+            f"evidence/{signed.document}" for signed in found.pdfs if signed.document not in found.people.erased]
+    left += found.courses.left()
+    note = [*left, *found.notes(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")), *([] if key else [GIVEN + pinned])]
     if lines := found.lines():
         return 1, [*lines, *note]
-    return 0, [f"{told}; every {'SSH ' if found.pdfs else ''}signature holds", *note]
+    said = f"{told}; every {'SSH ' if found.pdfs else ''}signature holds"
+    if not left and not found.pdfs:
+        return 0, [said, *note]
+    return 3, [said, *note, "what was checked here holds; NOT all was: see the lines above"]
 
 
 def _export(folder: Path, key: str, witnesses: Sequence[str]) -> tuple[Audit, str]:

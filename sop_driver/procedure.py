@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from pydantic import Field, model_validator
 
 from sop_driver.config import Strict, from_yaml, load
 from sop_driver.errors import Usage
+from sop_driver.flow import Flow
 from sop_driver.statement import FREEZE
 
 # Gates that look at more than whether a step was taken: what nobody's word can replace.
@@ -135,6 +137,30 @@ class Procedure(Strict):
         """The outcomes that send a request back, by step."""
         return {step.id: [name for name, branch in step.outcomes.items() if branch.returns_to] for step in self.steps
                 if any(branch.returns_to for branch in step.outcomes.values())}
+
+    @property
+    def order(self) -> dict[str, Any]:
+        """The steps as far as entries are held against them, as plain JSON."""
+        told = {"id", "number", "activity", "actors", "signed", "evidence", "binds", "by", "gives", "outcomes", "gate"}
+        return {"steps": [step.model_dump(mode="json", include=told) for step in self.steps],
+                "separation": [list(names) for names in self.separation]}
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the entry that adopts it tells of it, so that who has not this file can hold entries against it."""
+        emergency = self.emergency.model_dump(mode="json") if self.emergency else None
+        return {"rules": self.officials.model_dump(mode="json"), "emergency": emergency, "refusals": self.refusals,
+                "order": self.order}
+
+    def belied(self, told: dict[str, Any]) -> list[str]:
+        """What an entry that adopts it tells otherwise; an older one tells less."""
+        mine = self.told
+        mine["rules"] = {name: rule for name, rule in mine["rules"].items() if name in told["rules"]}
+        return [name for name, value in mine.items() if name in told and told[name] != value]
+
+    @cached_property
+    def flow(self) -> Flow:
+        return Flow(self.order)
 
     @property
     def opening(self) -> Step:

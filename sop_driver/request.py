@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, fie
 from sop_driver import plain_yaml
 from sop_driver.config import NamePolicy, Strict
 from sop_driver.errors import Usage
+from sop_driver.flow import STATES
 from sop_driver.statement import SEALED, form_digest
 from sop_driver.zone_records import Record, within
 from sop_driver.zone_records import faults as record_faults
@@ -128,7 +129,6 @@ class Release(Strict):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-STATES = {"suspend": "suspended", "resume": "present"}  # what these kinds make of a website, and nothing else of it
 COMMON = {"agency", "unit", "letter", "requester", "kind", "name", "purpose", "contact"}
 
 

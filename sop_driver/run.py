@@ -181,9 +181,9 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
                 data={"run": run_id, "requests": [now.id for now in standings], "allocations": job.allocations,
                       "desired": desired.fingerprint(job.target)})
             windows = _frozen(office, started.time)  # one may have begun while the plan was made
-            cases = [gates.Case(stand(office, now.id), office.evidence, {}, windows) for now in standings]
-            if frozen := [refusal for case in cases for refusal in gates.freeze(case)]:
-                raise Refused(frozen)
+            cases = [gates.Case(stand(office, now.id, started.when), office.evidence, {}, windows) for now in standings]
+            if closed := [refusal for case in cases for refusal in (*gates.lapsed(case.standing), *gates.freeze(case))]:
+                raise Refused(closed)
         try:
             outcome = _apply(office, fleet, job, plan)
             _close(office, job, orders)

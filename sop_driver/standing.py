@@ -17,6 +17,7 @@ from sop_driver.config import Config, Home, sop_file
 from sop_driver.directory import Actor, Directory, Window
 from sop_driver.errors import SopError, Usage, refuse
 from sop_driver.evidence import Evidence
+from sop_driver.flow import Fold, Taken
 from sop_driver.procedure import Procedure, Step
 from sop_driver.proof import leaf_hash
 from sop_driver.register import Entry, Register
@@ -116,6 +117,7 @@ class Standing:
     since: datetime
     done: dict[str, Entry]
     returned: Entry | None
+    fold: Fold
     waived: frozenset[str] = frozenset()  # gates that an emergency replaces
     voided: dict[int, Entry] = field(default_factory=dict)  # an entry → the one that voids it
     unreported: tuple[Entry, ...] = ()  # emergencies without a report
@@ -159,117 +161,27 @@ def worded(office: Office, window: Window) -> str:
     return f"from {start} to {until} nothing is changed: {window.reason} (entry {window.number}){ended}"
 
 
-@dataclass
-class _Fold:
-    """What a request's entries come to, one after the other."""
-
-    procedure: Procedure
-    done: dict[str, Entry] = field(default_factory=dict)
-    opened: Entry | None = None
-    returned: Entry | None = None
-    emergency: Entry | None = None
-    since: datetime | None = None
-    stood: dict[str, Entry] = field(default_factory=dict)  # what was done before the last step
-    voided: dict[int, Entry] = field(default_factory=dict)
-
-    def take(self, entry: Entry) -> None:
-        step = self.procedure.step(entry.step or "")
-        if entry.kind == "emergency" and entry.outcome == "declared":
-            self.emergency = entry
-        elif entry.kind == "void":
-            self._void(entry)
-        elif entry.kind != "step" or step is None:
-            return
-        elif step is self.procedure.opening:
-            self._open(entry, step)
-        elif self._counts(entry, step):
-            self._step(entry, step)
-        else:
-            return
-        self.since = entry.when
-
-    def waived(self, at: datetime) -> frozenset[str]:
-        """The gates that an emergency replaces at a time; to the end once it has brought the request to the servers."""
-        data = self.emergency.data if self.emergency else {}
-        if self.opened is None or data.get("digest") != self.opened.data["digest"]:
-            return frozenset()
-        in_time = self.procedure.installation.id in self.done or at <= datetime.fromisoformat(data["until"])
-        return frozenset(data["waives"] if in_time else ())
-
-    def _open(self, entry: Entry, step: Step) -> None:
-        self.opened = entry
-        self.done = {step.id: entry, **{n: e for n, e in self.done.items() if _holds(e, entry, self.procedure)}}
-        self._unbroken(entry.when)
-
-    def _unbroken(self, at: datetime) -> None:
-        waived, kept = self.waived(at), dict[str, Entry]()
-        for each in self.procedure.steps:
-            if each.id in self.done:
-                kept[each.id] = self.done[each.id]
-            elif each.gate not in waived:
-                break
-        self.done = kept
-
-    def _void(self, entry: Entry) -> None:
-        """The step and all after it are open again; with a refusal, what it undid counts again.
-
-        What came onto the servers stays, and is shown.
-        """
-        number, step = entry.data["entry"], self.procedure.step(entry.step or "")
-        self.voided[number] = entry
-        before = [s.id for s in self.procedure.before(self.procedure.installation)]
-        if step is None or (self.procedure.installation.id in self.done and step.id in before):
-            return
-        if step.id in self.done and self.done[step.id].sequence == number:
-            kept = {s.id for s in self.procedure.before(step)}
-            self.done = {name: e for name, e in self.done.items() if name in kept}
-        elif self.opened and self.returned and self.returned.sequence == number:
-            self.returned, opened = None, self.opened
-            self.done = {self.procedure.opening.id: opened,
-                         **{n: e for n, e in self.stood.items()
-                            if e.sequence not in self.voided and _holds(e, opened, self.procedure)}}
-            self._unbroken(entry.when)
-
-    def _counts(self, entry: Entry, step: Step) -> bool:
-        """Whether nothing was missing when it was taken. A refusal counts all the same: no emergency outlives it."""
-        waived = self.waived(entry.when)
-        refuses = entry.outcome in step.outcomes and step.outcomes[entry.outcome].returns_to
-        return (self.opened is not None and _holds(entry, self.opened, self.procedure)
-                and (bool(refuses) or all(s.id in self.done or s.gate in waived for s in self.procedure.before(step))))
-
-    def _step(self, entry: Entry, step: Step) -> None:
-        back = step.outcomes[entry.outcome].returns_to if entry.outcome in step.outcomes else None
-        kept = {s.id for s in self.procedure.before(self.procedure.step(back or "") or step)}
-        self.stood = self.done
-        self.done = {name: e for name, e in self.done.items() if name in kept}
-        if back is None:
-            self.done[step.id] = entry
-        else:
-            self.emergency = None  # what was refused goes on only by the steps, or by another emergency
-        self.returned = entry if back else None
-
-
 def standing(entries: Iterable[Entry], procedure: Procedure, at: datetime | None = None) -> Standing:
     """Fold one request's entries; `at` is the time to look at it, else that of the last one.
 
     An entry counts only where all steps before it counted when it was taken, or an emergency replaced them then.
     """
-    fold, emergencies = _Fold(procedure), list[Entry]()
+    fold, emergencies = Fold(procedure.flow), list[Entry]()
     for entry in entries:
-        fold.take(entry)
-        emergencies += [entry] if entry.kind == "emergency" else []
-    opened, since = fold.opened, fold.since
-    if opened is None or since is None:
+        if entry.kind == "emergency":
+            emergencies.append(entry)
+        if entry.kind in ABOUT:
+            body = entry.__dict__
+            fold.take(body, None if entry.kind == "emergency" else Taken.of(body, "", entry))
+    if fold.opened is None:
         raise KeyError("the request has no opening entry")
+    opened: Entry = fold.opened.entry
     return Standing(opened.request or "", procedure, Request.model_validate(opened.data["request"]),
-                    opened.data["digest"], opened.data["letter"], since, fold.done, fold.returned,
-                    fold.waived(at or since), fold.voided, tuple(unreported(emergencies)))
-
-
-def _holds(entry: Entry, opened: Entry, procedure: Procedure) -> bool:
-    step = procedure.step(entry.step or "")
-    key = "letter" if step is not None and step.binds == "letter" else "digest"
-    return step is not procedure.opening and entry.data.get(key) == opened.data.get(key)
+                    opened.data["digest"], opened.data["letter"], datetime.fromisoformat(fold.since),
+                    {name: taken.entry for name, taken in fold.done.items()},
+                    fold.returned.entry if fold.returned else None, fold,
+                    fold.waived(stamp(at) if at else fold.since),
+                    {number: void.entry for number, void in fold.voided.items()}, tuple(unreported(emergencies)))
 
 
 def unreported(entries: Iterable[Entry]) -> list[Entry]:
@@ -283,10 +195,10 @@ def unreported(entries: Iterable[Entry]) -> list[Entry]:
     return list(found.values())
 
 
-def stand(office: Office, request: str) -> Standing:
-    """Where a request stands by the register. Raises Usage for an id it does not know."""
+def stand(office: Office, request: str, at: datetime | None = None) -> Standing:
+    """Where a request stands by the register, now or at a time. Raises Usage for an id it does not know."""
     entries = entries_of(office, request)
-    return standing(entries, office.procedure_of(entries[0]), office.register.now())
+    return standing(entries, office.procedure_of(entries[0]), at or office.register.now())
 
 
 def entries_of(office: Office, request: str) -> list[Entry]:

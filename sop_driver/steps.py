@@ -11,6 +11,7 @@ from sop_driver import procedure as sop
 from sop_driver import request as requests
 from sop_driver.config import sop_file, write_atomic
 from sop_driver.errors import Refusal, Refused, Usage, refuse
+from sop_driver.flow import Taken
 from sop_driver.intake import contact, keep_document, keep_release, sealed
 from sop_driver.procedure import Step
 from sop_driver.register import Entry
@@ -172,11 +173,8 @@ def _submitter(office: Office, request: Request, actor: str | None, step: Step) 
 
 def _is_theirs(office: Office, before: Standing, who: str) -> None:
     """Raises Refused where somebody of another agency would replace a request, with all that was decided on it."""
-    opened, people = before.done[before.procedure.opening.id], office.people()
-    asker = people.known(opened.actor or "")
-    unit = people.actors[who].unit
-    if (who == opened.actor or people.person(who) == opened.data["person"]
-            or (unit and asker and unit == asker.unit)):
+    opened = before.done[before.procedure.opening.id]
+    if office.people().same_agency(who, opened.actor or "", opened.data["person"]):
         return
     refuse(f"{before.id} is {opened.actor}'s ({opened}), {who} is of another agency",
            before.procedure.opening.gate or before.procedure.opening.id,
@@ -242,42 +240,9 @@ def _not_on_the_servers_now(office: Office, request: str) -> None:
 
 def _against(now: Standing, step: Step, fields: dict[str, Any], documents: Iterable[str]) -> list[Refusal]:
     """Everything that stands against taking a step now."""
-    gate = step.gate or step.id
-    actor, role, outcome, reason = (fields[name] for name in ("actor", "role", "outcome", "reason"))
-    found: list[Refusal] = []
-
-    def against(what: str, mend: str) -> None:
-        found.append(Refusal(f"{now.id}: {what}", gate, mend))
-
+    gate, rule, brought = step.gate or step.id, now.procedure.flow.steps[step.id], set(documents)
+    new = Taken.of({**fields, "sequence": 0}, "")
+    found = [*now.fold.against(rule, new, brought, now.waived)]
     if step.by != "record":
-        against(f"{step} is not recorded by hand", {"submit": "use `sop submit`", "run": "use `sop run`"}[step.by])
-    missing = next((s for s in now.procedure.before(step) if s.id not in now.done and s.gate not in now.waived),
-                   None)
-    if missing:
-        sent_back = f" since it was returned: {now.returned.reason} ({now.returned})" if now.returned else ""
-        against(f"{missing} is not done{sent_back}", f"it is taken by {' or '.join(missing.actors)} first")
-    if step.gate in now.waived and now.installed:
-        against(f"{step} was replaced by an emergency", "report that: `sop emergency report`")
-    elif step.id in now.done and (now.installed or step.gives):
-        against(f"{step} is done ({now.done[step.id]})", "go on with the next step; `sop status` names it")
-    if role not in step.actors:
-        who = " or ".join(step.actors)
-        against(f"{actor} is {role}; {step} is taken by {who}", f"let {who} do it")
-    if other := now.taken_by(fields["data"]["person"], now.procedure.apart(step)):
-        against(f"{other.step} was taken by {other.actor} ({other}), and nobody takes both it and {step}",
-                "let another person do it")
-    if "ink" in fields["data"] and not documents:
-        against(f"{step} is signed on paper, and no scan of it is brought", "give it: --evidence NAME=FILE")
-    if step.outcomes and outcome not in step.outcomes:
-        against(f"{step} has no outcome {outcome}", f"give --outcome {'|'.join(step.outcomes)}")
-    if outcome and not step.outcomes:
-        against(f"{step} has no outcomes, {outcome} was given", "leave --outcome out")
-    branch = step.outcomes.get(outcome or "")
-    if branch and branch.needs_reason and not reason:
-        against(f"{step} needs a reason for {outcome!r}", "give --reason TEXT")
-    if branch and branch.kind and branch.kind != now.request.branch:
-        against(f"the outcome {outcome} asks for a request of kind {branch.kind}, this one is {now.request.kind}",
-                f"correct it to `kind: {branch.kind}` and `sop submit … --replace {now.id}`")
-    if lacking := set(step.evidence) - set(documents):
-        against(f"{step} lacks {', '.join(sorted(lacking))}", " ".join(f"--evidence {n}=FILE" for n in sorted(lacking)))
-    return found
+        found.insert(0, (f"{step} is not recorded by hand", f"use `sop {step.by}`"))
+    return [Refusal(f"{now.id}: {what}", gate, mend) for what, mend in found]

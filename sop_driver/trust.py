@@ -6,7 +6,7 @@ import base64
 import contextlib
 import json
 import os
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
 from pathlib import Path
@@ -14,12 +14,13 @@ from typing import Any
 
 from sop_driver import audit, pades, signatures
 from sop_driver.audit import Audit
+from sop_driver.courses import Courses
 from sop_driver.directory import Signed
 from sop_driver.errors import Refusal, Refused, SopError
 from sop_driver.proof import Tree, canonical, leaf_hash, open_note
 from sop_driver.register import Entry, Register
 from sop_driver.standing import Office
-from sop_driver.statement import PERSONAL
+from sop_driver.statement import PERSONAL, Body
 
 FEW = 20  # signatures within PDFs that are checked sooner than processes are started for them
 
@@ -51,19 +52,40 @@ def personal(office: Office, receipt: dict[str, Any]) -> dict[str, str]:
     return {digest: base64.b64encode(path.read_bytes()).decode() for digest, path in places.items() if path.exists()}
 
 
+def order_of(office: Office) -> Callable[[str], Body | None]:
+    """An SOP's order by its file in the evidence, for registers whose entries do not tell it."""
+    def found(digest: str) -> Body | None:
+        with contextlib.suppress(SopError):  # one that cannot be read is told as a document
+            return office.procedure(digest).order
+        return None
+
+    return found
+
+
+def adopted(office: Office, sop: str | None, told: Body) -> list[str]:
+    """What an entry tells of an SOP that its file, in the evidence, does not say. An older one tells less."""
+    with contextlib.suppress(SopError):
+        belied = office.procedure(sop).belied(told) if sop else []
+        return [f"it tells other {name} than the SOP that it adopts" for name in belied]
+    return []
+
+
 def accept(office: Office, entry: Entry) -> None:
     """Let a new entry stand only where what it rests on is proven, and ssh-keygen takes its signatures at its time.
 
     Call it within `register.writing()`: the refusal that it raises takes the entry back.
     """
-    before = Audit()
+    before = Audit(courses=Courses(order_of(office), partial=True))
     if office.register.checkpoint():
         try:
-            before = audit.receipt(make_receipt(office, entry.request), office.register.notary.verifier)
+            before = audit.receipt(make_receipt(office, entry.request), office.register.notary.verifier,
+                                   order=order_of(office))
         except (ValueError, KeyError, TypeError) as error:
             before.found(entry.sequence, f"what it rests on cannot be read ({error})")
         _refuse(before.lines(), "the register", "see `sop register verify`, then bring it back from its backup")
     body = entry.__dict__
+    for what in adopted(office, body["data"].get("sop"), body["data"]) if entry.kind == "actors" else ():
+        before.found(entry.sequence, what)
     jobs = before.one(entry.sequence, body, leaf_hash(canonical(body)).hex())
     before.check(jobs)
     faults = [what for _, what in before.findings] or [
@@ -109,16 +131,14 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
     notes = {"its checkpoint": register.checkpoint(), "the last checkpoint outside of it": "", **witnessed(office)}
     if register.checkpoint_file.exists():
         notes["the last checkpoint outside of it"] = _text(register.checkpoint_file)
-    found = audit.whole(register.texts, notes, register.notary.verifier, office.config.witnesses)
+    found = audit.whole(register.texts, notes, register.notary.verifier, office.config.witnesses, order_of(office))
     if found.findings and (earlier := _agreed(register)):
         notes["an earlier checkpoint of it"] = earlier
-        found = audit.whole(register.texts, notes, register.notary.verifier, office.config.witnesses)
+        found = audit.whole(register.texts, notes, register.notary.verifier, office.config.witnesses, order_of(office))
     if fault := register.schema_fault() or register.store.index_fault():
         found.found(found.tree.size + 1, fault)
-    for number, digest, step in found.installed:
-        with contextlib.suppress(SopError):  # an SOP that cannot be read is told elsewhere
-            if step != (due := office.procedure(digest).installation.id):
-                found.found(number, f"{step} is said to have installed what {due} installs")
+    for sop, told in found.people.sops.items():
+        found.findings += [(told["entry"], what) for what in adopted(office, sop, told)]
     gone = found.people.erased.keys() if requests is None else set[str]()  # what is run now must be there
     wanted = [signed for signed in found.pdfs if (requests is None or signed.request in requests)
               and gone.isdisjoint(signed.documents)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sop_driver.directory import Made
 from sop_driver.errors import Usage, refuse
+from sop_driver.flow import Taken
 from sop_driver.proof import canonical, leaf_hash
 from sop_driver.register import Entry
 from sop_driver.signatures import Sign
@@ -33,6 +33,6 @@ def void(office: Office, request: str, number: int, actor: str, sign: Sign, reas
               "outcome": "voided", "evidence": {}, "reason": plain(reason),
               "data": {**binding(now), "person": people.person(actor), "entry": number,
                        "hash": leaf_hash(canonical(body)).hex(), "previous": previous}}
-    if fault := people.void_fault(fields, Made.of(body, "")):
+    if fault := people.void_fault(fields, Taken.of(body, "")):
         refuse(fault, GATE, "let the official named do it")
     return written(office, "void", fields, sign, [actor])

@@ -88,7 +88,8 @@ def _requests(desk: Desk, entries: list[str]) -> Iterator[Iterator[str]]:
     """Other requests like the given one, each by its entries."""
     register = desk.office.register
     size, last = register.head()
-    number, first, named = size, json.loads(entries[0]), desk.office.people().register
+    number = register.next_agenda(desk.office.year()) - 1  # each request has one
+    first, named = json.loads(entries[0]), desk.office.people().register
     time = stamp(register.now())  # for all: the driver takes nothing from before what is there
     brought = str(register.latest("brought_by", first["actor"]))
 

@@ -10,10 +10,12 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
+from driver import people
 from driver.desk import Desk
 from sop_driver import merkle, notary
 from sop_driver.proof import Checkpoint, canonical, leaf_hash, node_hash
 from sop_driver.schema import CHECKPOINTS, ENTRIES, NODES, statements
+from sop_driver.statement import statement
 
 Body = dict[str, Any]
 
@@ -43,12 +45,48 @@ def texts(desk: Desk) -> list[str]:
     return list(desk.office.register.texts())
 
 
-def rewrite(desk: Desk, change_all: Callable[[list[Body]], list[Body]], *, key: bool = False) -> None:
-    """Write the register anew: every place, predecessor, hash and node right. With the key, its checkpoints as well."""
+class Accomplices:
+    """Officials and agencies who sign whatever a changed driver gives them, each entry for its place."""
+
+    def __init__(self, register: str) -> None:
+        self.register = register
+        self.chains: dict[str, str] = {}
+        self.places: dict[int, tuple[int, str]] = {}  # where entries stood → where they stand
+
+    def sign(self, body: Body, number: int, prev: str) -> Body:
+        data = {**body["data"]}
+        new = data.get("replaces", body["request"]) is None
+        chain = f"of {body['actor']}" if new else "actors" if body["kind"] == "actors" else str(body["request"])
+        if "previous" in data:
+            data["previous"] = self.chains.get(chain)
+        if body["kind"] == "void" and data["entry"] in self.places:
+            data["entry"], data["hash"] = self.places[data["entry"]]
+        if body["kind"] == "emergency" and data.get("emergency") in self.places:
+            data["emergency"] = self.places[data["emergency"]][0]
+        by = [data.get("ink", body["actor"])] if body["kind"] in ("step", "void") else [
+            item["by"] for item in body["signatures"]]
+        signed = {**body, "data": data, "sequence": number, "prev": prev}
+        said = statement(signed, self.register)
+        signed["signatures"] = [{"by": name, "sig": people.sign(name, said)} for name in by]
+        digest = leaf_hash(canonical(signed)).hex()
+        self.places[body["sequence"]] = number, digest
+        if "previous" in data:
+            self.chains[chain] = digest
+            self.chains |= {str(body["request"]): digest} if new else {}
+            self.chains |= {f"of {body['actor']}": digest} if "replaces" in data else {}
+        return signed
+
+
+def rewrite(desk: Desk, change_all: Callable[[list[Body]], list[Body]], *, key: bool = False,
+            signed: bool = False) -> None:
+    """Write the register anew: every place, predecessor, hash and node right.
+
+    With the key, its checkpoints as well. Where all sign, every signature is good, too.
+    """
     bodies = change_all([json.loads(text) for text in texts(desk)])
-    rows, prev = list[dict[str, Any]](), "0" * 64
+    rows, prev, all_ = list[dict[str, Any]](), "0" * 64, Accomplices(desk.office.people().register)
     for number, body in enumerate(bodies, 1):
-        text = canonical({**body, "sequence": number, "prev": prev})
+        text = canonical(all_.sign(body, number, prev) if signed else {**body, "sequence": number, "prev": prev})
         prev = leaf_hash(text).hex()
         rows.append({"sequence": number, "entry": text, "hash": prev})
     levels = [[bytes.fromhex(row["hash"]) for row in rows]]

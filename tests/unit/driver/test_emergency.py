@@ -224,6 +224,7 @@ def test_run_in_a_window_by_an_emergency_that_ended_is_found(desk: Desk, change:
     request = desk.submit()
     freeze(desk)
     declare(desk, request)
+    urgent(desk, request)
     row = {"request": request, "digest": standing.stand(desk.office, request).digest}
     data: dict[str, Any] = {"run": "run-000001", "requests": [request], "allocations": [row], "desired": "0" * 64}
     with desk.office.register.writing():
@@ -233,7 +234,6 @@ def test_run_in_a_window_by_an_emergency_that_ended_is_found(desk: Desk, change:
     if change:
         desk.submit(replace=request, **change)
     else:
-        desk.take(request, "agenda")
         desk.take(request, "decision", outcome="no", reason="tidak aman")
     desk.office.register.append("run", outcome="started", data=data)
     assert any("was started while entry 3" in line for line in trust.examine(desk.office).lines())
@@ -313,9 +313,9 @@ def test_emergency_is_signed_on_two_other_computers(desk: Desk, sop: Sop, tmp_pa
 
 def test_register_from_before_goes_on_without_emergencies(bare: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its first entry says nothing of emergencies, refusals or a head, until two officials adopt a file that does."""
-    old = actors._sop
-    monkeypatch.setattr(actors, "_sop", lambda found: {
-        "sop": found.hash, "rules": {"signers": ["kadis", "kasubbag", "bidang"], "count": 2, "ink": "kasubbag"}})
+    new = procedure.Procedure.told
+    monkeypatch.setattr(procedure.Procedure, "told", {
+        "rules": {"signers": ["kadis", "kasubbag", "bidang"], "count": 2, "ink": "kasubbag"}})
     actors.bootstrap(bare.office, bare.ceremony(), bare.sign)
     request = bare.approved()
     with pytest.raises(Refused, match="the SOP of the request knows no emergency"):
@@ -324,7 +324,7 @@ def test_register_from_before_goes_on_without_emergencies(bare: Desk, monkeypatc
         voiding.void(bare.office, request, 6, "kadis", bare.sign, "x")
     assert voiding.void(bare.office, request, 6, "kabid", bare.sign, "x")
     bare.run(bare.approve(request))
-    monkeypatch.setattr(actors, "_sop", old)
+    monkeypatch.setattr(procedure.Procedure, "told", new)
     path = bare.document("new.yml", f"{SOP_FILE.read_text()}# 2027\n")
     bare.office.config = bare.config.model_copy(update={"sop": str(path)})
     actors.adopt(bare.office, BY, bare.sign, "SK 3")

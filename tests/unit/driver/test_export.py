@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -37,6 +38,15 @@ def test_export_is_verified_by_its_own_file(desk: Desk, sop: Sop, tmp_path: Path
     code, told = verify(folder / "verify.py", folder)
     assert code == 0 and "compare it with the one on a printed report" in told
     assert sop("register", "export", folder)[0] == 2
+
+
+def test_modules_of_the_verifier_take_no_name_from_each_other() -> None:
+    """They are one file there, and the later would win."""
+    tree = ast.parse(export.verifier()).body
+    named = [each.id for node in tree if isinstance(node, ast.Assign) for target in node.targets
+             for each in ast.walk(target) if isinstance(each, ast.Name)]
+    named += [node.name for node in tree if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    assert len(named) > 80 and len(named) == len(set(named))
 
 
 def test_export_that_was_changed_is_found(desk: Desk, sop: Sop, tmp_path: Path) -> None:

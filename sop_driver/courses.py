@@ -1,0 +1,193 @@
+"""Every request's course held against the SOP that it began under: what an unchanged driver would not have taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from sop_driver.directory import Directory
+from sop_driver.flow import STATES, Existing, Flow, Fold, Taken
+from sop_driver.statement import FREEZE, Body
+
+A_DAY = timedelta(hours=14)  # by which the agency's clock may be another day's than the entry's
+
+
+def nowhere(sop: str) -> Body | None:
+    """Where nothing but the entries themselves tells an SOP's order."""
+    return None
+
+
+def other_form(request: str) -> str:
+    return f"it is about another form of {request} than the one that stands"
+
+
+@dataclass
+class Courses:
+    """What became of the requests so far. What it yields is what is against an entry.
+
+    `partial` where only some requests' entries are read: what depends on all others is left out.
+    """
+
+    given: Callable[[str], Body | None] = nowhere  # an SOP's order by its sha256, where its entry does not tell it
+    partial: bool = False
+    flows: dict[str, Flow | None] = field(default_factory=dict)
+    folds: dict[str, Fold] = field(default_factory=dict)
+    unread: dict[str, str] = field(default_factory=dict)  # requests whose SOP's order is known nowhere → that SOP
+    agenda: dict[int, int] = field(default_factory=dict)  # year → the last number
+    numbers: set[str] = field(default_factory=set)
+    existing: Existing = field(default_factory=lambda: Existing({}, {}))
+    opened: dict[str, Body] = field(default_factory=dict)  # request → the entry that brought it, as it is now
+    declared: dict[str, Body] = field(default_factory=dict)  # request → the emergency last declared for it
+    started: dict[str, list[Body]] = field(default_factory=dict)  # run → its requests, each with its place
+    unsigned: dict[tuple[str, str, str], int] = field(default_factory=dict)  # (run, request, digest) → applied by
+
+    def step(self, body: Body, taken: Taken, people: Directory) -> Iterable[str]:
+        """Take a step. Gives what was against it."""
+        if taken.outcome is not None and people.refuses(taken):
+            self.declared.pop(taken.request, None)
+        found, data, ran = list[str](), body["data"], False
+        if "agenda" in data:
+            found += self._numbered(body, data["agenda"])
+        if "run" in data:
+            ran = self.unsigned.pop((data["run"], taken.request, taken.digest), None) is not None
+        flow = self.flows.get(taken.sop) or self._flow(taken)
+        if flow is None or taken.request in self.unread:  # its SOP's order may have been told since
+            return found
+        fold, step = self.folds.get(taken.request), flow.steps.get(taken.step)
+        if ran and step is not flow.installation:
+            found.append(f"{taken.step} is said to have installed what {flow.installation.id} installs")
+        elif step is flow.installation and not ran and not self.partial:
+            found.append(f"{taken.request}: no run brought it onto the servers, as {step} says")
+        if step is None or (step is flow.opening) != ("replaces" in data):
+            return [*found, f"{taken.request}: the SOP has no step {taken.step} that is taken so"]
+        if step is flow.opening:
+            if fold is None:
+                fold = self.folds[taken.request] = Fold(flow)
+            found += self._brought(fold, body, taken, people)
+        elif fold is None or fold.opened is None:
+            return [*found, f"{taken.request} has no entry that brought it"]
+        else:
+            if taken.digest != fold.opened.digest or taken.letter != fold.opened.letter:
+                found.append(other_form(taken.request))
+            found += [f"{taken.request}: {what}" for what, _ in fold.against(
+                step, taken, body["evidence"], fold.waived_for(step, body["time"]))]
+        if bool(step.gives) != ("agenda" in data):
+            found.append(f"{taken.request}: {step} {'gave no' if step.gives else 'gives no'} agenda number")
+        fold.take(body, taken)
+        return found
+
+    def adopt(self, told: Body) -> None:
+        """Take an SOP's order from the entry that adopts it. Raises what Flow does."""
+        if "order" in told:
+            self.flows[told["sop"]] = Flow(told["order"])
+
+    def _flow(self, taken: Taken) -> Flow | None:
+        if taken.sop not in self.flows:
+            order = self.given(taken.sop)
+            self.flows[taken.sop] = Flow(order) if order else None
+        if (flow := self.flows[taken.sop]) is None:
+            self.unread[taken.request] = taken.sop
+        return flow
+
+    def _brought(self, fold: Fold, body: Body, new: Taken, people: Directory) -> Iterator[str]:
+        before, replaces, form = fold.opened, body["data"]["replaces"], fold.form
+        if (replaces is None) != (before is None) or replaces not in (None, new.request):
+            yield f"{new.request} is brought as a {'new' if replaces is None else 'corrected'} request, and is none"
+        elif before and fold.installed:
+            yield f"{new.request} is already installed"
+        elif before and not people.same_agency(new.actor, before.actor, before.person):
+            yield f"{new.request} is {before.actor}'s ({before}), {new.actor} is of another agency"
+        fold.form = body["data"]["request"]
+        for what, _ in fold.alone(fold.flow.opening, new, body["evidence"].keys()):
+            yield f"{new.request}: {what}"
+        fold.form = form
+
+    def _numbered(self, body: Body, agenda: Body) -> Iterator[str]:
+        """Agenda numbers are given by the register, without a gap in each year; nobody signs for them."""
+        year, number, text = agenda["year"], agenda["number"], agenda["text"]
+        if str(year) != body["time"][:4]:
+            when = datetime.fromisoformat(body["time"])
+            if year not in ((when - A_DAY).year, (when + A_DAY).year):
+                yield f"its agenda number {text} is one of {year}"
+        if self.partial:
+            return
+        if number != (due := self.agenda.get(year, 0) + 1):
+            yield f"its agenda number is {number} of {year}, and the next one is {due}"
+        if text in self.numbers:
+            yield f"the agenda number {text} was given before"
+        self.agenda[year] = max(number, due - 1)
+        self.numbers.add(text)
+
+    def order(self, body: Body, void: Taken | None = None) -> Iterator[str]:
+        """Take an emergency or a void."""
+        if (fold := self.folds.get(body["request"])) is None:
+            return
+        data, opened = body["data"], fold.opened
+        if opened and (data["digest"], data["letter"]) != (opened.digest, opened.letter):
+            yield other_form(body["request"])
+        if body["outcome"] == "declared" and fold.installed:
+            yield f"{body['request']} is already installed"
+        fold.take(body, void)
+
+    def ran(self, body: Body, people: Directory) -> Iterator[str]:
+        """What a run brings onto the servers counts for the desired state: in no freeze, each installation signed."""
+        data, run = body["data"], body["data"]["run"]
+        if body["outcome"] == "started":
+            self.started[run] = data["allocations"]
+            yield from self._started(run, data, body["time"])
+            exempt = all(self._waives(row["request"], body["time"]) for row in data["allocations"])
+            for window in () if exempt and data["allocations"] else people.frozen(body["time"]):
+                yield f"{run} was started while entry {window.number} let nothing be changed until {window.until}"
+        elif body["outcome"] == "applied":
+            for row in self.started.pop(run):
+                self.unsigned[run, row["request"], row["digest"]] = body["sequence"]
+                self._exists(row)
+
+    def _started(self, run: str, data: Body, time: str) -> Iterator[str]:
+        """Ask the gates once more, as they stood then."""
+        names = dict[str, str]()
+        if [row["request"] for row in data["allocations"]] != data["requests"]:
+            yield f"{run} brings other requests onto the servers than those that it names"
+        for row in data["allocations"]:
+            request, opened = row["request"], self.opened.get(row["request"])
+            if opened is None or row["digest"] != opened["data"]["digest"]:
+                yield f"{run} installs another form of {request} than the one that stood"
+                continue
+            fold, form = self.folds.get(request), opened["data"]["request"]
+            if fold and fold.installed:
+                yield f"{run}: {request} is already installed"
+            for step, what in fold.closed(fold.waived(time), self.existing) if fold else ():
+                yield f"{run}: the gate {step.gate} of {request} was closed: {what}"
+            for name in (form["name"], *form.get("aliases", ())):
+                if other := names.get(name):
+                    yield f"{run}: {other} and {request} both ask for {name}"
+                names[name] = request
+
+    def _waives(self, request: str, time: str) -> bool:
+        """Whether an emergency lets a request pass the calendar."""
+        if request not in self.declared:
+            return False
+        data, now = self.declared[request]["data"], self.opened[request]["data"]
+        return FREEZE in data["waives"] and time <= data["until"] and data["digest"] == now["digest"]
+
+    def _exists(self, row: Body) -> None:
+        """What was brought onto the servers exists from then on."""
+        if (opened := self.opened.get(row["request"])) is None:
+            return
+        form, (rows, holders) = opened["data"]["request"], self.existing
+        name, old = form["name"], rows.get(form["name"], {})
+        state = STATES.get(form["kind"], old.get("state", "present"))
+        aliases = old.get("aliases", []) if form["kind"] in STATES else form.get("aliases", [])
+        for gone in old.get("aliases", []):
+            holders.pop(gone, None)
+        rows[name] = {"web_host": row["web_host"], "agenda": row["agenda"], "state": state, "aliases": aliases}
+        holders.update(dict.fromkeys((name, *aliases), name))
+
+    def left(self) -> list[str]:
+        """What was not checked, since nothing here tells by what."""
+        by_sop: dict[str, list[str]] = {}
+        for request, digest in self.unread.items():
+            by_sop.setdefault(digest, []).append(request)
+        return [f"NOT checked here, as no entry tells the order of the SOP {digest[:12]}…: whether the steps of "
+                f"{', '.join(requests)} were taken in order" for digest, requests in by_sop.items()]
