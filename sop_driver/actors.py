@@ -12,14 +12,15 @@ from pydantic import Field
 from sop_driver import notary, pades, trust
 from sop_driver import procedure as sop
 from sop_driver.config import Strict, load, load_yaml, sop_file
-from sop_driver.directory import Actor, Directory
+from sop_driver.directory import Directory
 from sop_driver.errors import Usage, refuse
 from sop_driver.intake import keep_document
 from sop_driver.proof import fingerprint
 from sop_driver.register import Entry
 from sop_driver.signatures import Sign
-from sop_driver.standing import Office
+from sop_driver.standing import Office, stamp
 from sop_driver.statement import CERTIFICATE, PERSONAL, SEALED, statement
+from sop_driver.tenure import Actor
 
 GATE = "actors"
 
@@ -115,9 +116,21 @@ def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Si
     roles = sop.parse(source.read_bytes(), source).roles
     if actor.role not in roles:
         raise Usage(f"the SOP has no role {actor.role!r}", str(source), f"use one of {', '.join(roles)}")
+    people = office.people()
+    if actor.stands_in and (fault := people.stand_in_fault(name, actor, stamp(office.register.now()))):
+        refuse(f"{name}: {fault[0]}", GATE, fault[1])
+    if replaces and decree is None and _another(office, people.actors.get(name), actor):
+        refuse(f"another person takes over {name}, and no decree is brought", GATE,
+               "give its scan: --decree SK.pdf; who only gets a new key keeps the name that `sop actors list` shows")
     evidence = {"decree": keep_document(office, "decree", decree, "any")} if decree else {}
     return enter(office, "replace" if replaces else "enroll", {name: actor}, [], signers, sign, reason=reason,
                   evidence=evidence)
+
+
+def _another(office: Office, now: Actor | None, new: Actor) -> bool:
+    """Whether another person takes over an office whose holders show a decree by the SOP."""
+    shown = office.people().rules.get("decree", office.people().rules["signers"])
+    return now is not None and office.personal(now.name) != new.name and not {now.role, new.role}.isdisjoint(shown)
 
 
 def retire(office: Office, names: list[str], signers: list[str], sign: Sign, reason: str) -> Entry | None:

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sop_driver.flow import Taken
+from sop_driver.flow import Against, Taken
 from sop_driver.proof import announcement, signed_by
 from sop_driver.statement import CRLS, SEALED, Body, statement
+from sop_driver.tenure import Actor, lacks_decree, stand_in_fault
 
 Signature = tuple[str, str, str]  # who, public key, signature
-
-
-@dataclass(frozen=True)
-class Actor:
-    """Who may take which step, from one entry on. `person` is the same for one human being in two offices."""
-
-    name: str
-    role: str
-    unit: str | None = None
-    key: str | None = None
-    person: str | None = None
-    stands_in: str | None = None
-    until: str | None = None
-    subject: str | None = None  # what certificates for PDF signatures call this person (JSON), sealed
 
 
 @dataclass(frozen=True)
@@ -136,7 +124,7 @@ class Directory:
         """Take an entry on actors. Gives what is against it, and the signatures to check."""
         data = body["data"]
         new = {name: Actor(**fields) for name, fields in data["actors"].items()}
-        found = self._misplaced(body, new)
+        found = [*self._misplaced(body, new), *self._takes_over(body, new)]
         if self.last is None:
             self.register, self.rules = data["register"], data["rules"]
             self.keys.append((body["sequence"], data["checkpoint_key"]))
@@ -207,6 +195,22 @@ class Directory:
         if body["data"]["previous"] != self.last:
             found.append("it was signed for another state of the actors")
         return found
+
+    def stand_in_fault(self, name: str, new: Actor, time: str) -> Against | None:
+        """Why somebody may not stand in by the SOP that is adopted now."""
+        held = {actor.role for other, actor in self.actors.items()
+                if other != name and actor.stands_in is None and self.person(other) == (new.person or name)}
+        return stand_in_fault(new, held, time, self.rules)
+
+    def _takes_over(self, body: Body, new: dict[str, Actor]) -> Iterator[str]:
+        """What is against new holders of offices. What entries from before did not ask for is not asked of them."""
+        for name, actor in new.items():
+            if actor.stands_in and "stand_ins" in self.rules and (
+                    fault := self.stand_in_fault(name, actor, body["time"])):
+                yield f"{name}: {fault[0]}"
+            if body["outcome"] == "replace" and lacks_decree(
+                    actor, self.actors.get(name), body["evidence"], self.rules):
+                yield f"another person takes over {name}, and no decree is brought"
 
     def _signed(self, body: Body, new: dict[str, Actor]) -> tuple[list[str], list[Signature]]:
         """Each new key proves itself, and so many officials sign who are not concerned (at the beginning, all are)."""

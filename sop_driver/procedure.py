@@ -64,13 +64,27 @@ class Step(Strict):
         return self.sheet or "lembar_ttd"
 
 
+class StandIn(Strict):
+    """Who may stand in for an office's holder: holders of which offices, and who holds none, as what, for how long."""
+
+    by: tuple[str, ...] = ()
+    without_office: bool = False
+    titles: tuple[Literal["Plt", "Plh"], ...] = Field(min_length=1)
+    lasts: Duration
+
+
 class Officials(Strict):
-    """Who signs changes of the actors, how many of them, and who signs for having seen a paper, and who heads all."""
+    """Who signs changes of the actors, how many of them, and who signs for having seen a paper, and who heads all.
+
+    Whose new holders show a decree (all signers where nothing is said), and who may stand in (anybody, for as long).
+    """
 
     signers: tuple[str, ...] = Field(min_length=1)
     count: int = Field(2, ge=2)
     ink: str
     head: str | None = None
+    decree: tuple[str, ...] = Field(default_factory=lambda told: told.get("signers", ()))
+    stand_ins: dict[str, StandIn] | None = None
 
 
 class Emergency(Strict):
@@ -105,7 +119,9 @@ class Procedure(Strict):
             raise ValueError("exactly one step is taken `by: run`")
         if [step.id for step in self.steps if step.by == "submit"] != ids[:1] or len(self.steps[0].evidence) != 1:
             raise ValueError("the first step alone is taken `by: submit`, with one document, the letter")
-        named = {*self.officials.signers, self.officials.ink, self.officials.head or self.officials.ink}
+        offices = self.officials
+        named = {*offices.signers, *offices.decree, offices.ink, offices.head or offices.ink}
+        named |= {role for office, rule in (offices.stand_ins or {}).items() for role in (office, *rule.by)}
         if unknown := named - set(self.roles):
             raise ValueError(f"officials: no such role: {', '.join(sorted(unknown))}")
         if strange := {name for apart in self.separation for name in apart} - set(ids):

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from sop_driver import procedure as sop
 from sop_driver.config import Config, Home, sop_file
-from sop_driver.directory import Actor, Directory, Window
+from sop_driver.directory import Directory, Window
 from sop_driver.errors import SopError, Usage, refuse
 from sop_driver.evidence import Evidence
 from sop_driver.flow import Fold, Taken
@@ -23,6 +23,7 @@ from sop_driver.proof import leaf_hash
 from sop_driver.register import Entry, Register
 from sop_driver.request import Request
 from sop_driver.statement import SEALED
+from sop_driver.tenure import Actor
 
 ABOUT = ("step", "emergency", "void")  # kinds of entries on one request
 

@@ -19,11 +19,11 @@ import yaml
 from driver import people
 from sop_driver import actors, run, standing, steps, trust
 from sop_driver.config import Config, FleetFacts, Home, load_config
-from sop_driver.directory import Actor
 from sop_driver.evidence import Evidence
 from sop_driver.fleet import Fault, FleetResult, Result
 from sop_driver.register import Register
 from sop_driver.standing import Office
+from sop_driver.tenure import Actor
 
 PROJECT = Path(__file__).resolve().parents[3]
 STATS = {"processed": {"web1": 1}, "failures": {}, "dark": {}}
@@ -273,8 +273,10 @@ class Desk:
     def enroll(self, who: str, role: str, by: tuple[str, ...] = ("kasubbag", "kabid"), **fields: Any) -> Any:
         """Enter an actor whose key is that of their id, or of `key`; or another holder of the id (`replaces`)."""
         replaces = fields.pop("replaces", False)
+        decree = fields.pop("decree", self.paper if replaces else None)
         actor = Actor(**{"name": who, "role": role, "key": people.public(who), **fields})
-        return actors.enroll(self.office, who, actor, list(by), self.sign, "SK 800/1/2026", replaces=replaces)
+        return actors.enroll(self.office, who, actor, list(by), self.sign, "SK 800/1/2026", decree,
+                             replaces=replaces)
 
     def retire(self, *names: str, by: tuple[str, ...] = ("kasubbag", "kabid")) -> Any:
         return actors.retire(self.office, list(names), list(by), self.sign, "pensiun")

@@ -14,9 +14,10 @@ import pytest
 from driver import people
 from driver.desk import PROJECT, Desk
 from driver.test_cli import Sop, sop
-from sop_driver import actors, orders, signatures, standing, steps, trust
+from sop_driver import actors, directory, orders, signatures, standing, steps, trust
 from sop_driver.errors import Refused, Usage
 from sop_driver.proof import NAMESPACE
+from sop_driver.tenure import Actor
 
 __all__ = ["sop"]
 SOP_FILE, EXAMPLE = "sop_driver/data/sop-website-2024.yml", "sop_driver/data/sop.example.yml"
@@ -208,6 +209,87 @@ def test_who_stands_in_acts_until_the_day_named(desk: Desk) -> None:
     assert any("(Plh)" in line and "until 2026-11-05" in line for line in actors.lines(desk.office))
 
 
+def plh(desk: Desk, role: str = "kadis", days: int = 3, **fields: Any) -> Any:
+    until = standing.stamp(desk.clock.time + timedelta(days=days)) if days else None
+    by = tuple(name for name in ("kadis", "kasubbag", "kabid") if name != fields.get("person"))[-2:]
+    return desk.enroll("plh", role, by, **{"stands_in": "Plh", "until": until, **fields})
+
+
+REFUSED = [
+    ({"days": 0}, "who stands in (Plh) has no last day", "--until"),
+    ({"role": "pd"}, "nobody stands in for pd as Plh: the SOP knows bidang by Plt or Plh; kadis", "actors replace"),
+    ({"person": "dinkes"},
+     "kadis is stood in for by kasubbag or bidang or who holds no office of this SOP; this person is pd", "--person"),
+    ({"role": "kasubbag", "person": "kasubbag"}, "kasubbag is stood in for by bidang or", "--person"),
+    ({"days": 100}, "standing in for kadis may last until 2027-02-02 at the most, and is to last until 2027-02-10",
+     "earlier last day"),
+]
+
+
+@pytest.mark.parametrize(("fields", "what", "mend"), REFUSED)
+def test_who_may_stand_in_is_said_by_the_sop(file_desk: Desk, fields: dict[str, Any], what: str, mend: str) -> None:
+    with pytest.raises(Refused) as error:
+        plh(file_desk, **fields)
+    refusal, = error.value.refusals
+    assert what in refusal.what and refusal.gate == "actors" and mend in refusal.mend
+
+
+@pytest.mark.parametrize(("fields", "what", "_"), REFUSED)
+def test_stand_in_past_the_sop_is_found(
+    file_desk: Desk, fields: dict[str, Any], what: str, _: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two officials signed it with a changed driver."""
+    with monkeypatch.context() as changed:
+        changed.setattr(directory.Directory, "stand_in_fault", lambda *words: None)
+        plh(file_desk, **fields)
+    assert f"entry 2: plh: {what}" in trust.examine(file_desk.office).lines()[0]
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"person": "kabid"}, {"person": "kasubbag"}, {"stands_in": "Plt", "days": 91},
+               {"role": "bidang", "person": "subkoor"}]
+)
+def test_who_may_stand_in_does(file_desk: Desk, fields: dict[str, Any]) -> None:
+    plh(file_desk, **fields)
+    assert trust.examine(file_desk.office).findings == []
+
+
+def test_office_of_a_stand_in_is_none_of_their_own(desk: Desk) -> None:
+    """Else who stands in for the Kasubbag could go on to stand in for the Kadis, an agency's clerk too."""
+    fields = {"stands_in": "Plh", "until": standing.stamp(desk.clock.time + timedelta(days=3))}
+    desk.enroll("plh-kasubbag", "kasubbag", ("kadis", "kabid"), **fields)
+    desk.enroll("plh-kadis", "kadis", person="plh-kasubbag", **fields)
+    people_now = desk.office.people()
+    assert people_now.stand_in_fault("x", Actor("x", "bidang", person="dinkes", **fields), fields["until"])
+    assert people_now.stand_in_fault("x", Actor("x", "bidang", person="plh-kadis", **fields), fields["until"]) is None
+
+
+def test_another_person_takes_an_office_over_by_decree_only(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    new = {"name": "dr. Baru", "key": people.public("dr. Baru"), "replaces": True}
+    with pytest.raises(Refused, match="another person takes over kadis, and no decree is brought\ngate: actors"):
+        desk.enroll("kadis", "kadis", **new, decree=None)
+    monkeypatch.setattr(actors, "_another", lambda *words: False)
+    desk.sign = lambda who, message: people.sign("dr. Baru" if who == "kadis" else who, message)
+    with monkeypatch.context() as changed:
+        changed.setattr(directory, "lacks_decree", lambda *words: False)
+        desk.enroll("kadis", "kadis", **new, decree=None)
+    assert "entry 2: another person takes over kadis, and no decree" in trust.examine(desk.office).lines()[0]
+
+
+def test_same_person_with_another_key_needs_no_decree(desk: Desk) -> None:
+    first = {"name": people.FIRST["kadis"]["name"], "key": people.public("kunci-2"), "replaces": True}
+    desk.sign = lambda who, message: people.sign("kunci-2" if who == "kadis" else who, message)
+    desk.enroll("kadis", "kadis", **first, decree=None)
+    assert trust.examine(desk.office).findings == []
+
+
+def test_agency_takes_over_without_a_decree(desk: Desk) -> None:
+    """Who an agency sends is its own affair."""
+    desk.sign = lambda who, message: people.sign("baru" if who == "dinkes" else who, message)
+    desk.enroll("dinkes", "pd", name="Lain", key=people.public("baru"), replaces=True, decree=None)
+    assert trust.examine(desk.office).findings == []
+
+
 def test_allowed_signers_says_the_same_to_openssh(desk: Desk, tmp_path: Path) -> None:
     """What an auditor has without this software: the file, ssh-keygen, and the entry's time."""
     desk.submit()
@@ -250,8 +332,11 @@ def test_actors_are_changed_by_commands(desk: Desk, sop: Sop) -> None:
     code, out, err = sop("actors", "enroll", "bappeda", "--name", "Bappeda", "--role", "pd", "--unit", "Bappeda",
                          "--public", keys / "bappeda.pub", "--until", "2030-01-31", "--decree", desk.paper, *signed)
     assert code == 0 and "enroll: bappeda" in out, err
-    code, _, err = sop("actors", "replace", "kabid", "--name", "Kabid baru", "--public", keys / "baru.pub",
-                       "--key", f"kabid={keys}/baru", *signed)
+    new = ("actors", "replace", "kabid", "--name", "Kabid baru", "--public", keys / "baru.pub",
+           "--key", f"kabid={keys}/baru", *signed)
+    code, _, err = sop(*new)
+    assert code == 3 and "another person takes over kabid" in err and "mend: give its scan: --decree" in err
+    code, _, err = sop(*new, "--decree", desk.paper)
     assert code == 0, err
     assert sop("actors", "retire", "bappeda", "dinsos", *signed)[0] == 0
     told = sop("actors", "list")[1]

@@ -170,7 +170,7 @@ def test_nothing_is_voided_while_it_is_brought_to_the_servers(desk: Desk) -> Non
 
 
 def test_voiding_under_an_sop_that_names_no_head(desk: Desk) -> None:
-    path = desk.document("old.yml", SOP_FILE.read_text().replace(", head: kadis", ""))
+    path = desk.document("old.yml", SOP_FILE.read_text().replace("  head: kadis\n", ""))
     desk.office.config = desk.config.model_copy(update={"sop": str(path)})
     actors.adopt(desk.office, ["kadis", "kasubbag"], desk.sign, "SK 3")
     request = desk.approved()
