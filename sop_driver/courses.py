@@ -31,6 +31,7 @@ class Courses:
 
     given: Callable[[str], Body | None] = nowhere  # an SOP's order by its sha256, where its entry does not tell it
     partial: bool = False
+    told: set[str] = field(default_factory=set)  # SOPs whose entries tell their order
     flows: dict[str, Flow | None] = field(default_factory=dict)
     folds: dict[str, Fold] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)  # requests whose SOP's order is known nowhere → that SOP
@@ -81,6 +82,7 @@ class Courses:
         """Take an SOP's order from the entry that adopts it. Raises what Flow does."""
         if "order" in told:
             self.flows[told["sop"]] = Flow(told["order"])
+            self.told.add(told["sop"])
 
     def _flow(self, taken: Taken) -> Flow | None:
         if taken.sop not in self.flows:
@@ -96,7 +98,8 @@ class Courses:
             yield f"{new.request} is brought as a {'new' if replaces is None else 'corrected'} request, and is none"
         elif before and fold.installed:
             yield f"{new.request} is already installed"
-        elif before and not people.same_agency(new.actor, before.actor, before.person):
+        elif before and new.sop in self.told and not people.same_agency(
+                new.actor, before.actor, before.person):  # the first drivers did not ask that
             yield f"{new.request} is {before.actor}'s ({before}), {new.actor} is of another agency"
         fold.form = body["data"]["request"]
         for what, _ in fold.alone(fold.flow.opening, new, body["evidence"].keys()):

@@ -37,7 +37,7 @@ class Rule:
 
 
 class Flow:
-    """An SOP's steps in their order. Raises KeyError, TypeError, ValueError, StopIteration where they are none."""
+    """An SOP's steps in their order. Raises KeyError, TypeError, ValueError where they are none."""
 
     def __init__(self, order: Body) -> None:
         self.steps: dict[str, Rule] = {}
@@ -48,8 +48,10 @@ class Flow:
                 **plain, actors=tuple(step["actors"]), signed=tuple(step["signed"]), apart=frozenset(apart),
                 evidence=frozenset(step["evidence"]), before=tuple(self.steps.values()),
                 needs=frozenset(self.steps))
-        self.opening = next(iter(self.steps.values()))
-        self.installation = next(rule for rule in self.steps.values() if rule.by == "run")
+        runs = [rule for rule in self.steps.values() if rule.by == "run"]
+        if not order["steps"] or not runs:
+            raise ValueError("an SOP has steps, and one of them is the installation")
+        self.opening, self.installation = next(iter(self.steps.values())), runs[0]
 
 
 class Taken(NamedTuple):

@@ -30,7 +30,7 @@ def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> 
             found = receipt(value, pinned, witnesses)
             of = f"{value['request']} and " if value["request"] else ""
             told = f"{len(value['entries'])} entries of {of}the actors, each in its place"
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return 2, [f"this cannot be read as an export or a receipt: {type(error).__name__}: {error}"]
     found.findings += [(1, f"no checkpoint here is signed by the witness {witness.split('+')[0]}")
                        for witness in witnesses if witness not in found.signers]

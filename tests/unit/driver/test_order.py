@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from driver import insider
+from driver import insider, people
 from driver.desk import PROJECT, Desk
 from driver.insider import Body
 from driver.test_emergency import declare, urgent
@@ -135,6 +135,40 @@ def test_step_that_no_driver_takes_is_found(file_desk: Desk, change: Change, par
     finished(file_desk)
     written(file_desk, change)
     found(file_desk, part)
+
+
+@pytest.mark.parametrize(("actor", "old"), [("disdik", False), ("disdik", True), ("kabid", True)])
+def test_request_taken_over_by_another_agency_is_found(file_desk: Desk, actor: str, old: bool) -> None:
+    """Where its SOP was adopted by a driver that asked; who is no agency at all is found in any case."""
+    def change(bodies: list[Body]) -> list[Body]:
+        last = bodies[-1]
+        taken = {"actor": actor, "role": people.FIRST[actor]["role"], "data": {**last["data"], "person": actor}}
+        return [*(older(file_desk)(bodies) if old else bodies)[:-1], last | taken]
+
+    request = file_desk.submit()
+    file_desk.submit(replace=request, title="Lain")
+    written(file_desk, change)
+    if not old:
+        found(file_desk, f"{request} is dinkes's (entry 2), disdik is of another agency")
+    else:
+        assert (trust.examine(file_desk.office).lines() == []) == (actor == "disdik")
+
+
+@pytest.mark.parametrize("order", [
+    {}, [], None, {"steps": [], "separation": []}, {"steps": {}, "separation": []}, {"steps": [{}], "separation": []},
+    {"steps": SOP.order["steps"][:3], "separation": []}, {"steps": "x", "separation": "x"},
+    {"steps": [{**step, "outcomes": []} for step in SOP.order["steps"]], "separation": []},
+])
+def test_order_that_is_none_is_named(file_desk: Desk, order: Any) -> None:
+    def change(bodies: list[Body]) -> list[Body]:
+        return [bodies[0] | {"data": {**bodies[0]["data"], "order": order}}, *bodies[1:]]
+
+    request = file_desk.approved()
+    written(file_desk, change)
+    assert trust.examine(file_desk.office).lines()
+    assert outside(file_desk)[0] == 1
+    receipt = file_desk.document("receipt", json.dumps(trust.make_receipt(file_desk.office, request)))
+    assert outsider.check(receipt, file_desk.office.people().checkpoint_key)[0] in (1, 2)
 
 
 def test_missing_agenda_number_is_found(file_desk: Desk) -> None:
