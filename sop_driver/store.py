@@ -7,8 +7,10 @@ import hashlib
 import os
 import secrets
 import sqlite3
+import subprocess
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,9 @@ from sop_driver.errors import Failed, Usage, refuse
 
 APPLICATION_ID = 0x534F5002  # "SOP", 2: tells our file from any other SQLite file
 PATIENCE = 30  # seconds that a writer waits for the one before it
+LONG = 10_000  # entries that take longer to be compared with their indexes than a process to start
+COMPARE = """import sqlite3, sys
+print(sqlite3.connect(sys.argv[1], timeout=30).execute("PRAGMA integrity_check(1)").fetchone()[0])"""
 PLAIN: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "hide_parameters": True, "poolclass": NullPool,
                          "pool_reset_on_return": None}
 SESSION = {  # of PostgreSQL; what the database or the account sets otherwise would weaken the register
@@ -107,18 +112,27 @@ class Store:
         found = schema.fingerprint(self.db)
         return None if found == self._expected else "its tables, indexes or triggers are not as they were made"
 
-    def index_fault(self) -> str | None:
+    @contextlib.contextmanager
+    def comparing(self, entries: int) -> Iterator[Callable[[], str | None]]:
         """Whether an index leaves out what its table holds: reading by it would miss entries. It reads everything.
 
         Of PostgreSQL's indexes its superuser alone could make such ones, and only the extension amcheck compares them.
+        With many entries it is done by another process, while the block does other work.
         """
         if self.shared:
-            return None
+            yield lambda: None
+        elif entries < LONG:
+            yield self._index_fault
+        else:
+            command = [sys.executable, "-I", "-c", COMPARE, str(self.place)]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as beside:
+                yield lambda: _index_fault(beside.communicate()[0])
+
+    def _index_fault(self) -> str | None:
         try:
-            found = str(self.db.exec_driver_sql("PRAGMA integrity_check(1)").scalar())
+            return _index_fault(str(self.db.exec_driver_sql("PRAGMA integrity_check(1)").scalar()))
         except Failed:
-            found = "its entries cannot be compared with its indexes"
-        return None if found == "ok" else f"its file does not hold together: {' '.join(found.split())}"
+            return _index_fault("")
 
     @cached_property
     def _expected(self) -> str:
@@ -215,6 +229,12 @@ class Store:
         if int(version) < 130000 or encoding != "UTF8":
             refuse(f"{self.name} is PostgreSQL {int(version) // 10000} with the encoding {encoding}", "the register",
                    "use PostgreSQL 13 or newer; createdb --encoding=UTF8 --template=template0")
+
+
+def _index_fault(found: str) -> str | None:
+    """What SQLite said to it for people; nothing, where it ended otherwise."""
+    told = " ".join(found.split()) or "its entries cannot be compared with its indexes"
+    return None if told == "ok" else f"its file does not hold together: {told}"
 
 
 def engine(place: Path | URL) -> Engine:

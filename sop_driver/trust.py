@@ -131,12 +131,14 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
     notes = {"its checkpoint": register.checkpoint(), "the last checkpoint outside of it": "", **witnessed(office)}
     if register.checkpoint_file.exists():
         notes["the last checkpoint outside of it"] = _text(register.checkpoint_file)
-    found = audit.whole(register.texts, notes, register.notary.verifier, office.config.witnesses, order_of(office))
-    if found.findings and (earlier := _agreed(register)):
-        notes["an earlier checkpoint of it"] = earlier
+    with register.store.comparing(register.head()[0]) as index_fault:
         found = audit.whole(register.texts, notes, register.notary.verifier, office.config.witnesses, order_of(office))
-    if fault := register.schema_fault() or register.store.index_fault():
-        found.found(found.tree.size + 1, fault)
+        if found.findings and (earlier := _agreed(register)):
+            notes["an earlier checkpoint of it"] = earlier
+            found = audit.whole(register.texts, notes, register.notary.verifier, office.config.witnesses,
+                                order_of(office))
+        if fault := register.schema_fault() or index_fault():
+            found.found(found.tree.size + 1, fault)
     for sop, told in found.people.sops.items():
         found.findings += [(told["entry"], what) for what in adopted(office, sop, told)]
     gone = found.people.erased.keys() if requests is None else set[str]()  # what is run now must be there

@@ -16,7 +16,7 @@ from driver import insider, people
 from driver.desk import Desk
 from driver.insider import Body
 from driver.test_cli import Sop, sop
-from sop_driver import desired, export, notary, outsider, report, standing, steps, trust, voiding
+from sop_driver import desired, export, notary, outsider, report, standing, steps, store, trust, voiding
 from sop_driver.errors import Refused
 from sop_driver.proof import COSIGNED, canonical, leaf_hash
 from sop_driver.request import Request
@@ -468,8 +468,12 @@ def test_order_slipped_in_with_the_key_in_hand_is_found(desk: Desk, change: Any)
 @pytest.mark.parametrize("index", [
     "(request) WHERE sequence != 10", "(CASE sequence WHEN 10 THEN 'R-2026-0002' ELSE request END)",
 ])
-def test_entry_left_out_of_an_index_that_looks_as_it_was_made_is_found(file_desk: Desk, index: str) -> None:
-    """What gates read by the index would miss that the approval was voided."""
+@pytest.mark.parametrize("long", [1, 10_000])
+def test_entry_left_out_of_an_index_that_looks_as_it_was_made_is_found(
+    file_desk: Desk, index: str, long: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What gates read by the index would miss that the approval was voided. A long register is compared beside."""
+    monkeypatch.setattr(store, "LONG", long)
     request = cleared(file_desk)
     voiding.void(file_desk.office, request, 6, "kadis", file_desk.sign, "salah")
     as_made = next(text for text in statements("sqlite", "0001") if "entries_request " in text)
@@ -485,7 +489,11 @@ def test_entry_left_out_of_an_index_that_looks_as_it_was_made_is_found(file_desk
     found(file_desk, since=11, part="row 10 missing from index entries_request")
 
 
-def test_entry_that_no_index_can_be_compared_with_is_found(file_desk: Desk) -> None:
+@pytest.mark.parametrize("long", [1, 10_000])
+def test_entry_that_no_index_can_be_compared_with_is_found(
+    file_desk: Desk, long: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "LONG", long)
     cleared(file_desk)
     file_desk.office.register.close()
     data = Path(file_desk.place).read_bytes()
