@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sop_driver.directory import Erasure
 from sop_driver.errors import Refusal
@@ -24,11 +24,11 @@ class Frozen(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """One request before the gates. `websites` is the desired state as it is: name → row; `windows` are closed now."""
+    """One request before the gates. `existing` is what the desired state says exists; `windows` are closed now."""
 
     standing: Standing
     evidence: Evidence
-    websites: dict[str, dict[str, Any]]
+    existing: Existing
     windows: tuple[Frozen, ...] = ()
     erased: Mapping[str, Erasure] = field(default_factory=dict)
 
@@ -77,7 +77,7 @@ def asked(case: Case, step: Step) -> Refusal | None:
     if refusal := taken(case, step):
         return refusal
     fold = case.standing.fold
-    found = fold.asked(fold.flow.steps[step.id], Existing.of(case.websites))
+    found = fold.asked(fold.flow.steps[step.id], case.existing)
     return Refusal(f"{case.standing.id}: {found[0]}", step.gate or step.id, found[1]) if found else None
 
 
@@ -91,18 +91,17 @@ def build_evidence(case: Case, step: Step) -> Refusal | None:
     return None
 
 
-def lapsed(now: Standing) -> list[Refusal]:
-    """What time alone has closed since the gates were asked: an emergency is over."""
+def lapsed(now: Standing, windows: Iterable[Frozen]) -> list[Refusal]:
+    """What time alone has closed since the gates were asked: an emergency is over, a window has begun."""
     return [Refusal(f"{now.id}: {what}", step.gate or step.id, f"{' or '.join(step.actors)} takes it")
-            for step, what in now.fold.closed(now.waived)]
+            for step, what in now.fold.closed(now.waived)] + freeze(now, windows)
 
 
-def freeze(case: Case) -> list[Refusal]:
+def freeze(now: Standing, windows: Iterable[Frozen]) -> list[Refusal]:
     """The calendar stops what was approved, too."""
-    now = case.standing
     return [Refusal(f"{now.id}: {window.words}", FREEZE,
                     f"wait for its end, or have two officials end it: `sop freeze end {window.number}`; what cannot "
-                    f"wait: `sop emergency declare {now.id}`") for window in case.windows if FREEZE not in now.waived]
+                    f"wait: `sop emergency declare {now.id}`") for window in windows if FREEZE not in now.waived]
 
 
 GATES: dict[str, Gate] = {
@@ -130,7 +129,7 @@ def check(cases: Iterable[Case]) -> list[Refusal]:
         for step in now.procedure.before(now.procedure.installation):
             if step.gate and step.gate not in now.waived and (refusal := GATES.get(step.gate, taken)(case, step)):
                 found.append(refusal)
-        found += freeze(case)
+        found += freeze(now, case.windows)
         for name in (now.request.name, *now.request.aliases):
             if other := names.get(name):
                 found.append(Refusal(f"{other} and {now.id} both ask for {name}", "existence check", "run one of them"))

@@ -15,6 +15,7 @@ from sop_driver.config import FleetFacts, write_atomic
 from sop_driver.desired import Allocation, Website
 from sop_driver.errors import Failed, Interrupted, Refusal, Refused, refuse
 from sop_driver.fleet import FleetResult, Plays
+from sop_driver.flow import Existing
 from sop_driver.plan import Plan
 from sop_driver.proof import canonical
 from sop_driver.signatures import Sign
@@ -93,10 +94,10 @@ class Job:
 
 def closed_gates(office: Office, requests: list[str]) -> tuple[list[Standing], list[Refusal]]:
     standings = [stand(office, request) for request in dict.fromkeys(requests)]
-    websites = desired.fold(office.register)
+    existing = Existing.of(desired.fold(office.register))
     windows = _frozen(office, stamp(office.register.now()))
     erased = office.people().erased
-    return standings, gates.check(gates.Case(now, office.evidence, websites, windows, erased) for now in standings)
+    return standings, gates.check(gates.Case(now, office.evidence, existing, windows, erased) for now in standings)
 
 
 def _frozen(office: Office, time: str) -> tuple[gates.Frozen, ...]:
@@ -181,8 +182,9 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
                 data={"run": run_id, "requests": [now.id for now in standings], "allocations": job.allocations,
                       "desired": desired.fingerprint(job.target)})
             windows = _frozen(office, started.time)  # one may have begun while the plan was made
-            cases = [gates.Case(stand(office, now.id, started.when), office.evidence, {}, windows) for now in standings]
-            if closed := [refusal for case in cases for refusal in (*gates.lapsed(case.standing), *gates.freeze(case))]:
+            closed = [refusal for now in standings
+                      for refusal in gates.lapsed(stand(office, now.id, started.when), windows)]
+            if closed:
                 raise Refused(closed)
         try:
             outcome = _apply(office, fleet, job, plan)

@@ -10,6 +10,7 @@ import pytest
 from driver.desk import Desk
 from sop_driver import gates, standing
 from sop_driver.errors import Refusal
+from sop_driver.flow import Existing
 from sop_driver.gates import Case
 from sop_driver.register import Entry
 from sop_driver.standing import Standing
@@ -23,7 +24,7 @@ def entries(desk: Desk, request: str) -> dict[str, Entry]:
 
 def closed(desk: Desk, taken: list[Entry], websites: dict[str, Any] | None = None) -> list[Refusal]:
     now: Standing = standing.standing(taken, desk.office.procedure(taken[0].data["sop"]))
-    return gates.check([Case(now, desk.office.evidence, websites or {})])
+    return gates.check([Case(now, desk.office.evidence, Existing.of(websites or {}))])
 
 
 def names(refusals: list[Refusal]) -> list[str]:
@@ -137,7 +138,7 @@ def test_existence_refuses_a_recorded_outcome_that_contradicts(desk: Desk) -> No
 
 def test_check_refuses_two_requests_for_one_name(desk: Desk) -> None:
     first, second = desk.approved(), desk.approved()
-    cases = [Case(standing.stand(desk.office, r), desk.office.evidence, {}) for r in (first, second)]
+    cases = [Case(standing.stand(desk.office, r), desk.office.evidence, Existing.of({})) for r in (first, second)]
     assert any("both ask for" in r.what for r in gates.check(cases))
 
 

@@ -39,6 +39,7 @@ from sop_driver import (
     voiding,
 )
 from sop_driver.errors import Refused, Usage
+from sop_driver.flow import Existing
 from sop_driver.gates import Case
 from sop_driver.proof import canonical
 from sop_driver.register import Entry
@@ -379,7 +380,7 @@ def test_gate_refuses_a_pdf_where_the_sop_wants_a_key(desk: Desk) -> None:
     now = standing.stand(desk.office, desk.approved())
     weak = now.done["agenda"]
     now.done["agenda"] = Entry(**{**weak.__dict__, "data": {**weak.data, "pades": {}}})
-    found = gates.check([Case(now, desk.office.evidence, {})])
+    found = gates.check([Case(now, desk.office.evidence, Existing.of({}))])
     assert [r.gate for r in found] == ["agenda number"] and "signed by pades" in found[0].what
 
 

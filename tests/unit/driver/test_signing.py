@@ -14,6 +14,7 @@ from driver.desk import Desk
 from driver.test_cli import Sop, sop
 from sop_driver import export, gates, report, signatures, standing, steps, trust
 from sop_driver.errors import Refused, Usage
+from sop_driver.flow import Existing
 from sop_driver.gates import Case
 from sop_driver.proof import NAMESPACE
 from sop_driver.register import Entry
@@ -182,7 +183,7 @@ def test_gate_refuses_a_level_that_the_sop_does_not_take(desk: Desk) -> None:
     now = standing.stand(desk.office, desk.approved())
     weak = now.done["decision"]
     now.done["decision"] = Entry(**{**weak.__dict__, "data": {**weak.data, "ink": "kasubbag"}})
-    found = gates.check([Case(now, desk.office.evidence, {})])
+    found = gates.check([Case(now, desk.office.evidence, Existing.of({}))])
     assert [r.gate for r in found] == ["approval"] and "signed by ink" in found[0].what
 
 

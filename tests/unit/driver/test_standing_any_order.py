@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from driver.desk import PROJECT
 from sop_driver import gates, procedure, standing
 from sop_driver.evidence import Evidence
+from sop_driver.flow import Existing
 from sop_driver.gates import Case
 from sop_driver.register import Entry
 from sop_driver.request import Request
@@ -79,7 +80,7 @@ class Book:
 
     def open(self) -> bool:
         now = standing.standing(self.entries, SOP, self.time)
-        return gates.check([Case(now, Whole(Path()), {})]) == []
+        return gates.check([Case(now, Whole(Path()), Existing.of({}))]) == []
 
     def missing(self) -> Iterator[str]:
         """What no order of events may do without; found without folding anything."""
