@@ -4,71 +4,7 @@ import json
 from typing import Any
 
 import pytest
-
-BOTH = ("sop-database-d12", "sop-database-d13")
-# web host -> account -> engine and server, as vars/main.yml has them
-ACCOUNTS = {
-    "sop-database-d13": {"w20001": "mariadb", "w20002": "postgresql"},
-    "sop-database-d12": {"w20003": "mariadb", "w20004": "postgresql"},
-}
-# Prints what came of one login with the stored password, which so is on no command line.
-LOGIN = """
-import json, pathlib, sys
-engine, server, user, database = sys.argv[1:]
-password = json.loads(pathlib.Path(f"/etc/websites/credentials/{user}.json").read_text())["password"]
-try:
-    if engine == "mariadb":
-        import pymysql as driver
-        connection = driver.connect(host=server, user=user, password=password, database=database, connect_timeout=5)
-    else:
-        import psycopg2 as driver
-        connection = driver.connect(host=server, user=user, password=password, dbname=database, connect_timeout=5)
-    cursor = connection.cursor()
-    cursor.execute("CREATE TABLE probe (a int)")
-    cursor.execute("DROP TABLE probe")
-    print("in")
-except driver.Error as error:
-    print(f"out: {error}")
-"""
-
-
-def me(host: Any) -> str:
-    return str(host.backend.get_hostname())
-
-
-def other(host: Any) -> str:
-    return next(name for name in BOTH if name != me(host))
-
-
-@pytest.fixture
-def addresses(host: Any) -> dict[str, list[str]]:
-    """Each server's own addresses, IPv4 first, as the other one's PostgreSQL lists of web hosts give them."""
-    lines = host.run("grep '^host sameuser' /etc/postgresql/*/main/pg_hba.conf").stdout.splitlines()
-    found: dict[str, list[str]] = {}
-    for line in lines:
-        _, _, name, address, _ = line.split()
-        found.setdefault(name.removeprefix("@websites_"), []).append(address.split("/")[0])
-    return found
-
-
-def mariadb(host: Any, sql: str) -> list[str]:
-    done = host.run("mariadb --batch --raw --skip-column-names --execute %s", sql)
-    assert done.rc == 0, done.stderr
-    return list(done.stdout.splitlines())
-
-
-def postgresql(host: Any, sql: str) -> list[str]:
-    done = host.run("psql --username=postgres --no-align --tuples-only --command=%s", sql)
-    assert done.rc == 0, done.stderr
-    return list(done.stdout.splitlines())
-
-
-def login(host: Any, account: str, server: str, database: str = "") -> str:
-    """What this host gets when it logs in with an account's stored password."""
-    engine = ACCOUNTS[me(host)][account]
-    done = host.run("/usr/bin/python3 -c %s %s %s %s %s", LOGIN, engine, server, account, database or account)
-    assert done.rc == 0, done.stderr
-    return str(done.stdout.strip())
+from engines import ACCOUNTS, login, mariadb, me, other, postgresql
 
 
 @pytest.mark.parametrize("port", [3306, 5432])
