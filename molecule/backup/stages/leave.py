@@ -1,4 +1,4 @@
-"""Leave a lock and a dump as a killed run does, and five snapshots of one day long ago."""
+"""Leave a lock and a dump as a killed run does, five snapshots of one day long ago, and some of the month before."""
 
 import os
 import pathlib
@@ -13,9 +13,10 @@ from website_backup.settings import read_settings
 
 settings = read_settings()
 repository = Repository(settings)
-for hour in range(10, 15):
-    repository.call("backup", "--host", settings.host, "--tag", "website=dinkes.tarakankota.go.id",
-                    "--time", f"2025-11-03 {hour}:00:00", "/etc/hostname")
+OLD = [("dinkes", f"2025-11-03 {hour}:00:00") for hour in range(10, 15)]
+for name, moment in [*OLD, ("dinkes", "2025-10-05 10:00:00"), ("taman", "2025-10-05 10:00:00")]:
+    repository.call("backup", "--host", settings.host, "--tag", f"website={name}.tarakankota.go.id",
+                    "--time", moment, "/etc/hostname")
 locks = len(repository.call("list", "locks", "--no-lock").split())
 killed = subprocess.Popen([*repository.base, "backup", "--stdin"], env=repository.env, stdin=subprocess.PIPE,
                           start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

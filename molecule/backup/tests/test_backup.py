@@ -8,6 +8,7 @@ import pytest
 STATE = "/var/lib/websites/backup"
 RELEASE = ("0123456789abcdef" * 4)[:16]
 SITES = {"dinkes.tarakankota.go.id": 20001, "disdik.tarakankota.go.id": 20002, "arsip.tarakankota.go.id": 20003}
+GONE = "taman.tarakankota.go.id"  # removed by stages/remove.yml
 
 
 def read(host, path):
@@ -99,7 +100,48 @@ def test_timer_runs_every_night_and_catches_up(host):
 
 def test_each_website_has_snapshots_of_its_own(snapshots):
     """A website is restored, kept and let go by itself."""
-    assert {shot["website"] for shot in snapshots} == set(SITES)
+    assert {shot["website"] for shot in snapshots} == {*SITES, GONE}
+
+
+def test_change_of_the_nightly_time_is_the_timers(host):
+    """An administrator moves the backups out of office hours, and must not find out by a slow website."""
+    timer = host.check_output("systemctl show -p TimersCalendar -p RandomizedDelayUSec website-backup.timer")
+    assert "OnCalendar=*-*-* 02:15:00" in timer and "RandomizedDelayUSec=10min" in timer
+
+
+def test_change_of_the_settings_touches_nothing_else(host):
+    """New keys, a new password or new snapshots would be another backup, not a changed one."""
+    change = read(host, "/root/change.json")
+    assert "repository-password" in change["before"] and change["before"] == change["after"]
+    assert change["changes"] == []
+
+
+def test_changed_retention_lets_a_month_go(snapshots):
+    """The agency now keeps two months: the month before goes in the next night, where twelve would have kept it."""
+    times = [shot["time"] for shot in snapshots if shot["website"] == "dinkes.tarakankota.go.id"]
+    assert "2025-11-03T14:00:00Z" in times
+    assert not any(time.startswith("2025-10") for time in times)
+
+
+def test_removed_website_is_told_as_one_that_only_has_snapshots(host):
+    """Nobody else would know that the backup server still holds data of it; the others are untouched."""
+    removed = read(host, "/root/removed.json")
+    assert removed["orphans"] == [GONE] and removed["changes"] == []
+    assert read(host, "/root/nightly.json")["orphans"] == [GONE]
+
+
+def test_removed_website_keeps_every_snapshot(snapshots):
+    """Who removed it by mistake finds that out months later; the nightly retention is for what is still there."""
+    times = [shot["time"] for shot in snapshots if shot["website"] == GONE]
+    assert len(times) == 2 and times[0].startswith("2025-10-05")
+
+
+def test_removed_website_can_be_had_back(host):
+    """A kept snapshot is worth what can be restored of it, on a server where nothing of the website is left."""
+    assert not host.file(f"/srv/websites/{GONE}").exists and not host.user("w20004").exists
+    host.check_output("rm -rf /root/taman && website-backup restore %s --target /root/taman", GONE)
+    photo = host.file(f"/root/taman/srv/websites/{GONE}/data/uploads/photo.jpg")
+    assert photo.content == b"photo of 20004" * 10_000
 
 
 def test_no_dump_or_login_is_left(host):
@@ -178,7 +220,7 @@ def test_nightly_round_goes_on_after_a_killed_one(host):
 
 def test_retention_thins_old_days(snapshots):
     """Of five snapshots of one day long ago the last stays; newer releases of restic keep the very first, too."""
-    old = [shot["time"] for shot in snapshots if shot["time"].startswith("2025")]
+    old = [shot["time"] for shot in snapshots if shot["time"].startswith("2025") and shot["website"] != GONE]
     assert "2025-11-03T14:00:00Z" in old and len(old) <= 2
 
 
@@ -201,7 +243,7 @@ def test_proof_finds_a_corrupt_repository(host):
 def test_proof_passes_on_a_sound_repository(host):
     """And the same proof, with every byte read back, passes on what is there now."""
     verified = json.loads(host.check_output("website-backup verify --subset 100% --json"))
-    assert set(verified["verified"]) == set(SITES) and not verified["failures"]
+    assert set(verified["verified"]) == {*SITES, GONE} and not verified["failures"]
 
 
 def test_hostile_text_stayed_text(host):
