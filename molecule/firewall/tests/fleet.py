@@ -1,4 +1,4 @@
-"""The firewall of each kind of server of the lab's fleet, as the roles declare it and our own code renders it."""
+"""All rules of each kind of server of the lab's fleet, as the roles declare them and our own code renders them."""
 
 import base64
 import sys
@@ -24,8 +24,8 @@ sys.path.append(str(ROOT / "plugins/modules"))
 
 
 def document(kind: str) -> str:
-    """nft's input for a kind of server, rendered by the module's own code."""
-    from ansible.module_utils import firewall, nft  # found by the line above
+    """nft's input for a kind of server, rendered by the modules' own code."""
+    from ansible.module_utils import firewall, nft, public_ip  # found by the line above
 
     host, role = KINDS[kind]
     templar = _templar(host, role)
@@ -34,7 +34,14 @@ def document(kind: str) -> str:
         given = {key.removeprefix("firewall_"): templar.template(value) for key, value in task["vars"].items()}
         fragments[given["service"]] = firewall.fragment(given, str(host))
     management = nft.networks(templar.template(templar.available_variables["firewall_management"]), "management")
-    return firewall.render({"management": management[4] + management[6], "ssh_port": 22}, fragments)
+    rules = firewall.render({"management": management[4] + management[6], "ssh_port": 22}, fragments)
+    if role == "public_ip":
+        # Its translation, before any website has an address of its own.
+        given = {name: templar.template(templar.available_variables[f"public_ip_{name}"])
+                 for name in public_ip.Settings._fields}
+        settings = public_ip.Settings(**given)
+        rules += public_ip.render(public_ip.server_leases(settings), settings)
+    return rules
 
 
 def _templar(host: str, role: str) -> Templar:

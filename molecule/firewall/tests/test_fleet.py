@@ -5,6 +5,7 @@ import os
 
 import fleet
 import pytest
+from ruleset import plain, tables
 from testinfra.host import Host
 
 
@@ -16,5 +17,5 @@ def test_ruleset_of_a_server_is_the_golden_one(host: Host, kind: str) -> None:
     listing = host.check_output("unshare --net sh -c %s", script)
     golden = fleet.GOLDEN / f"{kind}.nft"
     if os.environ.get("UPDATE_GOLDEN"):
-        golden.write_text(listing + "\n")
-    assert listing.split() == golden.read_text().split()
+        golden.write_text(plain(listing) + "\n")
+    assert tables(listing) == tables(golden.read_text())
