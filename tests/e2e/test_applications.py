@@ -2,6 +2,7 @@
 
 import json
 import sys
+import urllib.parse
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import make
 
 DOMAIN = FLEET["domain"]
 GUESTS = f"buku-tamu-{RUN}"
+NEIGHBOUR = f"tetangga-{RUN}"
 HOSTILE = (
     "{{ lookup('pipe', 'touch /tmp/sop-pwned') }} $(touch /tmp/sop-pwned) '; DROP TABLE x; -- </VirtualHost> %{ENV}"
 )
@@ -19,6 +21,22 @@ GUESTBOOK = """<?php
 $db = new PDO(sprintf('pgsql:host=%s;port=%s;dbname=%s', getenv('DB_HOST'), getenv('DB_PORT'), getenv('DB_NAME')),
     getenv('DB_USER'), getenv('DB_PASSWORD'), [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION]);
 """
+# What a website in somebody else's hands would try on its neighbours; one line a try, which says what came of it.
+INTRUDER = """<?php
+foreach ($_GET['login'] as $try) {
+    [$engine, $port, $user, $database] = explode(',', $try);
+    try {
+        new PDO("$engine:host=" . getenv('DB_HOST') . ";port=$port;dbname=$database", $user, getenv('DB_PASSWORD'));
+        echo "$try in\\n";
+    } catch (PDOException $error) {
+        echo "$try out ", strtr($error->getMessage(), "\\n", ' '), "\\n";
+    }
+}
+foreach ($_GET['read'] as $path) {
+    echo "$path ", @file_get_contents($path) === false && @scandir($path) === false ? 'denied' : 'read', "\\n";
+}
+"""
+REFUSALS = ("no pg_hba.conf entry", "password authentication failed", "permission denied", "Access denied")
 COUNT = "echo 'Buku tamu ', $db->query('SELECT count(*) FROM tamu')->fetchColumn();"
 
 
@@ -26,13 +44,18 @@ def test_postgresql_application_with_an_address_of_its_own_and_hostile_texts(tmp
     """The other database, the other address, and a requester who tries to break in."""
     release = archive({
         "public/index.php": GUESTBOOK + COUNT,
+        "public/coba.php": INTRUDER,
         "setup.php": GUESTBOOK + "$db->exec('CREATE TABLE IF NOT EXISTS tamu (nama text)');",
     })
     request = clear(tmp_path, submit(
         tmp_path, GUESTS, release, title=HOSTILE, purpose=HOSTILE, unit=HOSTILE, agency=HOSTILE,
         runtime="php", database="postgresql", document_root="public", setup_script="setup.php", address="own",
         aliases=[f"tamu-{RUN}.{DOMAIN}"], probe={"path": "/", "contains": "Buku tamu 0"}, size="medium"))
-    done = sop("run", request)
+    (tmp_path / NEIGHBOUR).mkdir()
+    neighbour = clear(tmp_path / NEIGHBOUR, submit(
+        tmp_path / NEIGHBOUR, NEIGHBOUR, archive({"index.php": "<?php echo 'Situs tetangga';"}), runtime="php",
+        database="postgresql", probe={"path": "/", "contains": "Situs tetangga"}))
+    done = sop("run", request, neighbour)
     assert done.returncode == 0, done.stderr
     websites = json.loads((LAB / "sop/desired.json").read_text())["websites"]
     address = next(w for w in websites if w["name"] == f"{GUESTS}.{DOMAIN}")["address"]
@@ -47,6 +70,33 @@ def test_postgresql_application_with_an_address_of_its_own_and_hostile_texts(tmp
     assert not Path("/tmp/sop-pwned").exists()
     for host in ("web1", "web2", "db1", "ns1", "gateway1", "visitor1"):
         assert on(host, "ls /tmp/sop-pwned", check=False) == ""
+
+
+def test_php_reaches_no_neighbours_database() -> None:
+    """Neither with its own login, nor by a neighbour's name, nor by what its own web host has written of logins."""
+    websites = json.loads((LAB / "sop/desired.json").read_text())["websites"]
+    own = next(row for row in websites if row["name"] == f"{GUESTS}.{DOMAIN}")
+    me, engines = f"w{own['uid']}", {"postgresql": "pgsql,5432", "mariadb": "mysql,3306"}
+    others = [(engines[row["database"]["engine"]], f"w{row['uid']}") for row in websites
+              if row["database"] and row["state"] == "present" and row != own]
+    assert {engine for engine, _ in others} == set(engines.values()), "one on each engine, or this shows little"
+    login = f"pgsql,5432,{me},{me}"
+    tries = [f"{engine},{user},{account}" for engine, account in others for user in (me, account)]
+    folders = ["/etc/websites/credentials", "/var/lib/websites/web/current/fpm"]
+    files = [f"{folders[0]}/{me}.json", f"{folders[1]}/{own['name']}.conf"]
+    query = urllib.parse.urlencode({"login[]": [login, *tries], "read[]": folders + files}, doseq=True)
+    status, said = get(f"https://{own['name']}/coba.php?{query}")
+    assert status == 200
+    answers = dict(line.split(" ", 1) for line in said.splitlines())
+    assert answers.pop(login) == "in"
+    assert {answers.pop(path) for path in folders + files} == {"denied"}
+    assert sorted(answers) == sorted(tries)
+    assert all(any(reason in answer for reason in REFUSALS) for answer in answers.values()), answers
+    # open_basedir has been got round before: files' rights hold without it, and root reads what the user does not.
+    look = f"sh -c 'ls {' '.join(folders)}; cat {' '.join(files)}' 2> /dev/null"
+    user = f"setpriv --reuid {own['uid']} --regid {own['uid']} --clear-groups"
+    assert on(own["web_host"], f"{user} {look}; true") == ""
+    assert on(own["web_host"], look).count("password") > 0
 
 
 def test_debian_application_without_a_database(tmp_path: Path) -> None:
