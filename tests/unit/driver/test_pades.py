@@ -636,7 +636,7 @@ def test_roots_and_certificates_are_entered_by_commands(desk: Desk, bsre: Author
     assert code == 0 and hashlib.sha256(bsre.root.der).hexdigest() in out, err
     public = desk.folder / "keys/kadis.pub"
     words = ("actors", "replace", "kadis", "--public", public, "--certificate", certificate, *by)
-    code, _, err = sop(*words, "--name", "Orang Lain")
+    code, _, err = sop(*words, "--name", "Orang Lain", "--decree", desk.paper)
     assert code == 3 and "the key of kadis is or was somebody's already" in err
     code, out, err = sop(*words, "--name", people.FIRST["kadis"]["name"])
     assert code == 0, err
