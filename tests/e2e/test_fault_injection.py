@@ -1,4 +1,4 @@
-"""Faults while `sop run` makes, updates or suspends a website: what visitors see meanwhile, what is left, how long.
+"""Faults while `sop run` makes or updates a website: what visitors see meanwhile, what is left, how long.
 
 The faults come one after another upon a few approved requests, so each is also the "next run" of the one before. The
 table in docs/operations.md is this module's (`SOP_TABLE=1` writes it anew).
@@ -83,8 +83,8 @@ SETUP = PAGE.replace("echo 'Uji ', $db->query('SELECT COUNT(*) FROM t')->fetchCo
 WEBSITE = {"runtime": "php", "setup_script": "setup.php", "probe": {"path": "/", "contains": "Uji"}}
 
 STATIC = f"dinkes.{FLEET['domain']}"
-# Made before the faults; with MariaDB, which is updated later, and with PostgreSQL, which is suspended later.
-UPDATED, SUSPENDED = f"tetap-{RUN}.{FLEET['domain']}", f"jeda-{RUN}.{FLEET['domain']}"
+# Made before the faults; with MariaDB, which is updated later, and with PostgreSQL.
+UPDATED, KEPT = f"tetap-{RUN}.{FLEET['domain']}", f"lain-{RUN}.{FLEET['domain']}"
 ZONE = f"uji-{RUN}.go.id"  # of an agency's own
 
 
@@ -97,8 +97,7 @@ def release(engine: str, **more: str) -> bytes:
 class Fault(NamedTuple):
     """What goes wrong: a command on a server, at a point of a module there (file.function) or before the run.
 
-    `of` is the request that is run; `then` a second point, where the module that puts back is killed too. `undo` mends
-    it after the run; `served` are the others that do not need what fails.
+    `of` is the request that is run; `undo` mends it after the run; `served` are the others that do not need what fails.
     """
 
     title: str
@@ -107,20 +106,13 @@ class Fault(NamedTuple):
     point: str | None = None
     event: str = "call"
     undo: str = "true"
-    served: tuple[str, ...] = (STATIC, UPDATED, SUSPENDED)
+    served: tuple[str, ...] = (STATIC, UPDATED, KEPT)
     of: str = "create"
-    then: str | None = None
 
 
 def killed(layer: str, host: str, *points: str, **more: Any) -> list[Fault]:
     """kill -9 at the start of each of these functions."""
     return [Fault(f"{layer}: kill -9 at `{point.partition('.')[2]}`", host, KILL, point, **more) for point in points]
-
-
-def killed_twice(layer: str, host: str, point: str, then: str, of: str = "create") -> Fault:
-    """kill -9 at the start of a function, and of another one while that is put back."""
-    title = f"{layer}: kill -9 at `{point.partition('.')[2]}`, and at `{then.partition('.')[2]}` of putting back"
-    return Fault(title, host, KILL, point, of=of, then=then)
 
 
 def small(folder: str) -> str:
@@ -161,13 +153,7 @@ FAULTS = [
             "database_websites.verify", of="zone"),
     *killed("an agency's own zone", NAME, "nameserver_zones.configure", "nameserver_zones.wait",
             "nameserver_wire.update", of="zone"),
-    *killed("an update", WEB, "web_server.make_release", "web_setup.setup", "web_server.reload", of="update"),
-    *killed("a suspension", WEB, "web_server.swap", "web_layer.faults", of="suspend"),
-    killed_twice("addresses", GATEWAY, "announce.announce", "public_ip_leases.batch"),
-    killed_twice("database", DATABASE, "database_websites.verify", "database_mariadb.release"),
-    killed_twice("web", WEB, "web_layer.faults", "web_server.remove_website"),
-    killed_twice("an agency's own zone", NAME, "nameserver_apply.await_secondaries", "nameserver_zones.remove", "zone"),
-    killed_twice("an update", WEB, "web_layer.faults", "web_server.reload", "update"),
+    *killed("an update", WEB, "web_server.make_release", "web_setup.setup", of="update"),
     Fault("a policy that Apache cannot read", WEB, "cp -p {policy} /root/policy && echo Bogus >> {policy}".format(
         policy="/etc/apache2/conf-available/websites-policy.conf"),
         undo="mv /root/policy /etc/apache2/conf-available/websites-policy.conf"),
@@ -180,14 +166,14 @@ FAULTS = [
           undo=widen("/srv/websites")),
     Fault("web: SSH is cut at `swap`", WEB, "pkill -KILL -f '^sshd: root@'", "web_server.swap"),
     Fault("database: MariaDB is down", DATABASE, "systemctl stop mariadb", undo="systemctl start mariadb",
-          served=(STATIC, SUSPENDED)),
+          served=(STATIC, KEPT)),
     Fault("database: MariaDB stops at `carry_out`", DATABASE, "systemctl stop mariadb", "database_websites.carry_out",
-          undo="systemctl start mariadb", served=(STATIC, SUSPENDED)),
+          undo="systemctl start mariadb", served=(STATIC, KEPT)),
     Fault("database: MariaDB refuses the login", DATABASE, LOCK.format("true"),
           undo=f"runuser -u mysql -- {LOCK.format('false')}"),
     Fault("database: no room", DATABASE,
           f"systemctl stop mariadb && {small(DATA)} && systemctl start mariadb && {fill(DATA)}",
-          undo=f"systemctl stop mariadb; {widen(DATA)} && systemctl start mariadb", served=(STATIC, SUSPENDED)),
+          undo=f"systemctl stop mariadb; {widen(DATA)} && systemctl start mariadb", served=(STATIC, KEPT)),
     Fault("records: BIND's primary is down", NAME, "systemctl stop named", undo="systemctl start named"),
     Fault("records: BIND's primary stops at `update`", NAME, "systemctl stop named", "nameserver_wire.update",
           undo="systemctl start named"),
@@ -208,18 +194,11 @@ def arm(fault: Fault) -> None:
     if fault.point is None:
         console(fault.host, fault.command)
         return
+    file, _, function = fault.point.partition(".")
     look = f"({TESTS[fault.host]}) > {RESULT} 2>&1 && echo ok >> {RESULT}"
-    command = f"{look}; {fault.command}"
-    if fault.then:
-        command = f"{look} && {trap(fault.then, 'call', command)}\n{fault.command}"
-    on(fault.host, trap(fault.point, fault.event, command))
-
-
-def trap(point: str, event: str, command: str) -> str:
-    """What brings a command about when a program of that server comes to a point."""
-    file, _, function = point.partition(".")
-    text = json.dumps({"file": f"/{file}.py", "function": function, "event": event, "command": command})
-    return f"cat > {ARMED} <<'{function}'\n{text}\n{function}"
+    on(fault.host, f"cat > {ARMED} <<'E'\n" + json.dumps({
+        "file": f"/{file}.py", "function": function, "event": fault.event, "command": f"{look}; {fault.command}",
+    }) + "\nE")
 
 
 def was_reached(fault: Fault) -> bool:
@@ -264,19 +243,17 @@ def leave(visit: "subprocess.Popen[str]") -> dict[str, Any]:
 def requests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Approved requests of each kind, the websites that two of them change, and the hook on the faults' servers."""
     folder = tmp_path_factory.mktemp("faults")
-    updated, suspended = UPDATED.partition(".")[0], SUSPENDED.partition(".")[0]
+    updated, kept = UPDATED.partition(".")[0], KEPT.partition(".")[0]
     maria, postgres = {**WEBSITE, "database": "mariadb"}, {**WEBSITE, "database": "postgresql"}
-    kept = [clear(folder, submit(folder, updated, release("mysql"), **maria)),
-            clear(folder, submit(folder, suspended, release("pgsql"), **postgres))]
-    done = sop("run", *kept)
+    made = [clear(folder, submit(folder, updated, release("mysql"), **maria)),
+            clear(folder, submit(folder, kept, release("pgsql"), **postgres))]
+    done = sop("run", *made)
     assert done.returncode == 0, done.stderr
     found = {
         "create": submit(folder, f"gangguan-{RUN}", release("mysql"), address="own", **maria),
         "zone": submit(folder, ZONE, release("pgsql"), **postgres, name=ZONE, zone=ZONE,
                        aliases=[f"zona-{RUN}.{FLEET['domain']}"]),
         "update": submit(folder, updated, release("mysql", **{"edisi.html": "Edisi 2"}), **maria, kind="update"),
-        "suspend": submit(folder, suspended, None, kind="suspend"),
-        "resume": submit(folder, suspended, None, kind="resume"),
     }
     for kind, request in found.items():
         clear(folder, request, "absent" if kind in ("create", "zone") else "exists")
@@ -296,7 +273,7 @@ def web_hosts(requests: dict[str, str]) -> dict[str, str]:
     websites = json.loads((LAB / "sop/desired.json").read_text())["websites"]
     there = {row["name"]: row["web_host"] for row in websites}
     return {"create": next(str(change["host"]) for change in changes if change["subject"] == "vhost"),
-            "zone": WEB, "update": there[UPDATED], "suspend": there[SUSPENDED]}
+            "zone": WEB, "update": there[UPDATED]}
 
 
 @pytest.fixture(scope="module")
@@ -325,7 +302,7 @@ def test_fault_harms_nobody_and_leaves_nothing(fault: Fault, requests: dict[str,
         fault = fault._replace(host=web_hosts[fault.of])
     request = requests[fault.of]
     before, told = dict(last), runs(request)
-    visit = visitors(tuple(name for name in fault.served if name != SUSPENDED or fault.of != "suspend"))
+    visit = visitors(fault.served)
     try:
         arm(fault)
         began = time.monotonic()
@@ -382,31 +359,6 @@ def test_run_succeeds_after_all_of_them(requests: dict[str, str]) -> None:
     assert get(f"https://{UPDATED}/edisi.html") == (200, "Edisi 2")
     assert sop("drift").returncode == 0
     assert desk("register", "verify").returncode == 0
-
-
-def test_suspended_website_says_so_in_every_layer_until_it_is_resumed(requests: dict[str, str]) -> None:
-    """A page that says so by every way in, PHP stopped, data, names and certificate kept, and back as it was."""
-    before = census()
-    asked = f"dig +short {SUSPENDED} A @{{0}}; dig +short {SUSPENDED} AAAA @{{0}}"
-    addresses = [on("visitor1", asked.format(at["ipv4"])) for at in FLEET["nameservers"].values()]
-    done = sop("run", requests["suspend"])
-    assert done.returncode == 0, done.stderr
-    for scheme in ("http", "https"):
-        for family in ("-4", "-6"):
-            status, answer = get(f"{scheme}://{SUSPENDED}/setup.php", family, "-D", "-")
-            assert status == 503 and "Situs ini ditangguhkan" in answer
-            assert any(line.lower().startswith("retry-after: ") for line in answer.splitlines())
-    now = census()
-    assert not [line for lines in now.values() for line in lines if f"/current/fpm/{SUSPENDED}" in line]
-    # of all servers only a web host differs, so database and account, records and addresses are there
-    assert len(differences(before, now)) == 1 and set(differences(before, now)) < {WEB, OTHER}
-    assert [on("visitor1", asked.format(at["ipv4"])) for at in FLEET["nameservers"].values()] == addresses
-    assert sop("probe", SUSPENDED).returncode == 0
-    assert sop("drift").returncode == 0
-    done = sop("run", requests["resume"])
-    assert done.returncode == 0, done.stderr
-    assert get(f"https://{SUSPENDED}/") == (200, "Uji 0")
-    assert differences(before, census()) == {}
 
 
 def test_document_has_the_table_of_these_faults() -> None:
