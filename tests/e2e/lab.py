@@ -153,16 +153,18 @@ def archive(files: dict[str, str]) -> bytes:
     return packed.getvalue()
 
 
-def submit(folder: Path, name: str, release: bytes, /, **fields: object) -> str:
-    """Take in a request for NAME in the fleet's domain; gives its id."""
-    (folder / "release.tgz").write_bytes(release)
+def submit(folder: Path, name: str, release: bytes | None, /, **fields: object) -> str:
+    """Take in a request for NAME in the fleet's domain; gives its id. Without a release it describes no website."""
     (folder / "surat.pdf").write_bytes(PAPER + name.encode())
     request: dict[str, object] = {
         "agency": "Dinas Sosial", "unit": "Sekretariat", "letter": {"number": f"1/{name}", "date": "2026-11-02"},
-        "requester": "dinsos", "kind": "create", "name": f"{name}.{FLEET['domain']}", "title": f"Situs {name}",
-        "purpose": "Uji", "contact": {"name": "Uji", "email": "uji@tarakankota.go.id"}, "runtime": "static",
-        "release": {"archive": "release.tgz", "sha256": hashlib.sha256(release).hexdigest()},
+        "requester": "dinsos", "kind": "create", "name": f"{name}.{FLEET['domain']}", "purpose": "Uji",
+        "contact": {"name": "Uji", "email": "uji@tarakankota.go.id"},
     }
+    if release is not None:
+        (folder / "release.tgz").write_bytes(release)
+        request |= {"title": f"Situs {name}", "runtime": "static",
+                    "release": {"archive": "release.tgz", "sha256": hashlib.sha256(release).hexdigest()}}
     (folder / "request.yml").write_text(yaml.safe_dump(request | fields, allow_unicode=True))
     done = desk("submit", str(folder / "request.yml"), "--letter", str(folder / "surat.pdf"))
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Faults while `sop run` makes or updates a website: what visitors see meanwhile, what is left, how long.
+"""Faults while `sop run` makes, updates or suspends a website: what visitors see meanwhile, what is left, how long.
 
 The faults come one after another upon a few approved requests, so each is also the "next run" of the one before. The
 table in docs/operations.md is this module's (`SOP_TABLE=1` writes it anew).
@@ -83,8 +83,8 @@ SETUP = PAGE.replace("echo 'Uji ', $db->query('SELECT COUNT(*) FROM t')->fetchCo
 WEBSITE = {"runtime": "php", "setup_script": "setup.php", "probe": {"path": "/", "contains": "Uji"}}
 
 STATIC = f"dinkes.{FLEET['domain']}"
-# Made before the faults; with MariaDB, which is updated later, and with PostgreSQL.
-UPDATED, KEPT = f"tetap-{RUN}.{FLEET['domain']}", f"lain-{RUN}.{FLEET['domain']}"
+# Made before the faults; with MariaDB, which is updated later, and with PostgreSQL, which is suspended later.
+UPDATED, SUSPENDED = f"tetap-{RUN}.{FLEET['domain']}", f"jeda-{RUN}.{FLEET['domain']}"
 ZONE = f"uji-{RUN}.go.id"  # of an agency's own
 
 
@@ -106,7 +106,7 @@ class Fault(NamedTuple):
     point: str | None = None
     event: str = "call"
     undo: str = "true"
-    served: tuple[str, ...] = (STATIC, UPDATED, KEPT)
+    served: tuple[str, ...] = (STATIC, UPDATED, SUSPENDED)
     of: str = "create"
 
 
@@ -154,6 +154,7 @@ FAULTS = [
     *killed("an agency's own zone", NAME, "nameserver_zones.configure", "nameserver_zones.wait",
             "nameserver_wire.update", of="zone"),
     *killed("an update", WEB, "web_server.make_release", "web_setup.setup", of="update"),
+    *killed("a suspension", WEB, "web_server.swap", "web_layer.faults", of="suspend"),
     Fault("a policy that Apache cannot read", WEB, "cp -p {policy} /root/policy && echo Bogus >> {policy}".format(
         policy="/etc/apache2/conf-available/websites-policy.conf"),
         undo="mv /root/policy /etc/apache2/conf-available/websites-policy.conf"),
@@ -166,14 +167,14 @@ FAULTS = [
           undo=widen("/srv/websites")),
     Fault("web: SSH is cut at `swap`", WEB, "pkill -KILL -f '^sshd: root@'", "web_server.swap"),
     Fault("database: MariaDB is down", DATABASE, "systemctl stop mariadb", undo="systemctl start mariadb",
-          served=(STATIC, KEPT)),
+          served=(STATIC, SUSPENDED)),
     Fault("database: MariaDB stops at `carry_out`", DATABASE, "systemctl stop mariadb", "database_websites.carry_out",
-          undo="systemctl start mariadb", served=(STATIC, KEPT)),
+          undo="systemctl start mariadb", served=(STATIC, SUSPENDED)),
     Fault("database: MariaDB refuses the login", DATABASE, LOCK.format("true"),
           undo=f"runuser -u mysql -- {LOCK.format('false')}"),
     Fault("database: no room", DATABASE,
           f"systemctl stop mariadb && {small(DATA)} && systemctl start mariadb && {fill(DATA)}",
-          undo=f"systemctl stop mariadb; {widen(DATA)} && systemctl start mariadb", served=(STATIC, KEPT)),
+          undo=f"systemctl stop mariadb; {widen(DATA)} && systemctl start mariadb", served=(STATIC, SUSPENDED)),
     Fault("records: BIND's primary is down", NAME, "systemctl stop named", undo="systemctl start named"),
     Fault("records: BIND's primary stops at `update`", NAME, "systemctl stop named", "nameserver_wire.update",
           undo="systemctl start named"),
@@ -243,17 +244,19 @@ def leave(visit: "subprocess.Popen[str]") -> dict[str, Any]:
 def requests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Approved requests of each kind, the websites that two of them change, and the hook on the faults' servers."""
     folder = tmp_path_factory.mktemp("faults")
-    updated, kept = UPDATED.partition(".")[0], KEPT.partition(".")[0]
+    updated, suspended = UPDATED.partition(".")[0], SUSPENDED.partition(".")[0]
     maria, postgres = {**WEBSITE, "database": "mariadb"}, {**WEBSITE, "database": "postgresql"}
-    made = [clear(folder, submit(folder, updated, release("mysql"), **maria)),
-            clear(folder, submit(folder, kept, release("pgsql"), **postgres))]
-    done = sop("run", *made)
+    kept = [clear(folder, submit(folder, updated, release("mysql"), **maria)),
+            clear(folder, submit(folder, suspended, release("pgsql"), **postgres))]
+    done = sop("run", *kept)
     assert done.returncode == 0, done.stderr
     found = {
         "create": submit(folder, f"gangguan-{RUN}", release("mysql"), address="own", **maria),
         "zone": submit(folder, ZONE, release("pgsql"), **postgres, name=ZONE, zone=ZONE,
                        aliases=[f"zona-{RUN}.{FLEET['domain']}"]),
         "update": submit(folder, updated, release("mysql", **{"edisi.html": "Edisi 2"}), **maria, kind="update"),
+        "suspend": submit(folder, suspended, None, kind="suspend"),
+        "resume": submit(folder, suspended, None, kind="resume"),
     }
     for kind, request in found.items():
         clear(folder, request, "absent" if kind in ("create", "zone") else "exists")
@@ -273,7 +276,7 @@ def web_hosts(requests: dict[str, str]) -> dict[str, str]:
     websites = json.loads((LAB / "sop/desired.json").read_text())["websites"]
     there = {row["name"]: row["web_host"] for row in websites}
     return {"create": next(str(change["host"]) for change in changes if change["subject"] == "vhost"),
-            "zone": WEB, "update": there[UPDATED]}
+            "zone": WEB, "update": there[UPDATED], "suspend": there[SUSPENDED]}
 
 
 @pytest.fixture(scope="module")
@@ -302,7 +305,7 @@ def test_fault_harms_nobody_and_leaves_nothing(fault: Fault, requests: dict[str,
         fault = fault._replace(host=web_hosts[fault.of])
     request = requests[fault.of]
     before, told = dict(last), runs(request)
-    visit = visitors(fault.served)
+    visit = visitors(tuple(name for name in fault.served if name != SUSPENDED or fault.of != "suspend"))
     try:
         arm(fault)
         began = time.monotonic()
@@ -359,6 +362,33 @@ def test_run_succeeds_after_all_of_them(requests: dict[str, str]) -> None:
     assert get(f"https://{UPDATED}/edisi.html") == (200, "Edisi 2")
     assert sop("drift").returncode == 0
     assert desk("register", "verify").returncode == 0
+
+
+def test_suspended_website_says_so_in_every_layer_until_it_is_resumed(requests: dict[str, str]) -> None:
+    """A page that says so by every way in, PHP stopped, data, names and certificate kept, and back as it was."""
+    before = census()
+    asked = f"dig +short {SUSPENDED} A @{{0}}; dig +short {SUSPENDED} AAAA @{{0}}"
+    addresses = [on("visitor1", asked.format(at["ipv4"])) for at in FLEET["nameservers"].values()]
+    done = sop("run", requests["suspend"])
+    assert done.returncode == 0, done.stderr
+    for scheme in ("http", "https"):
+        for family in ("-4", "-6"):
+            status, answer = get(f"{scheme}://{SUSPENDED}/setup.php", family, "-D", "-")
+            assert status == 503 and "Situs ini ditangguhkan" in answer
+            assert any(line.lower().startswith("retry-after: ") for line in answer.splitlines())
+    now = census()
+    assert not [line for lines in now.values() for line in lines if f"/current/fpm/{SUSPENDED}" in line]
+    # of all servers only a web host differs, so database and account, records and addresses are there
+    assert len(differences(before, now)) == 1 and set(differences(before, now)) < {WEB, OTHER}
+    assert [on("visitor1", asked.format(at["ipv4"])) for at in FLEET["nameservers"].values()] == addresses
+    assert sop("probe", SUSPENDED).returncode == 0
+    assert sop("drift").returncode == 0
+    done = sop("run", requests["resume"])
+    assert done.returncode == 0, done.stderr
+    assert get(f"https://{SUSPENDED}/") == (200, "Uji 0")
+    # the list of the web host's websites names the request that changed each of them last
+    left = {line.split("  ")[-1] for lines in differences(before, census()).values() for line in lines}
+    assert left == {"/var/lib/websites/web/current/websites.json"}
 
 
 def test_document_has_the_table_of_these_faults() -> None:
