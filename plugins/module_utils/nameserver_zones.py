@@ -16,6 +16,7 @@ from ansible.module_utils.transaction import Left, Refused, run, write_atomic
 CATALOG = "catalog.invalid"  # a name that nobody can own (RFC 6761)
 PLACE = "@zone@"  # stands for the zone's name in the texts that the role gives
 HEAD = re.compile(r"^// (\S+) was made by (\S+)$", re.MULTILINE)
+PENDING = re.compile(r"^// (\S+) has files that are to go$", re.MULTILINE)
 UNTAKEN = "// named has yet to take this up\n"
 RUN = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 LOADING = 10.0  # seconds within which a new zone must be served
@@ -85,6 +86,7 @@ class Zones:
         self.configuration, self.folder = pathlib.Path(configuration), pathlib.Path(folder)
         self.catalog, self.keys = self.folder / f"db.{CATALOG}", self.folder / "keys"
         self.fresh: list[str] = []  # zones whose file this run made
+        self.pending: set[str] = set()  # zones whose files are to go unless they are made
         self.settled = False  # whether this run took up what a killed one configured
 
     def made(self) -> dict[str, str]:
@@ -106,12 +108,14 @@ class Zones:
 
     def create(self, new: dict[str, tuple[str, str]], made: dict[str, str], address: str) -> None:
         """Make zones, given by name with content and maker, and serve them, then publish all."""
+        self.fresh = [zone for zone in new if not self.file(zone).exists()]
+        if self.fresh:
+            self.pending.update(self.fresh)
+            write_atomic(self.configuration, self._configured() + self._marks())  # if this run is killed
         for zone, (content, _) in new.items():
             if self.signed and not list(self.keys.glob(f"K{zone}.+*.key")):
                 run(["runuser", "-u", "bind", "--", "dnssec-keygen", "-q", "-K", str(self.keys), "-k", "websites",
                      "-l", "/etc/bind/named.conf", zone])
-            if not self.file(zone).exists():
-                self.fresh.append(zone)
             for journal in self.folder.glob(f"db.{zone}.j??"):  # what it holds is in the content
                 journal.unlink()
             write_atomic(self.file(zone), content, 0o644, *self._owner())
@@ -119,10 +123,16 @@ class Zones:
         self.wait(list(new), address)
 
     def settle(self, address: str) -> None:
-        """Let named take up what a killed run configured; a zone that it does not load is told when it is read."""
-        if self.untaken():
-            made, self.settled = self.made(), True
-            self.configure(made)
+        """Remove the files that a killed run left, and let named take up what it configured.
+
+        A zone that it does not load is told when it is read.
+        """
+        made, untaken = self.made(), self.untaken()
+        self.pending = set(PENDING.findall(self._configured()))
+        if self.pending or untaken:
+            self.settled = True
+            self.remove(sorted(self.pending - set(made)), made)
+        if untaken:
             with contextlib.suppress(Unserved):
                 self.wait(list(made), address)
 
@@ -136,8 +146,9 @@ class Zones:
 
     def configure(self, made: dict[str, str]) -> None:
         """Let named serve exactly these zones, and tell the secondaries; as before where it does not take them."""
-        before = self.configuration.read_text() if self.configuration.exists() else ""
-        text = self._text(made)
+        before = self._configured()
+        self.pending -= set(made)
+        text = self._text(made) + self._marks()
         if text != before:
             write_atomic(self.configuration, text + UNTAKEN)  # if this run is killed, the next one tells named
             try:
@@ -153,12 +164,18 @@ class Zones:
 
     def untaken(self) -> bool:
         """Whether a run was killed before named took the configuration up."""
-        return self.configuration.exists() and self.configuration.read_text().endswith(UNTAKEN)
+        return self._configured().endswith(UNTAKEN)
 
     def configured(self, made: dict[str, str]) -> bool:
         with contextlib.suppress(FileNotFoundError):
             return self.configuration.read_text() == self._text(made)
         return False
+
+    def _configured(self) -> str:
+        return self.configuration.read_text() if self.configuration.exists() else ""
+
+    def _marks(self) -> str:
+        return "".join(f"// {zone} has files that are to go\n" for zone in sorted(self.pending))
 
     def _text(self, made: dict[str, str]) -> str:
         return "".join(f"// {zone} was made by {run_of}\n{self.clause.replace(PLACE, zone).strip()}\n"
@@ -182,10 +199,13 @@ class Zones:
 
     def remove(self, zones: list[str], made: dict[str, str]) -> None:
         """Serve and keep these zones no more, and `made` only."""
+        self.pending.update(zones)
         self.configure(made)
         for zone in zones:
             for path in (self.file(zone), *self.folder.glob(f"db.{zone}.j??"), *self.keys.glob(f"K{zone}.+*")):
                 path.unlink(missing_ok=True)
+        self.pending -= set(zones)
+        write_atomic(self.configuration, self._text(made) + self._marks())
 
     def delegation(self, zone: str) -> list[str]:
         """The DS records that the zone's parent has to hold; none where it is not signed, none of an outgoing key."""

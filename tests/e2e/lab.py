@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -14,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from sop_driver import cli
+
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / ".lab"
 SOP = str(ROOT / ".venv/bin/sop")
@@ -25,6 +28,7 @@ HOSTS = {
 }
 # Whoever a step is taken as signs with the lab's key of that name, which script/demo made.
 os.environ.setdefault("SOP_KEYS", str(LAB / "keys"))
+os.environ["SOP_HOME"] = str(LAB / "sop")
 PAPER = b"%PDF-1.4\n%%EOF\n"
 RUN = format(int(time.time()), "x")[-5:]  # names of this run, so that the tests can be repeated on one fleet
 
@@ -45,9 +49,15 @@ if command -v mariadb-admin > /dev/null && systemctl -q is-active mariadb 2>/dev
   psql -U postgres -Atc 'SELECT rolname, rolcanlogin FROM pg_roles ORDER BY 1'
 fi
 if systemctl -q is-active named 2>/dev/null && [ -e /etc/bind/keys/websites-transfer.key ]; then
-  # what BIND itself adds to a signed zone comes and goes
-  dig -k /etc/bind/keys/websites-transfer.key @127.0.0.1 DOMAIN AXFR +noall +answer |
-    grep -vE 'IN\s(SOA|RRSIG|NSEC3|NSEC3PARAM|DNSKEY|CDS|CDNSKEY|TYPE65534)\s' | sort
+  # zones' files and journals are named's own business while it runs; what they hold comes below
+  find /etc/bind /var/lib/bind ! -name '*.jnl' ! -name '*.jbk' ! -name 'db-*' -printf '%p %U %G %m %l\n' | sort
+  find /etc/bind -type f | sort | xargs -r sha256sum
+  # the fleet's zones and reverse ones, the catalog, and agencies' own: on a secondary, as the catalog brought them
+  for zone in $(named-checkconf -l | cut -d' ' -f1; ls /var/lib/bind/catalog | sed -n 's/.*_\(.*\)\.db$/\1/p'); do
+    # what BIND itself adds to a signed zone comes and goes
+    dig -k /etc/bind/keys/websites-transfer.key @127.0.0.1 "$zone" AXFR +noall +answer |
+      grep -vE 'IN\s(SOA|RRSIG|NSEC3|NSEC3PARAM|DNSKEY|CDS|CDNSKEY|TYPE65534)\s' | sort | sed "s/^/$zone: /"
+  done
 fi
 """
 
@@ -55,6 +65,7 @@ fi
 def ssh(host: str) -> list[str]:
     """The command that reaches a server of the lab; what to do there follows."""
     return ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", f"UserKnownHostsFile={LAB}/ssh/known_hosts",
+            "-o", "ControlMaster=auto", "-o", f"ControlPath={LAB}/ssh/%C", "-o", "ControlPersist=60",
             "-i", f"{LAB}/ssh/id_ed25519", f"root@{HOSTS[host]}"]
 
 
@@ -78,8 +89,16 @@ def sop(*arguments: str, timeout: int = 300, **environment: str) -> subprocess.C
     """The command as a user calls it."""
     return subprocess.run(
         [SOP, *arguments], capture_output=True, text=True, timeout=timeout, cwd=ROOT, stdin=subprocess.DEVNULL,
-        env={**os.environ, "SOP_HOME": str(LAB / "sop"), **environment}, check=False,
+        env={**os.environ, **environment}, check=False,
     )
+
+
+def desk(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The same for what needs no server, in this process: Python's own start takes longer than a step on paper."""
+    said, complained = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complained), contextlib.chdir(ROOT):
+        code = cli.main(arguments)
+    return subprocess.CompletedProcess(arguments, code, said.getvalue(), complained.getvalue())
 
 
 def play(playbook: str, *arguments: str) -> tuple[dict[str, int], str]:
@@ -98,15 +117,22 @@ def play(playbook: str, *arguments: str) -> tuple[dict[str, int], str]:
 
 def census() -> dict[str, list[str]]:
     """Users, files, configuration, databases, records, addresses and rules of every server."""
-    script = CENSUS.replace("DOMAIN", FLEET["domain"])
     names = [host for host in HOSTS if not host.startswith("visitor")]
     with ThreadPoolExecutor(8) as pool:
-        return dict(zip(names, pool.map(lambda host: on(host, script).splitlines(), names), strict=True))
+        return dict(zip(names, pool.map(lambda host: on(host, CENSUS).splitlines(), names), strict=True))
 
 
 def differences(before: dict[str, list[str]], after: dict[str, list[str]]) -> dict[str, list[str]]:
     """Lines that only one of two censuses has."""
     return {host: sorted(set(before[host]) ^ set(after[host])) for host in before if before[host] != after[host]}
+
+
+def settled(before: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The census, once it is as before: a secondary hears of a zone that goes a moment later. At most ten seconds."""
+    deadline = time.monotonic() + 10
+    while differences(before, now := census()) and time.monotonic() < deadline:
+        time.sleep(1)
+    return now
 
 
 def three_parts(error: str) -> bool:
@@ -127,18 +153,20 @@ def archive(files: dict[str, str]) -> bytes:
     return packed.getvalue()
 
 
-def submit(folder: Path, name: str, release: bytes, **fields: object) -> str:
-    """Take in a request for NAME in the fleet's domain; gives its id."""
-    (folder / "release.tgz").write_bytes(release)
+def submit(folder: Path, name: str, release: bytes | None, /, **fields: object) -> str:
+    """Take in a request for NAME in the fleet's domain; gives its id. Without a release it describes no website."""
     (folder / "surat.pdf").write_bytes(PAPER + name.encode())
     request: dict[str, object] = {
         "agency": "Dinas Sosial", "unit": "Sekretariat", "letter": {"number": f"1/{name}", "date": "2026-11-02"},
-        "requester": "dinsos", "kind": "create", "name": f"{name}.{FLEET['domain']}", "title": f"Situs {name}",
-        "purpose": "Uji", "contact": {"name": "Uji", "email": "uji@tarakankota.go.id"}, "runtime": "static",
-        "release": {"archive": "release.tgz", "sha256": hashlib.sha256(release).hexdigest()},
+        "requester": "dinsos", "kind": "create", "name": f"{name}.{FLEET['domain']}", "purpose": "Uji",
+        "contact": {"name": "Uji", "email": "uji@tarakankota.go.id"},
     }
+    if release is not None:
+        (folder / "release.tgz").write_bytes(release)
+        request |= {"title": f"Situs {name}", "runtime": "static",
+                    "release": {"archive": "release.tgz", "sha256": hashlib.sha256(release).hexdigest()}}
     (folder / "request.yml").write_text(yaml.safe_dump(request | fields, allow_unicode=True))
-    done = sop("submit", str(folder / "request.yml"), "--letter", str(folder / "surat.pdf"))
+    done = desk("submit", str(folder / "request.yml"), "--letter", str(folder / "surat.pdf"))
     assert done.returncode == 0, done.stderr
     return done.stdout.split()[1].rstrip(",")
 
@@ -150,7 +178,7 @@ def clear(folder: Path, request: str, existence: str = "absent") -> str:
 
     def step(actor: str, name: str, *evidence: str, outcome: str | None = None) -> None:
         options = [option for key in evidence for option in ("--evidence", f"{key}={paper}")]
-        done = sop("record", request, name, "--as", actor, *options, *(["--outcome", outcome] if outcome else []))
+        done = desk("record", request, name, "--as", actor, *options, *(["--outcome", outcome] if outcome else []))
         assert done.returncode == 0, done.stderr
 
     step("kasubbag", "agenda", "scan", "lembar_disposisi")

@@ -36,6 +36,21 @@ def test_every_name_server_gives_the_same_addresses(server: str, family: str) ->
             assert on("visitor1", f"dig +short {name}.{DOMAIN} {kind} @{at}").split() == [FLEET["web"][host][key]]
 
 
+def test_change_of_one_record_reaches_the_secondary_as_a_difference() -> None:
+    """IXFR: with a thousand websites, each whole transfer would be a thousand times what has changed."""
+    edit = "nsupdate -k /etc/bind/keys/websites-update.key <<'E'\nserver 127.0.0.1\nupdate {} TXT bertahap\nsend\nE"
+    record = f"_bertahap.{DOMAIN}"
+    began = on("ns1", f"dig +short SOA {DOMAIN} @127.0.0.1").split()[2]
+    on("ns1", edit.format(f"add {record} 60"))
+    try:
+        look = f"dig +short TXT {record} @127.0.0.1 | grep -q bertahap"
+        on("ns2", f"for _ in $(seq 100); do {look} && exit; sleep 0.1; done; exit 1")
+        told = on("ns1", f"journalctl -qu named | grep -F \"transfer of '{DOMAIN}/IN': IXFR started: TSIG\"")
+    finally:
+        on("ns1", edit.format(f"delete {record}"))
+    assert f"websites-transfer (serial {began} -> " in told
+
+
 def test_old_release_stays_on_the_server() -> None:
     """Going back must not need a download."""
     assert len(on("web1", f"ls /srv/websites/dinkes.{DOMAIN}/releases").split()) == 2
@@ -68,8 +83,8 @@ def test_second_run_of_a_playbook_changes_nothing(playbook: str) -> None:
 
 
 def test_servers_in_check_mode_tell_that_nothing_would_change() -> None:
-    """An administrator reads the plan before running it."""
-    sums, output = play("servers.yml", "--check", "--diff")
+    """An administrator reads the plan before running it. Of two web hosts alike one will do: it takes the longest."""
+    sums, output = play("servers.yml", "--check", "--diff", "--limit", "!web2")
     assert (sums["changed"], sums["failed"]) == (0, 0), output
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from lab import HOSTS, LAB, ROOT, RUN, SOP, archive, census, clear, differences, on, sop, submit, three_parts
+from lab import HOSTS, LAB, ROOT, RUN, SOP, archive, census, clear, desk, differences, on, sop, submit, three_parts
 
 PAGES = archive({"index.html": "<h1>Uji</h1>"})
 PHP = {"runtime": "php", "database": "postgresql", "setup_script": "setup.php"}
@@ -22,7 +22,7 @@ $db = new PDO(sprintf('pgsql:host=%s;port=%s;dbname=%s', getenv('DB_HOST'), gete
 
 
 def last_entry(request: str) -> dict[str, object]:
-    entries = json.loads(sop("history", request, "--json").stdout)
+    entries = json.loads(desk("history", request, "--json").stdout)
     return [entry for entry in entries if entry["kind"] == "run"][-1]
 
 
@@ -78,7 +78,7 @@ def test_interrupt_in_the_middle_puts_everything_back(tmp_path: Path) -> None:
     before = census()
     request = clear(tmp_path, submit(tmp_path, "dihentikan", PAGES))
     with subprocess.Popen([SOP, "run", request], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          env={**os.environ, "SOP_HOME": str(LAB / "sop")}) as run:
+                          env=os.environ) as run:
         assert run.stderr is not None
         seen = 0
         said = []
@@ -97,7 +97,7 @@ def test_killed_driver_is_settled_by_the_next_run(tmp_path: Path) -> None:
     """kill -9: nothing says so at the time; the next call finds it out, puts the servers back and goes on."""
     request = clear(tmp_path, submit(tmp_path, f"dibunuh-{RUN}", PAGES, probe={"path": "/", "contains": "Uji"}))
     with subprocess.Popen([SOP, "run", request], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                          env={**os.environ, "SOP_HOME": str(LAB / "sop")}) as run:
+                          env=os.environ) as run:
         assert run.stderr is not None
         seen = 0
         for line in run.stderr:
@@ -107,7 +107,7 @@ def test_killed_driver_is_settled_by_the_next_run(tmp_path: Path) -> None:
                 break
     done = sop("run", request)
     assert done.returncode == 0, done.stderr
-    entries = json.loads(sop("history", request, "--json").stdout)
+    entries = json.loads(desk("history", request, "--json").stdout)
     kinds = [entry["outcome"] for entry in entries if entry["kind"] == "run"]
     assert kinds[:2] == ["started", "interrupted"]
     assert kinds[-1] == "applied"
@@ -169,11 +169,11 @@ def test_register_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
 
 def test_missing_evidence_and_broken_archive_are_refused(tmp_path: Path) -> None:
     """Bad input is said, and nothing is half done."""
-    entries = len(json.loads(sop("status", "--json").stdout))
+    entries = len(json.loads(desk("status", "--json").stdout))
     (tmp_path / "release.tgz").write_bytes(PAGES[:-20])
     with pytest.raises(AssertionError, match="refused: "):
         submit(tmp_path, "arsip-rusak", PAGES[:-20])
-    assert len(json.loads(sop("status", "--json").stdout)) == entries
+    assert len(json.loads(desk("status", "--json").stdout)) == entries
     request = submit(tmp_path, "tanpa-berkas", PAGES)
     done = sop("record", request, "agenda", "--as", "kasubbag", "--evidence", f"scan={tmp_path}/none.pdf",
                "--evidence", f"lembar_disposisi={tmp_path}/none.pdf")

@@ -451,6 +451,30 @@ def test_zone_of_a_run_that_was_killed_before_named_was_told_is_served_by_the_ne
     assert not converged(primary, own(), own_zones=zones).changes and told.count("reconfig") == 1
 
 
+@pytest.mark.parametrize("state", ["present", "purged"])
+def test_files_of_a_zone_that_a_killed_run_began_or_removed_go_with_the_next(
+    primary: Served, zones: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """Nothing that serves them would ever name them again."""
+    def killed(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    if state == "purged":
+        converged(primary, website(), own(), own_zones=zones)
+    with monkeypatch.context() as patch:
+        if state == "present":
+            patch.setattr(Zones, "configure", killed)
+            patch.setattr(Zones, "remove", lambda *_: None)
+        else:
+            patch.setattr(Path, "unlink", killed)
+        with pytest.raises(Killed):
+            converged(primary, website(), own(state=state), own_zones=zones)
+    assert list(tmp_path.rglob(f"*{OWN}*"))
+    assert not converged(primary, website(), own(state="purged"), own_zones=zones).refused
+    assert not list(tmp_path.rglob(f"*{OWN}*")) and OWN not in (tmp_path / "websites.conf").read_text()
+    assert not converged(primary, website(), own_zones=zones).changes
+
+
 @pytest.mark.parametrize("name", ["serial", "update"])
 def test_new_zone_goes_when_the_run_ends_in_another_error(
     primary: Served, zones: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
