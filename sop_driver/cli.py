@@ -40,8 +40,8 @@ class Parser(argparse.ArgumentParser):
         raise Usage(message, self.prog, f"`{self.prog} --help` shows how")
 
 
-def parser() -> Parser:
-    """Every command with what it takes; `run` is the function that does it."""
+def parser(argv: Sequence[str]) -> Parser:
+    """The command that the first words name, or every one, with what it takes; `run` is the function that does it."""
     shared = Parser(add_help=False)
     shared.add_argument("--home", default=argparse.SUPPRESS,
                         help="folder of the register and evidence (default: SOP_HOME, .lab/sop, /var/lib/sop)")
@@ -53,7 +53,10 @@ def parser() -> Parser:
                              "its steps and gates, the run on the servers, its records.")
     groups: dict[str, Any] = {}
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    named = {words for words in COMMANDS if words.split() == list(argv[:len(words.split())])}
     for words, (text, run, arguments) in COMMANDS.items():
+        if named and words not in named:
+            continue
         name, _, action = words.partition(" ")
         if action and name not in groups:
             group = commands.add_parser(name, help=GROUPS[name], description=GROUPS[name], epilog=EPILOG)
@@ -69,7 +72,7 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     try:
-        options = parser().parse_args(argv)
+        options = parser(sys.argv[1:] if argv is None else argv).parse_args(argv)
         return int(options.run(options))
     except SopError as error:
         return _end(error.code, str(error))

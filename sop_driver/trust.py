@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Container, Iterable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent import futures  # which loads its pools only when one is asked for
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -144,7 +144,7 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
     gone = found.people.erased.keys() if requests is None else set[str]()  # what is run now must be there
     wanted = [signed for signed in found.pdfs if (requests is None or signed.request in requests)
               and gone.isdisjoint(signed.documents)]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:  # starts no process before it is used
+    with futures.ProcessPoolExecutor(os.cpu_count()) as pool:  # starts no process before it is used
         faults = (pool.map if len(wanted) > FEW else map)(pades.fault, wanted, repeat(office.evidence))
         found.findings += [(signed.entry, _told(signed, fault)) for signed, fault in zip(wanted, faults, strict=True)
                            if fault]
