@@ -12,7 +12,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from sop_driver import audit, pades, signatures
+from sop_driver import audit, outsider, pades, signatures
 from sop_driver.audit import Audit
 from sop_driver.courses import Courses
 from sop_driver.directory import Signed
@@ -141,6 +141,7 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
             found.found(found.tree.size + 1, fault)
     for sop, told in found.people.sops.items():
         found.findings += [(told["entry"], what) for what in adopted(office, sop, told)]
+    found.findings += outsider.not_witnesses(found.people, office.config.witnesses)
     gone = found.people.erased.keys() if requests is None else set[str]()  # what is run now must be there
     wanted = [signed for signed in found.pdfs if (requests is None or signed.request in requests)
               and gone.isdisjoint(signed.documents)]
