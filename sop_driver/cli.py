@@ -116,6 +116,8 @@ def opened(options: argparse.Namespace) -> Office:
 
 def office(options: argparse.Namespace) -> Office:
     work = opened(options)
+    if not work.register.head()[0]:
+        trust.require(work)  # where a register was, an empty one would say that no website must exist
     if not work.home.desired.exists():  # the playbooks read it when run by hand
         desired.write(work.home.desired, work.register, desired.fold(work.register))
     return work

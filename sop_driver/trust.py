@@ -127,6 +127,8 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
         empty = Audit()
         if seen := witnessed(office):
             empty.found(1, f"no entry is here, and {', '.join(seen)} saw some: the register is gone")
+        elif lost := register.gone():
+            empty.found(1, lost)
         return empty
     notes = {"its checkpoint": register.checkpoint(), "the last checkpoint outside of it": "", **witnessed(office)}
     if register.checkpoint_file.exists():
@@ -166,7 +168,7 @@ def _agreed(register: Register) -> str:
 
 def refusals(office: Office, requests: Container[str] | None = None) -> list[Refusal]:
     """Everything that speaks against relying on the register, and on the PDF signatures of `requests` or all."""
-    mend = "reading goes on; bring the register back from its backup"
+    mend = "what is there can be read; bring the register and SOP_HOME back from the backup"
     return [Refusal(line, "the register", mend) for line in examine(office, requests).lines()]
 
 

@@ -17,7 +17,7 @@ from driver import insider, people
 from driver.desk import PROJECT, Desk
 from driver.insider import Body
 from driver.test_cli import Sop, sop
-from sop_driver import cli, desired, export, notary, outsider, report, standing, steps, store, trust, voiding
+from sop_driver import cli, desired, export, notary, orders, outsider, report, standing, steps, store, trust, voiding
 from sop_driver.errors import Refused
 from sop_driver.proof import COSIGNED, canonical, leaf_hash
 from sop_driver.request import Request
@@ -404,6 +404,30 @@ def test_register_that_is_gone_beside_a_witness_is_found(file_desk: Desk) -> Non
     desk.office.register = desk.register()
     assert verified(desk)[0] == (
         "entry 1: no entry is here, and the witness's checkpoint inspektorat saw some: the register is gone")
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_register_that_is_gone_beside_its_key_is_found(desk: Desk, sop: Sop, rotated: bool) -> None:
+    """An empty register would say that no website must exist."""
+    home = desk.office.home
+    cleared(desk)
+    if rotated:
+        orders.rotate(desk.office, ["kadis", "kasubbag"], desk.sign, "kunci lama")
+    insider.change(desk, "DELETE FROM entries; DELETE FROM nodes; DELETE FROM checkpoints")
+    desk.office.register.close()
+    for path in [*home.path.glob("register.db*"), home.path / "checkpoint", home.desired]:
+        path.unlink(missing_ok=True)
+    (key,) = home.path.glob("keys/*")
+    said = f"no entry is here, and {key} signed some: the register is gone"
+    assert verified(desk) == [f"entry 1: {said}", "rely on nothing from entry 1 on"]
+    for words in (("status",), ("list",), ("submit", desk.write(desk.form()), "--letter", desk.letter),
+                  ("actors", "bootstrap", desk.ceremony())):
+        code, _, err = sop(*words)
+        assert code == 3 and said in err and "bring the register and SOP_HOME back from the backup" in err
+    assert not home.desired.exists()
+    desk.office.register = desk.register()
+    with pytest.raises(Refused, match=r"cannot be relied on: no entry is here(?s:.*)back from its backup"):
+        desk.office.register.append("record")
 
 
 def test_request_under_an_sop_that_nobody_adopted_is_found(desk: Desk) -> None:
