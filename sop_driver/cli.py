@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sop_driver import administration as admin
-from sop_driver import config, desired, emergency, officials, records, report, standing, steps, trust
+from sop_driver import config, desired, emergency, officials, report, standing, steps, trust
 from sop_driver import plan as plans
 from sop_driver import run as runs
 from sop_driver.administration import Argument, Told
@@ -200,13 +200,12 @@ def run(options: argparse.Namespace) -> int:
     work = office(options)
     facts = config.load_facts(work.project, work.config)
     outcome = runs.run(work, fleet(work), facts, options.requests, pen(options.key, None, None), options.actor)
-    files = records.keep(work, outcome)
     lines = [line for request in outcome.requests for line in emergency.alarms(work, request)]
     lines += [*plans.lines(outcome.changes), f"{outcome.run}: applied and seen by a visitor"]
     lines += [f"  http://{row['name']}/  on {row['web_host']}, {row['address']['ipv4']}" for row in outcome.websites]
-    lines += [f"  record: {file}" for file in files]
+    lines += [f"  record: {file}" for file in outcome.records]
     lines += [f"  another website, {name}, stays as it was: {why}" for name, why in outcome.left.items()]
-    say(options, lines, {**outcome.__dict__, "records": [str(file) for file in files]})
+    say(options, lines, {**outcome.__dict__, "records": [str(file) for file in outcome.records]})
     if outcome.backup_fault:
         raise Failed(f"the websites are up, but they have NO BACKUP: {outcome.backup_fault}",
                      f"{outcome.run}, backup.yml",
