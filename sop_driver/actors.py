@@ -69,9 +69,10 @@ def bootstrap(office: Office, file: Path, sign: Sign) -> Entry | None:
     if len(officials) <= rules.count:
         refuse(f"{len(officials)} of the first actors may sign for others ({', '.join(officials) or 'none'})", GATE,
                f"name {rules.count + 1} of {', '.join(rules.signers)} with keys, so that each can be replaced")
-    if not office.register.key_file.exists():
+    trust.require(office)  # a key without entries is that of a register that was here
+    if not office.register.prepared_key.exists():
         name = f"{office.config.name_policy.domain}/sop/{secrets.token_hex(4)}"
-        notary.make(office.register.key_file, name)
+        notary.make(office.register.prepared_key, name)
     key = office.register.notary
     data = {"register": key.name, "checkpoint_key": key.verifier, "sop": procedure.hash, **procedure.told,
             "roots": dict(pades.root(file.parent / root) for root in given.roots)}

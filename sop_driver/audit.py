@@ -8,7 +8,7 @@ import gc
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent import futures  # which loads its pools only when one is asked for
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -213,9 +213,9 @@ def read(texts: Iterable[str], sizes: Iterable[int] = (), order: Order = nowhere
     `order` gives an SOP's, where the entry that adopts it does not tell it.
     """
     audit, jobs, wanted = Audit(courses=Courses(order)), list[Job](), {0, *sizes}
-    pending: list[Future[list[tuple[int, str]]]] = []
+    pending: list[futures.Future[list[tuple[int, str]]]] = []
     audit.roots[0] = audit.tree.root()
-    with _uncollected(), ProcessPoolExecutor(os.cpu_count()) as pool:  # starts no process before the first batch
+    with _uncollected(), futures.ProcessPoolExecutor(os.cpu_count()) as pool:  # starts no process before a batch
         for text in texts:
             jobs += audit.read(text)
             if audit.tree.size in wanted:

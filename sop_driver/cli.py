@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sop_driver import administration as admin
-from sop_driver import config, desired, emergency, officials, records, report, standing, steps, trust
+from sop_driver import config, desired, emergency, officials, report, standing, steps, trust
 from sop_driver import plan as plans
 from sop_driver import run as runs
 from sop_driver.administration import Argument, Told
@@ -40,8 +40,8 @@ class Parser(argparse.ArgumentParser):
         raise Usage(message, self.prog, f"`{self.prog} --help` shows how")
 
 
-def parser() -> Parser:
-    """Every command with what it takes; `run` is the function that does it."""
+def parser(argv: Sequence[str]) -> Parser:
+    """The command that the first words name, or every one, with what it takes; `run` is the function that does it."""
     shared = Parser(add_help=False)
     shared.add_argument("--home", default=argparse.SUPPRESS,
                         help="folder of the register and evidence (default: SOP_HOME, .lab/sop, /var/lib/sop)")
@@ -53,7 +53,10 @@ def parser() -> Parser:
                              "its steps and gates, the run on the servers, its records.")
     groups: dict[str, Any] = {}
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    named = {words for words in COMMANDS if words.split() == list(argv[:len(words.split())])}
     for words, (text, run, arguments) in COMMANDS.items():
+        if named and words not in named:
+            continue
         name, _, action = words.partition(" ")
         if action and name not in groups:
             group = commands.add_parser(name, help=GROUPS[name], description=GROUPS[name], epilog=EPILOG)
@@ -69,7 +72,7 @@ def parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     try:
-        options = parser().parse_args(argv)
+        options = parser(sys.argv[1:] if argv is None else argv).parse_args(argv)
         return int(options.run(options))
     except SopError as error:
         return _end(error.code, str(error))
@@ -113,6 +116,8 @@ def opened(options: argparse.Namespace) -> Office:
 
 def office(options: argparse.Namespace) -> Office:
     work = opened(options)
+    if not work.register.head()[0]:
+        trust.require(work)  # where a register was, an empty one would say that no website must exist
     if not work.home.desired.exists():  # the playbooks read it when run by hand
         desired.write(work.home.desired, work.register, desired.fold(work.register))
     return work
@@ -195,13 +200,12 @@ def run(options: argparse.Namespace) -> int:
     work = office(options)
     facts = config.load_facts(work.project, work.config)
     outcome = runs.run(work, fleet(work), facts, options.requests, pen(options.key, None, None), options.actor)
-    files = records.keep(work, outcome)
     lines = [line for request in outcome.requests for line in emergency.alarms(work, request)]
     lines += [*plans.lines(outcome.changes), f"{outcome.run}: applied and seen by a visitor"]
     lines += [f"  http://{row['name']}/  on {row['web_host']}, {row['address']['ipv4']}" for row in outcome.websites]
-    lines += [f"  record: {file}" for file in files]
+    lines += [f"  record: {file}" for file in outcome.records]
     lines += [f"  another website, {name}, stays as it was: {why}" for name, why in outcome.left.items()]
-    say(options, lines, {**outcome.__dict__, "records": [str(file) for file in files]})
+    say(options, lines, {**outcome.__dict__, "records": [str(file) for file in outcome.records]})
     if outcome.backup_fault:
         raise Failed(f"the websites are up, but they have NO BACKUP: {outcome.backup_fault}",
                      f"{outcome.run}, backup.yml",

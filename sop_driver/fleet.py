@@ -15,8 +15,6 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Protocol
 
-import ansible_runner
-
 from sop_driver.errors import Failed
 
 MEMORY = Path("/", "dev", "shm")  # ansible-runner writes the whole environment down: not on a disk
@@ -169,6 +167,8 @@ class Fleet:
 
     def _play(self, folder: Path, playbook: str, variables: dict[str, str], check: bool,
               stoppable: bool) -> FleetResult:
+        import ansible_runner  # only here: most commands play nothing
+
         results_file = folder / "results.jsonl"
         (folder / "env").mkdir()
         (folder / "env/settings").write_text(json.dumps(SETTINGS))  # ansible-runner takes settings from a file only

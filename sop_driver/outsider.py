@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import hashlib
 import json
 from collections.abc import Container, Iterator, Sequence
@@ -9,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sop_driver.audit import Audit, receipt, whole
+from sop_driver.directory import Directory
 from sop_driver.sheet import sheet
 from sop_driver.statement import PERSONAL
 
@@ -34,6 +37,7 @@ def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> 
         return 2, [f"this cannot be read as an export or a receipt: {type(error).__name__}: {error}"]
     found.findings += [(1, f"no checkpoint here is signed by the witness {witness.split('+')[0]}")
                        for witness in witnesses if witness not in found.signers]
+    found.findings += not_witnesses(found.people, witnesses)
     left = [f"NOT checked here, as it is a signature within a PDF: entry {signed.entry}, {signed.by}, "
             f"evidence/{signed.document}" for signed in found.pdfs if signed.document not in found.people.erased]
     left += found.courses.left()
@@ -44,6 +48,21 @@ def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> 
     if not left and not found.pdfs:
         return 0, [said, *note]
     return 3, [said, *note, "what was checked here holds; NOT all was: see the lines above"]
+
+
+def not_witnesses(people: Directory, witnesses: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Which of these keys are the register's own, under whatever name: nobody else has seen what they signed."""
+    own = {_octets(key) for _, key in people.keys}
+    for witness in witnesses:
+        with contextlib.suppress(ValueError):  # what is no key is told where its signature is looked for
+            if _octets(witness) in own:
+                yield 1, (f"the witness {witness.split('+')[0]} has a key that signs this register's checkpoints, and "
+                          "so witnesses nothing: name a key that the witness alone has")
+
+
+def _octets(key: str) -> bytes:
+    """A key without its name and algorithm."""
+    return base64.b64decode(key.split("+", 2)[2], validate=True)[1:]
 
 
 def _export(folder: Path, key: str, witnesses: Sequence[str]) -> tuple[Audit, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import yaml
 
 from sop_driver import desired
 from sop_driver.config import write_atomic
-from sop_driver.run import Outcome
+from sop_driver.desired import Website
+from sop_driver.fleet import FleetResult, Result
 from sop_driver.standing import Office
 
 SUBJECTS = {
@@ -20,7 +22,52 @@ SUBJECTS = {
 }
 
 
-def keep(office: Office, outcome: Outcome) -> list[Path]:
+@dataclass
+class Outcome:
+    """What a run brought about; the records are made of it."""
+
+    run: str
+    requests: list[str]
+    websites: list[Website]
+    changes: list[dict[str, Any]]
+    as_built: dict[str, dict[str, Any]]
+    probes: dict[str, dict[str, Any]]
+    snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)
+    backup_fault: str | None = None
+    left: dict[str, str] = field(default_factory=dict)  # other requests' websites that a layer left as they were: why
+    records: list[Path] = field(default_factory=list)
+
+
+def missing(office: Office) -> Outcome | None:
+    """What the last run that was applied brought about, by what it kept in its folder, where its records are missing:
+    it died before they were made."""
+    runs, last = office.register.latest_first("run"), next(office.register.latest_first("record"), None)
+    applied = next((entry for entry in runs if entry.outcome == "applied"), None)
+    if applied is None or (last is not None and last.data.get("run") == applied.data["run"]):
+        return None
+    run = applied.data["run"]
+    started = next(entry for entry in runs if entry.data["run"] == run)
+    websites = desired.fold(office.register)
+    names = [row["name"] for row in desired.rows(office.register, started, websites)]
+    built, probes = (_result(office.home.runs / run, name).of_website(key)
+                     for name, key in (("websites", "as_built"), ("probe", "probes")))
+    return Outcome(run, started.data["requests"], [websites[name] for name in names], [],
+                   {name: built.get(name, {}) for name in names}, probes)
+
+
+def keep_result(folder: Path, name: str, result: FleetResult) -> None:
+    """Keep what servers answered to a play."""
+    lines = [{"host": r.host, "task": r.task, "result": r.values} for r in result.results]
+    write_atomic(folder / f"{name}.json", json.dumps(lines, indent=1, ensure_ascii=False).encode())
+
+
+def _result(folder: Path, name: str) -> FleetResult:
+    file = folder / f"{name}.json"
+    lines = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    return FleetResult(name, [Result(line["host"], line["task"], line["result"]) for line in lines])
+
+
+def keep(office: Office, outcome: Outcome, reason: str | None = None) -> list[Path]:
     """Enter a run's records into the register and write them as files. Returns the files."""
     facts: dict[str, dict[str, Any]] = {
         "configuration": {row["name"]: {"desired": row, "as_built": outcome.as_built.get(row["name"], {})}
@@ -29,11 +76,11 @@ def keep(office: Office, outcome: Outcome) -> list[Path]:
                    for row in outcome.websites},
         "network": {row["name"]: outcome.probes.get(row["name"], {}) for row in outcome.websites},
     }
-    files: list[Path] = []
+    files = [overview(office)]  # before the entries: where these are, nothing is missing
     with office.register.writing():
         for subject, websites in facts.items():
             entry = office.register.append(
-                "record", outcome="failed" if subject == "backup" and outcome.backup_fault else "kept",
+                "record", outcome="failed" if subject == "backup" and outcome.backup_fault else "kept", reason=reason,
                 data={"subject": subject, "run": outcome.run, "requests": outcome.requests, "websites": websites})
             for name, value in websites.items():
                 path = office.home.records / name / f"{subject}.json"
@@ -41,7 +88,7 @@ def keep(office: Office, outcome: Outcome) -> list[Path]:
                         "register": entry.sequence, **value}
                 write_atomic(path, json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n")
                 files.append(path)
-    return [*files, overview(office)]
+    return files
 
 
 def overview(office: Office) -> Path:

@@ -66,7 +66,7 @@ class Register:
     """Opens the register at a path or a URL, or makes it. Raises Usage, all untouched, where something else is there.
 
     In `folder` (for a file: its own) lie `checkpoint`, the last signed one, and `keys/checkpoint.key`, which the first
-    actors' ceremony makes: whoever has the database alone has neither.
+    actors' ceremony makes: whoever has the database alone has neither. Until they have signed it is `prepared.key`.
     """
 
     def __init__(self, place: Path | str, now: Callable[[], datetime] = utc_now, folder: Path | None = None) -> None:
@@ -76,6 +76,7 @@ class Register:
                 raise Usage("its checkpoint and key have no place", str(place), "name the driver's home too")
             folder = where.parent
         self.checkpoint_file, self.key_file = folder / "checkpoint", folder / "keys/checkpoint.key"
+        self.prepared_key = self.key_file.with_name("prepared.key")
         self.since: Callable[[], str] = lambda: "`sop register verify` says since when"
         self.fence: Callable[[], None] = lambda: None  # what raises where this driver may no longer write
         self.store = Store(where, folder)
@@ -165,6 +166,8 @@ class Register:
             raise
         if grown:
             write_atomic(self.checkpoint_file, self.checkpoint().encode())
+            with contextlib.suppress(FileNotFoundError):  # from now on it shows that a register was here
+                self.prepared_key.rename(self.key_file)
 
     def append(self, kind: str, **fields: Any) -> Entry:
         """Add one entry; `fields` are Entry's. Raises Refused where it cannot be dated or signed."""
@@ -244,10 +247,8 @@ class Register:
     def _as_signed(self, size: int) -> None:
         """Refuse to go on where entries were added, removed or changed other than by `append`."""
         outside = self.checkpoint_file.read_text() if self.checkpoint_file.exists() else ""
-        inside, fault, self.tree = self.checkpoint(), "", Tree()
-        if changed := self.schema_fault():
-            fault = changed
-        elif size or inside or outside:
+        inside, fault, self.tree = self.checkpoint(), self.schema_fault() or self.gone(), Tree()
+        if not fault and (size or inside or outside):
             try:
                 self.tree = self.tree_of(size)
                 last, copy = open_note(inside, [self.notary.verifier]), open_note(outside or inside, [])
@@ -267,6 +268,11 @@ class Register:
         if fault:
             refuse(f"{self.path} cannot be relied on: {fault}; {self.since()}", "the register",
                    "see all of it by `sop register verify`; then bring the register back from its backup")
+
+    def gone(self) -> str:
+        """What shows that a register was here, where no entry is."""
+        left = sorted({*self.key_file.parent.glob("*.key")} - {self.prepared_key}) if not self.head()[0] else []
+        return f"no entry is here, and {left[0]} signed some: the register is gone" if left else ""
 
     def schema_fault(self) -> str | None:
         return self.store.schema_fault()

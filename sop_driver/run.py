@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sop_driver import desired, gates, lease, steps, trust
+from sop_driver import desired, gates, lease, records, steps, trust
 from sop_driver import plan as plans
 from sop_driver.config import FleetFacts, write_atomic
 from sop_driver.desired import Allocation, Website
@@ -18,6 +17,7 @@ from sop_driver.fleet import FleetResult, Plays
 from sop_driver.flow import Existing
 from sop_driver.plan import Plan
 from sop_driver.proof import canonical
+from sop_driver.records import Outcome
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, Standing, stamp, stand, worded
 from sop_driver.statement import FREEZE
@@ -33,21 +33,6 @@ class Trouble(Exception):
         super().__init__(f"{where}: {what}")
         self.what = what
         self.where = where
-
-
-@dataclass
-class Outcome:
-    """What a run brought about; the records are made of it."""
-
-    run: str
-    requests: list[str]
-    websites: list[Website]
-    changes: list[dict[str, Any]]
-    as_built: dict[str, dict[str, Any]]
-    probes: dict[str, dict[str, Any]]
-    snapshots: dict[str, dict[str, Any]] = field(default_factory=dict)
-    backup_fault: str | None = None
-    left: dict[str, str] = field(default_factory=dict)  # other requests' websites that a layer left as they were: why
 
 
 @dataclass
@@ -88,8 +73,7 @@ class Job:
         return self.folder / "desired-previous.json"
 
     def keep(self, name: str, result: FleetResult) -> None:
-        lines = [{"host": r.host, "task": r.task, "result": r.values} for r in result.results]
-        write_atomic(self.folder / f"{name}.json", json.dumps(lines, indent=1, ensure_ascii=False).encode())
+        records.keep_result(self.folder, name, result)
 
 
 def closed_gates(office: Office, requests: list[str]) -> tuple[list[Standing], list[Refusal]]:
@@ -162,11 +146,17 @@ def _checked(fleet: Plays, job: Job) -> Plan:
 
 def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], sign: Sign,
         actor: str | None = None) -> Outcome:
-    """Bring the approved requests onto the servers. Raises Refused, or Failed once the servers are as before."""
+    """Bring the approved requests onto the servers. Raises Refused, or Failed once the servers are as before.
+
+    Where these are what the last run applied, and it died before its records were made, they are made now.
+    """
     trust.require(office, requests)
-    cleared(office, requests, but=FREEZE)  # a freeze stops changes, not putting back what a dead run left
+    if not records.missing(office):  # whose requests are installed, and would be refused as such
+        cleared(office, requests, but=FREEZE)  # a freeze stops changes, not putting back what a dead run left
     with lease.turn(office.home, office.register) as fleet.lost:
-        reconcile(office, fleet)
+        late = reconcile(office, fleet)
+        if late and set(late.requests) == set(requests):
+            return late
         standings = cleared(office, requests)  # while it waited or put back, the register may have moved
         orders = [_order(office, now, actor, sign) for now in standings]
         run_id = office.register.next_run()
@@ -198,7 +188,7 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
             put_back(office, fleet, job.run, job.names, job.previous_file, f"{type(error).__name__}: {error}")
             raise
         desired.write(office.home.desired, office.register, job.target)
-        _first_snapshot(office, fleet, job, outcome)
+        _record(office, fleet, job.folder, outcome)
     return outcome
 
 
@@ -217,8 +207,8 @@ def _order(office: Office, now: Standing, actor: str | None, sign: Sign) -> dict
     return fields
 
 
-def _select(job: Job, names: list[str]) -> Path:
-    path = job.folder / "selection.json"
+def _select(folder: Path, names: list[str]) -> Path:
+    path = folder / "selection.json"
     write_atomic(path, canonical({"websites": names}).encode())
     return path
 
@@ -227,13 +217,13 @@ def _apply(office: Office, fleet: Plays, job: Job, plan: Plan) -> Outcome:
     """Backup where it updates, converge, probe. Raises Trouble with host and task of the first thing that failed."""
     if job.updates:
         previous = desired.write(job.folder / "desired-before.json", office.register, job.before)
-        backup = _well(job, "backup-before", fleet.play(BACKUP, previous, selection=_select(job, job.updates)))
+        backup = _well(job, "backup-before", fleet.play(BACKUP, previous, selection=_select(job.folder, job.updates)))
         job.saved = backup.of_website("snapshots")
-    applied = _well(job, "websites", fleet.play(WEBSITES, job.target_file, selection=_select(job, job.names)))
+    applied = _well(job, "websites", fleet.play(WEBSITES, job.target_file, selection=_select(job.folder, job.names)))
     refused = applied.refused
     if mine := [why for name, why in refused.items() if name in job.names]:
         raise Trouble("; ".join(mine), f"{job.run}, {WEBSITES}")
-    probed = _well(job, "probe", fleet.play(PROBE, job.target_file, selection=_select(job, job.names)))
+    probed = _well(job, "probe", fleet.play(PROBE, job.target_file, selection=_select(job.folder, job.names)))
     if unseen := set(job.names) - set(probed.of_website("probes")):
         raise Trouble(f"nobody looked at {', '.join(sorted(unseen))}", f"{job.run}, probe as a visitor")
     built = applied.of_website("as_built")
@@ -274,8 +264,11 @@ def put_back(office: Office, fleet: Plays, run_id: str, names: Iterable[str], pr
                  "mend the servers named; the next `sop run` puts them back before anything else")
 
 
-def reconcile(office: Office, fleet: Plays) -> None:
-    """End a run that never ended (a crash, a power cut): converge back to what the register knows as applied."""
+def reconcile(office: Office, fleet: Plays) -> Outcome | None:
+    """End a run that never ended (a crash, a power cut): converge back to what the register knows as applied.
+
+    Of one that died when it was applied, the snapshot and the records are made; gives what it brought about.
+    """
     before = desired.fold(office.register)
     if started := office.register.open_run():
         run_id = started.data["run"]
@@ -286,6 +279,10 @@ def reconcile(office: Office, fleet: Plays) -> None:
                  "interrupted")
     if desired.read(office.home.desired) != before:  # it died between the register's word and this file
         desired.write(office.home.desired, office.register, before)
+    if late := records.missing(office):
+        fleet.end_leftovers()
+        _record(office, fleet, office.home.runs / late.run, late, "the run died before its records; made by the next")
+    return late
 
 
 def _close(office: Office, job: Job, orders: list[dict[str, Any]]) -> None:
@@ -298,12 +295,15 @@ def _close(office: Office, job: Job, orders: list[dict[str, Any]]) -> None:
             trust.accept(office, entry)
 
 
-def _first_snapshot(office: Office, fleet: Plays, job: Job, outcome: Outcome) -> None:
-    """Back the new state up. The websites serve already, so a failure is told and recorded, not rolled back."""
-    result = fleet.play(BACKUP, office.home.desired, selection=_select(job, job.names))
-    job.keep("backup", result)
+def _record(office: Office, fleet: Plays, folder: Path, outcome: Outcome, reason: str | None = None) -> None:
+    """Back the new state up, and keep the records. The websites serve already, so that a failure is told and recorded,
+    not rolled back."""
+    names = [row["name"] for row in outcome.websites]
+    result = fleet.play(BACKUP, office.home.desired, selection=_select(folder, names))
+    records.keep_result(folder, "backup", result)
     outcome.snapshots = result.of_website("snapshots")
     if not result.ok or result.told:
         outcome.backup_fault = "; ".join(result.told) or result.trouble
-    elif missing := set(job.names) - set(outcome.snapshots):
+    elif missing := set(names) - set(outcome.snapshots):
         outcome.backup_fault = f"no snapshot of {', '.join(sorted(missing))} was reported"
+    outcome.records = records.keep(office, outcome, reason)

@@ -7,12 +7,12 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Container, Iterable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent import futures  # which loads its pools only when one is asked for
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from sop_driver import audit, pades, signatures
+from sop_driver import audit, outsider, pades, signatures
 from sop_driver.audit import Audit
 from sop_driver.courses import Courses
 from sop_driver.directory import Signed
@@ -127,6 +127,8 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
         empty = Audit()
         if seen := witnessed(office):
             empty.found(1, f"no entry is here, and {', '.join(seen)} saw some: the register is gone")
+        elif lost := register.gone():
+            empty.found(1, lost)
         return empty
     notes = {"its checkpoint": register.checkpoint(), "the last checkpoint outside of it": "", **witnessed(office)}
     if register.checkpoint_file.exists():
@@ -141,10 +143,11 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
             found.found(found.tree.size + 1, fault)
     for sop, told in found.people.sops.items():
         found.findings += [(told["entry"], what) for what in adopted(office, sop, told)]
+    found.findings += outsider.not_witnesses(found.people, office.config.witnesses)
     gone = found.people.erased.keys() if requests is None else set[str]()  # what is run now must be there
     wanted = [signed for signed in found.pdfs if (requests is None or signed.request in requests)
               and gone.isdisjoint(signed.documents)]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:  # starts no process before it is used
+    with futures.ProcessPoolExecutor(os.cpu_count()) as pool:  # starts no process before it is used
         faults = (pool.map if len(wanted) > FEW else map)(pades.fault, wanted, repeat(office.evidence))
         found.findings += [(signed.entry, _told(signed, fault)) for signed, fault in zip(wanted, faults, strict=True)
                            if fault]
@@ -165,7 +168,7 @@ def _agreed(register: Register) -> str:
 
 def refusals(office: Office, requests: Container[str] | None = None) -> list[Refusal]:
     """Everything that speaks against relying on the register, and on the PDF signatures of `requests` or all."""
-    mend = "reading goes on; bring the register back from its backup"
+    mend = "what is there can be read; bring the register and SOP_HOME back from the backup"
     return [Refusal(line, "the register", mend) for line in examine(office, requests).lines()]
 
 

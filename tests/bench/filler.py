@@ -12,7 +12,6 @@ from driver import people
 from driver.desk import Clock, Desk
 from sqlalchemy import insert
 
-from sop_driver import records
 from sop_driver.proof import Checkpoint, Tree, canonical, leaf_hash
 from sop_driver.register import utc_now
 from sop_driver.request import Request
@@ -43,7 +42,7 @@ def pattern(desk: Desk) -> list[str]:
     """One request from its letter to its end, taken by the driver itself. Gives its entries."""
     before = desk.office.register.head()[0]
     request = desk.approved()
-    records.keep(desk.office, desk.run(request))
+    desk.run(request)
     while step := stand(desk.office, request).next:
         desk.take(request, step.id)
     return list(desk.office.register.texts())[before:]

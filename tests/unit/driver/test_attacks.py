@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import sqlite3
 from datetime import timedelta
@@ -13,10 +14,10 @@ import pytest
 from sqlalchemy import insert
 
 from driver import insider, people
-from driver.desk import Desk
+from driver.desk import PROJECT, Desk
 from driver.insider import Body
 from driver.test_cli import Sop, sop
-from sop_driver import desired, export, notary, outsider, report, standing, steps, store, trust, voiding
+from sop_driver import cli, desired, export, notary, orders, outsider, report, standing, steps, store, trust, voiding
 from sop_driver.errors import Refused
 from sop_driver.proof import COSIGNED, canonical, leaf_hash
 from sop_driver.request import Request
@@ -24,15 +25,28 @@ from sop_driver.schema import ENTRIES, statements
 
 __all__ = ["sop"]
 
+EXAMPLE = PROJECT / "sop_driver/data/sop.example.yml"
+
 
 def cleared(desk: Desk) -> str:
     """A request with every gate cleared: entries 2 to 9."""
     return desk.approved()
 
 
+def verified(desk: Desk) -> list[str]:
+    """What `sop register verify` finds, as an auditor types it: its exit code says whether that is anything."""
+    words = ["register", "verify", "--json", "--home", str(desk.office.home.path), "--config", str(EXAMPLE)]
+    with pytest.MonkeyPatch.context() as environment, contextlib.redirect_stdout(io.StringIO()) as out:
+        environment.setenv("SOP_REGISTER", desk.place)
+        code = cli.main(words)
+    lines: list[str] = json.loads(out.getvalue())["findings"]
+    assert code == (1 if lines else 0)
+    return lines
+
+
 def found(desk: Desk, *, since: int, part: str, request: str = "R-2026-0001") -> None:
     """The attack shows with its place, gates are closed, and everything can still be read."""
-    lines = trust.examine(desk.office).lines()
+    lines = verified(desk)
     assert any(part in line for line in lines), lines
     assert lines[-1].startswith(f"rely on nothing from entry {since} on"), lines
     with pytest.raises(Refused, match=f"rely on nothing from entry {since}"):
@@ -105,7 +119,7 @@ def test_yesterdays_copy_of_the_database_is_found(desk: Desk) -> None:
     kept = insider.keep(desk)
     desk.approve(request)
     insider.bring_back(desk, kept)
-    lines = trust.examine(desk.office).lines()
+    lines = verified(desk)
     assert "the last checkpoint outside of it saw 9 entries, here are 2" in lines[0]
     assert lines[-1].startswith("rely on nothing from entry 3 on")
     takes_nothing_more(desk, 3)
@@ -131,7 +145,7 @@ def with_outcome(number: int, outcome: str) -> Any:
 def test_register_written_anew_without_the_key_is_found(desk: Desk) -> None:
     desk.turned_down()
     insider.rewrite(desk, without(6))
-    lines = trust.examine(desk.office).lines()
+    lines = verified(desk)
     assert "saw 6 entries, here are 5" in lines[0] and "from entry 6 on" in lines[-1]
     takes_nothing_more(desk, 6)
 
@@ -175,7 +189,7 @@ def test_tail_cut_with_the_key_in_hand_is_found_by_the_witness(watched: Desk) ->
     """Nothing on the driver's machine can show this; what somebody else holds does."""
     insider.rewrite(watched, lambda all_: all_[:-2], key=True)
     (watched.office.home.path / "witnessed/inspektorat").unlink()
-    assert trust.examine(watched.office).findings == []
+    assert verified(watched) == []
     with pytest.raises(Refused, match="witness last saw 5 entries"):
         witness(watched, 0)
     with pytest.raises(Refused, match="rely on nothing from entry 4 on"):
@@ -192,7 +206,7 @@ def test_yesterdays_copy_of_everything_is_found_by_the_witness(watched: Desk) ->
     for path, data in files.items():
         path.chmod(0o600)
         path.write_bytes(data)
-    assert trust.examine(watched.office).findings == []
+    assert verified(watched) == []
     with pytest.raises(Refused, match="witness last saw 9 entries, the file begins at 5"):
         witness(watched, 5)
     with pytest.raises(Refused, match="saw 9 entries, here are 5"):
@@ -279,7 +293,7 @@ def test_tables_made_differently_are_found(desk: Desk) -> None:
     """A column that hides a request's entries would fool every query."""
     cleared(desk)
     desk.office.register.db.exec_driver_sql("DROP INDEX entries_request")
-    lines = trust.examine(desk.office).lines()
+    lines = verified(desk)
     assert "not as they were made" in lines[0] and lines[-1].startswith("rely on nothing from entry 10 on")
     takes_nothing_more(desk, 10)
 
@@ -317,7 +331,7 @@ def test_run_slipped_in_with_the_key_in_hand_is_found(desk: Desk) -> None:
     """The desired state is made of runs: one that nobody signed for would bring anything onto the servers."""
     request = cleared(desk)
     slipped_in(desk, [request])
-    lines = trust.examine(desk.office).lines()
+    lines = verified(desk)
     assert lines[0] == f"entry 11: run-000001 was applied, and nobody signed the installation of {request}"
 
 
@@ -325,7 +339,7 @@ def test_run_that_names_other_requests_than_it_installs_is_found(desk: Desk) -> 
     """The desired state is made of the allocations."""
     request = cleared(desk)
     slipped_in(desk, [])
-    lines = trust.examine(desk.office).lines()
+    lines = verified(desk)
     assert lines[0] == "entry 10: run-000001 brings other requests onto the servers than those that it names"
     assert lines[1] == f"entry 11: run-000001 was applied, and nobody signed the installation of {request}"
 
@@ -333,7 +347,7 @@ def test_run_that_names_other_requests_than_it_installs_is_found(desk: Desk) -> 
 def test_run_of_another_form_than_the_one_that_stood_is_found(desk: Desk) -> None:
     request = cleared(desk)
     slipped_in(desk, [request], digest="0" * 64)
-    assert f"installs another form of {request}" in trust.examine(desk.office).lines()[0]
+    assert f"installs another form of {request}" in verified(desk)[0]
 
 
 def test_no_other_step_stands_for_an_installation(desk: Desk) -> None:
@@ -343,7 +357,7 @@ def test_no_other_step_stands_for_an_installation(desk: Desk) -> None:
     desk.take(request, "build")
     insider.rewrite(desk, lambda bodies: [*bodies[:-1], {
         **bodies[-1], "data": {**bodies[-1]["data"], "run": "run-000001"}}], key=True)
-    assert trust.examine(desk.office).lines()[0] == (
+    assert verified(desk)[0] == (
         "entry 12: build is said to have installed what installation installs")
 
 
@@ -358,7 +372,7 @@ def test_form_that_is_not_what_was_approved_is_found_and_not_installed(
         changed.setattr(trust, "accept", lambda *_: None)
         desk.submit(replace=request, title="Lain")
     said = f"what {request} asks for is not what its digest, and so its approval, is of"
-    assert said in trust.examine(desk.office).lines()[0]
+    assert said in verified(desk)[0]
     with pytest.raises(Refused, match="not what its digest"):
         desk.run(request)
     assert not desk.fleet.played
@@ -388,8 +402,32 @@ def test_register_that_is_gone_beside_a_witness_is_found(file_desk: Desk) -> Non
     for path in [*desk.office.home.path.glob("register.db*"), desk.office.home.path / "checkpoint"]:
         path.unlink(missing_ok=True)
     desk.office.register = desk.register()
-    assert trust.examine(desk.office).lines()[0] == (
+    assert verified(desk)[0] == (
         "entry 1: no entry is here, and the witness's checkpoint inspektorat saw some: the register is gone")
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_register_that_is_gone_beside_its_key_is_found(desk: Desk, sop: Sop, rotated: bool) -> None:
+    """An empty register would say that no website must exist."""
+    home = desk.office.home
+    cleared(desk)
+    if rotated:
+        orders.rotate(desk.office, ["kadis", "kasubbag"], desk.sign, "kunci lama")
+    insider.change(desk, "DELETE FROM entries; DELETE FROM nodes; DELETE FROM checkpoints")
+    desk.office.register.close()
+    for path in [*home.path.glob("register.db*"), home.path / "checkpoint", home.desired]:
+        path.unlink(missing_ok=True)
+    (key,) = home.path.glob("keys/*")
+    said = f"no entry is here, and {key} signed some: the register is gone"
+    assert verified(desk) == [f"entry 1: {said}", "rely on nothing from entry 1 on"]
+    for words in (("status",), ("list",), ("submit", desk.write(desk.form()), "--letter", desk.letter),
+                  ("actors", "bootstrap", desk.ceremony())):
+        code, _, err = sop(*words)
+        assert code == 3 and said in err and "bring the register and SOP_HOME back from the backup" in err
+    assert not home.desired.exists()
+    desk.office.register = desk.register()
+    with pytest.raises(Refused, match=r"cannot be relied on: no entry is here(?s:.*)back from its backup"):
+        desk.office.register.append("record")
 
 
 def test_request_under_an_sop_that_nobody_adopted_is_found(desk: Desk) -> None:
@@ -422,7 +460,7 @@ def test_actor_slipped_in_with_the_key_in_hand_is_found(desk: Desk) -> None:
     forged = entry.data["actors"]["mantu"] | {"key": people.public("x")}
     data = {**entry.data, "actors": {"mantu": forged}}
     insider.rewrite(desk, lambda all_: [all_[0], {**all_[1], "data": data}], key=True)
-    lines = trust.examine(desk.office).lines()
+    lines = verified(desk)
     assert any("entry 2: the signature of kabid" in line for line in lines)
     with pytest.raises(Refused, match="signature of"):
         desk.submit()
@@ -499,7 +537,7 @@ def test_entry_that_no_index_can_be_compared_with_is_found(
     data = Path(file_desk.place).read_bytes()
     Path(file_desk.place).write_bytes(data.replace(b'{"actor":"kadis"', b'["actor":"kadis"'))
     file_desk.office.register = file_desk.register()
-    assert any("cannot be compared" in line for line in trust.examine(file_desk.office).lines())
+    assert any("cannot be compared" in line for line in verified(file_desk))
 
 
 def test_other_key_for_the_checkpoints_is_found(desk: Desk) -> None:
@@ -508,7 +546,7 @@ def test_other_key_for_the_checkpoints_is_found(desk: Desk) -> None:
     export.notary.make(desk.office.register.key_file, desk.office.people().register)
     desk.office.register.__dict__.pop("notary", None)
     takes_nothing_more(desk, 1)
-    assert "another than the one that its first actors signed" in str(trust.examine(desk.office).lines())
+    assert "another than the one that its first actors signed" in str(verified(desk))
 
 
 def test_witness_signs_nothing_that_is_not_the_registers(watched: Desk, tmp_path: Path) -> None:
@@ -532,6 +570,6 @@ def test_crash_before_the_checkpoint_beside_the_file_is_written_hurts_nothing(
         patch.setattr("sop_driver.register.write_atomic", died)
         with pytest.raises(KeyboardInterrupt):
             desk.take(request, "agenda")
-    assert "agenda" in standing.stand(desk.office, request).done and trust.examine(desk.office).findings == []
+    assert "agenda" in standing.stand(desk.office, request).done and verified(desk) == []
     desk.take(request, "disposition")
     assert steps.stand(desk.office, request).next

@@ -215,6 +215,14 @@ def test_help_names_every_command_and_exit_code() -> None:
     assert all(name.split()[0] in done.stdout for name in cli.COMMANDS)
 
 
+def test_command_loads_nothing_that_only_others_use() -> None:
+    """Every command waits for what is loaded, and most play nothing, verify nothing whole and have no PostgreSQL."""
+    asked = """import sys, sop_driver.cli
+print(sys.modules.keys() & {"alembic", "ansible_runner", "multiprocessing", "nacl", "psycopg", "pyhanko"})"""
+    done = subprocess.run([sys.executable, "-c", asked], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
 def test_facts_of_another_domain_are_refused(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "inv/group_vars/all").mkdir(parents=True)
     (tmp_path / "inv/group_vars/all/fleet.yml").write_text(

@@ -9,6 +9,7 @@ import pytest
 from driver.desk import Desk, failing
 from sop_driver import desired
 from sop_driver.errors import Failed
+from sop_driver.proof import leaf_hash
 
 NAME = "dinkes.tarakankota.go.id"
 
@@ -82,7 +83,6 @@ def test_an_update_may_bring_a_first_database(desk: Desk) -> None:
 def test_document_names_the_register_it_follows_from(desk: Desk) -> None:
     desk.run(desk.approved())
     found = json.loads(desk.office.home.desired.read_text())
-    assert (
-        found["format"] == 1
-        and (found["register"]["sequence"], found["register"]["hash"]) == desk.office.register.head()
-    )
+    *_, installed = desk.office.register.texts(kind="step")  # the records come after it
+    followed = {"sequence": json.loads(installed)["sequence"], "hash": leaf_hash(installed).hex()}
+    assert found["format"] == 1 and followed.items() <= found["register"].items()

@@ -6,6 +6,8 @@ import ast
 import json
 import subprocess
 import sys
+import venv
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -20,10 +22,43 @@ from sop_driver.proof import COSIGNED
 __all__ = ["sop"]
 
 
-def verify(*words: object) -> tuple[int, str]:
+def verify(*words: object, python: str | Path = sys.executable) -> tuple[int, str]:
     """The exported verifier as an outsider runs it: nothing of this project on the path."""
-    done = subprocess.run([sys.executable, "-I", *map(str, words)], capture_output=True, text=True, cwd="/")
+    done = subprocess.run([python, "-I", *map(str, words)], capture_output=True, text=True, cwd="/")
     return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an auditor who installed the one package that the verifier asks for."""
+    folder = tmp_path_factory.mktemp("outside") / "venv"
+    venv.create(folder)
+    install = [sys.executable, "-m", "pip", "--python", folder / "bin/python", "install", "--quiet", "--retries", "10",
+               "--disable-pip-version-check", "--only-binary=:all:", f"cryptography=={version('cryptography')}"]
+    for last in (False, False, True):  # indexes have short failures that the next try does not see
+        if subprocess.run([*map(str, install)], timeout=600, check=last).returncode == 0:
+            break
+    return folder / "bin/python"
+
+
+def test_verifier_needs_nothing_but_cryptography(desk: Desk, outside: Path, tmp_path: Path) -> None:
+    """What it says elsewhere, without this project and all that it is made of."""
+    desk.approved()
+    asked = "from importlib.metadata import distributions; print(sorted(each.name for each in distributions()))"
+    code, packages = verify("-c", asked, python=outside)
+    assert code == 0 and packages.split() == ["['cffi',", "'cryptography',", "'pycparser']"]
+    folder, key = tmp_path / "export", desk.office.people().checkpoint_key
+    export.export(desk.office, folder, documents=True)
+    code, told = verify(folder / "verify.py", folder, "--key", key, python=outside)
+    assert code == 0 and told.startswith("9 entries of ") and "every signature holds" in told, told
+    kept = (folder / "register.jsonl").read_text()
+    for attacked, part in (
+        (kept.replace("Sekretariat", "Pribadi"), "entry 2: the signature of dinkes: it is not over"),
+        (kept[: kept.rindex("\n", 0, -1) + 1], "checkpoint saw 9 entries, here are 8: the last are missing"),
+    ):
+        (folder / "register.jsonl").write_text(attacked)
+        code, told = verify(folder / "verify.py", folder, "--key", key, python=outside)
+        assert code == 1 and part in told and "rely on nothing from entry" in told, told
 
 
 def test_export_is_verified_by_its_own_file(desk: Desk, sop: Sop, tmp_path: Path) -> None:

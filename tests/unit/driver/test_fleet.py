@@ -172,7 +172,7 @@ def test_play_is_unknown_when_the_runner_raises(fleet: Fleet, monkeypatch: pytes
     def burst(**_: object) -> None:
         raise RuntimeError("slow handler")
 
-    monkeypatch.setattr("sop_driver.fleet.ansible_runner.run", burst)
+    monkeypatch.setattr("ansible_runner.run", burst)
     assert "slow handler" in fleet.play("fail.yml", state(fleet)).trouble
 
 

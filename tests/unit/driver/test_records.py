@@ -13,8 +13,7 @@ NAME = "dinkes.tarakankota.go.id"
 
 
 def kept(desk: Desk) -> dict[str, dict[str, object]]:
-    outcome = desk.run(desk.approved(title="Dinas {{ 7 * 7 }}"))
-    records.keep(desk.office, outcome)
+    desk.run(desk.approved(title="Dinas {{ 7 * 7 }}"))
     return {s: json.loads((desk.office.home.records / NAME / f"{s}.json").read_text()) for s in records.SUBJECTS}
 
 

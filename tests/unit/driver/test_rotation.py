@@ -16,7 +16,7 @@ from driver.test_export import verify
 from sop_driver import actors, export, notary, orders, outsider, trust
 from sop_driver.directory import Directory
 from sop_driver.errors import Refused, Usage
-from sop_driver.proof import announcement, open_note, signed_by
+from sop_driver.proof import COSIGNED, announcement, open_note, signed_by
 from sop_driver.register import Entry
 
 __all__ = ["fleet", "sop"]
@@ -53,6 +53,28 @@ def test_checkpoints_before_are_the_old_keys_and_after_the_new_ones(rotated: tup
         mine, other = (old, new) if size < 10 else (new, old)
         assert open_note(note, [mine]).signers and not open_note(note, [other]).signers
     assert trust.examine(desk.office).findings == []
+
+
+def test_no_key_of_the_register_is_a_witness_under_whatever_name(
+    rotated: tuple[Desk, str, str], sop: Sop, tmp_path: Path
+) -> None:
+    """Who has a checkpoint key, or had one, could otherwise be the register's own witness."""
+    desk, old, new = rotated
+    export.export(desk.office, tmp_path / "export", documents=False)
+    write(tmp_path / "receipt", json.dumps(trust.make_receipt(desk.office, None)))
+    stolen = notary.load(desk.folder / "stolen.key").secret
+    example = Path(export.__file__).parent / "data/sop.example.yml"
+    for key in (old, new, notary.Notary("inspektorat", COSIGNED, stolen).verifier):
+        said = f"the witness {key.split('+')[0]} has a key that signs this register's checkpoints"
+        for path in (tmp_path / "export", tmp_path / "receipt"):
+            code, lines = outsider.check(path, new, [key])
+            assert code == 1 and said in str(lines), lines
+        config = write(tmp_path / "sop.yml", f"{example.read_text()}\nwitnesses: [{key}]\n")
+        code, out, err = sop("register", "verify", "--config", config)
+        assert code == 1 and said in out, err
+    other = notary.make(tmp_path / "other.key", "inspektorat", COSIGNED).verifier
+    config = write(tmp_path / "sop.yml", f"{example.read_text()}\nwitnesses: [{other}]\n")
+    assert sop("register", "verify", "--config", config)[0] == 0
 
 
 def test_old_key_is_destroyed_and_the_next_writer_finds_the_new_one(rotated: tuple[Desk, str, str]) -> None:

@@ -40,7 +40,7 @@ def test_run_creates_records_and_backs_up(desk: Desk) -> None:
     ]
     assert [row["name"] for row in json.loads(desk.office.home.desired.read_text())["websites"]] == [NAME]
     assert outcome.backup_fault is None and outcome.snapshots[NAME] == {"web1": {"id": "abc"}}
-    files = {path.relative_to(desk.office.home.records).as_posix() for path in records.keep(desk.office, outcome)}
+    files = {path.relative_to(desk.office.home.records).as_posix() for path in outcome.records}
     assert files == {"configuration.yml", *(f"{NAME}/{s}.json" for s in ("configuration", "backup", "network"))}
     assert trust.examine(desk.office).findings == []
 
@@ -199,7 +199,6 @@ def test_run_stays_applied_but_tells_when_the_first_backup_fails(desk: Desk) -> 
     desk.fleet.faults["backup.yml"] = failing
     outcome = go(desk, desk.approved())
     assert "no space left" in str(outcome.backup_fault) and desk.outcomes() == ["started", "applied"]
-    records.keep(desk.office, outcome)
     assert [e.outcome for e in desk.office.register.entries(kind="record")] == ["kept", "failed", "kept"]
 
 
@@ -260,12 +259,13 @@ def test_layers_are_those_of_the_playbook() -> None:
     assert imported == [*run.LAYERS, "certificates.yml", "refused.yml"]
 
 
+class Killed(BaseException):
+    """The process is gone."""
+
+
 def crash(desk: Desk, when: str) -> str:
     """A run whose process dies in the middle: the register holds its start only."""
     request = desk.approved()
-
-    class Killed(BaseException):
-        pass
 
     def die(playbook: str, check: bool) -> None:
         if playbook == when and not check:
@@ -294,6 +294,71 @@ def test_run_does_nothing_further_when_reconciling_fails(desk: Desk) -> None:
     desk.fleet.faults["web.yml 1"] = failing
     assert "UNKNOWN" in str(ends(desk, request))
     assert desk.outcomes() == ["started", "unknown"]
+
+
+def killed_after_it_was_applied(desk: Desk, request: str, when: str) -> None:
+    """A run that dies at the nth time that something is done once it is applied."""
+    place, _, nth = when.partition(" ")
+    owner = {"write": desired, "keep_result": records, "append": desk.office.register, "write_atomic": records}[place]
+    real, times = getattr(owner, place), [0]
+
+    def die(*words: Any, **more: Any) -> Any:
+        times[0] += "applied" in desk.outcomes()
+        if times[0] == int(nth):
+            raise Killed
+        return real(*words, **more)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(owner, place, die)
+        go(desk, request)
+    assert desk.outcomes() == ["started", "applied"] and not list(desk.office.register.entries(kind="record"))
+
+
+DEATHS = [
+    "write 1",  # the desired state's file
+    "keep_result 1",  # the snapshot is made, and nobody knows
+    "write_atomic 2",  # the overview of the records
+    "append 4",  # the last record; the installation's step is the first of these
+    "write_atomic 5",  # the last record's file
+]
+
+
+@pytest.mark.parametrize("when", DEATHS)
+def test_run_that_died_before_its_records_is_ended_by_the_same_command(desk: Desk, when: str) -> None:
+    """What it brought about is on the servers, and installed by the register: only this makes the records."""
+    request = desk.approved()
+    killed_after_it_was_applied(desk, request, when)
+    desk.office = desk.opened(desk.clock)
+    desk.fleet.played.clear()
+    outcome = go(desk, request)
+    assert [played[::2] for played in desk.fleet.played] == [("end leftovers", []), ("backup.yml", [NAME])]
+    assert outcome.run == "run-000001" and desk.outcomes() == ["started", "applied"]
+    kept = list(desk.office.register.entries(kind="record"))
+    assert [entry.data["subject"] for entry in kept] == list(records.SUBJECTS)
+    assert all("died before its records" in (entry.reason or "") for entry in kept)
+    configuration, backup, network = (entry.data["websites"][NAME] for entry in kept)
+    assert configuration["as_built"] == {"web1": {"vhost": NAME}}
+    assert backup == {"snapshots": {"web1": {"id": "abc"}}, "fault": None}
+    assert network == {"web1": {"http": {"status": 200, "ok": True}}}
+    assert len(outcome.records) == 4 and all(path.exists() for path in outcome.records)
+    assert desired.read(desk.office.home.desired) == desired.fold(desk.office.register)
+    assert trust.examine(desk.office).findings == []
+    assert "installed" in str(ends(desk, request))
+
+
+def test_run_makes_the_records_of_the_one_before_it_that_died(desk: Desk) -> None:
+    killed_after_it_was_applied(desk, desk.approved(), "keep_result 1")
+    outcome = go(desk, desk.approved(name="lain.tarakankota.go.id"))
+    assert outcome.run == "run-000002" and desk.outcomes() == ["started", "applied"] * 2
+    runs = [entry.data["run"] for entry in desk.office.register.entries(kind="record")]
+    assert runs == ["run-000001"] * 3 + ["run-000002"] * 3
+
+
+def test_records_that_are_late_need_no_gate_of_another_request(desk: Desk) -> None:
+    """They are made, and the request is refused as ever."""
+    killed_after_it_was_applied(desk, desk.approved(), "keep_result 1")
+    assert isinstance(ends(desk, desk.submit(name="lain.tarakankota.go.id")), Refused)
+    assert len(list(desk.office.register.entries(kind="record"))) == 3 and desk.outcomes() == ["started", "applied"]
 
 
 def stop_at(desk: Desk, when: str, at_check: bool = False) -> None:

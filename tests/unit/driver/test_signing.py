@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,39 @@ def test_step_prepared_here_is_signed_elsewhere(desk: Desk, sop: Sop, tmp_path: 
     assert "disposition" in standing.stand(desk.office, request).done
     code, _, err = sop(*words, "--signature", f"{told}.sig")
     assert code == 3 and "the signature of kadis" in err
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An SSH agent that runs, and knows nobody's key yet."""
+    socket = tmp_path / "agent"
+    with subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL) as process:
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+        until = time.monotonic() + 30
+        while not socket.exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        yield
+        process.terminate()
+
+
+def test_step_is_signed_by_a_key_that_only_an_agent_holds(
+    desk: Desk, sop: Sop, agent: None, tmp_path: Path
+) -> None:
+    """The private half lies in no file: `--key` names the public one."""
+    request = desk.submit()
+    desk.take(request, "agenda")
+    keys = people.write_keys(tmp_path / "mine", "kadis")
+    words = ["record", request, "disposition", "--as", "kadis", "--evidence", f"surat_terdisposisi={desk.paper}"]
+    words += ["--key", str(keys / "kadis.pub")]
+    subprocess.run(["ssh-add", "-q", keys / "kadis"], check=True)
+    (keys / "kadis").unlink()
+    code, _, err = sop(*words)
+    assert code == 0, err
+    entry = standing.stand(desk.office, request).done["disposition"]
+    assert entry.signatures[0]["by"] == "kadis" and trust.examine(desk.office).findings == []
+    subprocess.run(["ssh-add", "-q", "-D"], check=True)
+    code, _, err = sop(*words)
+    assert code == 2 and "this key did not sign" in err and "the public one while its agent runs" in err
 
 
 def test_submission_prepared_here_is_signed_elsewhere(desk: Desk, sop: Sop, tmp_path: Path) -> None:

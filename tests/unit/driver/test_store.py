@@ -102,6 +102,24 @@ def test_database_of_the_first_revision_opens_without_loss(shared_desk: Desk, cl
     as_it_was(shared_desk, before, request)
 
 
+def test_file_is_on_the_disk_before_a_write_is_acknowledged(
+    file_desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write-ahead log that is synced at each commit, and a lock that is taken before anything is read."""
+    register = file_desk.office.register
+    said, real = list[str](), register.db.exec_driver_sql
+    for db in (register.db, file_desk.register().db):  # the one that writes, and another process's
+        assert db.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert db.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+    monkeypatch.setattr(register.db, "exec_driver_sql", lambda words, *rest: said.append(words) or real(words, *rest))
+    with register.writing():
+        assert said[0] == "BEGIN IMMEDIATE"
+        other = sqlite3.connect(file_desk.place, timeout=0)
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        other.close()
+
+
 def test_register_of_a_newer_sop_is_refused_and_left_as_it_is(desk: Desk) -> None:
     desk.submit()
     desk.office.register.db.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")

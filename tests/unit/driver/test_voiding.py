@@ -119,10 +119,10 @@ def test_voided_approval_after_the_run_shows_and_undoes_nothing(desk: Desk) -> N
     now = standing.stand(desk.office, request)
     assert now.installed and now.next is now.procedure.step("report")
     value = report.status(desk.office, now)
-    assert "voided: decision (entry 6) by kadis: tanpa dasar (entry 13); it was installed before" in "\n".join(
+    assert "voided: decision (entry 6) by kadis: tanpa dasar (entry 16); it was installed before" in "\n".join(
         report.status_lines(value))
     text = "\n".join(report.report(desk.office, request))
-    assert "yes (VOIDED by kadis, entry 13: tanpa dasar)" in text
+    assert "yes (VOIDED by kadis, entry 16: tanpa dasar)" in text
     with pytest.raises(Refused, match="already installed"):
         desk.run(request)
     desk.take(request, "report")
