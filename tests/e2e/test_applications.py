@@ -36,7 +36,8 @@ foreach ($_GET['read'] as $path) {
     echo "$path ", @file_get_contents($path) === false && @scandir($path) === false ? 'denied' : 'read', "\\n";
 }
 """
-REFUSALS = ("no pg_hba.conf entry", "password authentication failed", "permission denied", "Access denied")
+REFUSALS = ("no pg_hba.conf entry", "password authentication failed", "permission denied", "Access denied",
+            "is not allowed to connect")  # MariaDB, where it has no account at all for the web host
 COUNT = "echo 'Buku tamu ', $db->query('SELECT count(*) FROM tamu')->fetchColumn();"
 
 
