@@ -97,7 +97,7 @@ def test_public_side_reaches_no_other_port(host: str, port: int) -> None:
 
 def test_database_answers_its_own_web_host_only() -> None:
     """A stolen password is of no use on another server."""
-    secret = json.loads(on("web2", "cat /etc/websites/credentials/*.json"))["password"]
+    secret = json.loads(on("web2", "cat /etc/websites/credentials/w20001.json"))["password"]
     login = f"MYSQL_PWD={secret} mariadb -h {FLEET['database']['db1']['inside_ipv4']} -u w20001 w20001 -e 'SELECT 1'"
     assert "1" in on("web2", login)
     assert on("web1", login, check=False) == ""
@@ -105,7 +105,7 @@ def test_database_answers_its_own_web_host_only() -> None:
 
 def test_database_password_is_only_on_the_web_host() -> None:
     """Not in the register, not in records, not in logs, not on the database server."""
-    secret = json.loads(on("web2", "cat /etc/websites/credentials/*.json"))["password"]
+    secret = json.loads(on("web2", "cat /etc/websites/credentials/w20001.json"))["password"]
     kept = [path for folder in ("sop", "logs") for path in (LAB / folder).rglob("*") if path.is_file()]
     assert not [path for path in kept if secret.encode() in path.read_bytes()]
     assert on("db1", f"grep -rl {secret} /etc /var/lib/websites /var/log", check=False) == ""
