@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,7 +11,24 @@ from pathlib import Path
 
 import pytest
 import yaml
-from lab import HOSTS, LAB, ROOT, RUN, SOP, archive, census, clear, desk, differences, on, sop, submit, three_parts
+from lab import (
+    HOSTS,
+    LAB,
+    ROOT,
+    RUN,
+    SOP,
+    archive,
+    census,
+    clear,
+    desk,
+    differences,
+    on,
+    settled,
+    sop,
+    ssh,
+    submit,
+    three_parts,
+)
 
 PAGES = archive({"index.html": "<h1>Uji</h1>"})
 PHP = {"runtime": "php", "database": "postgresql", "setup_script": "setup.php"}
@@ -121,6 +139,40 @@ def test_second_run_at_the_same_time_is_refused(tmp_path: Path) -> None:
         done = sop("run", clear(tmp_path, submit(tmp_path, "bersamaan", PAGES)))
     assert done.returncode == 3
     assert three_parts(done.stderr)
+
+
+def test_two_playbooks_at_once_queue(tmp_path: Path) -> None:
+    """Two administrators without the driver: on each server one waits for the other, and finds its work done."""
+    state = json.loads((LAB / "sop/desired.json").read_text())
+    static = next(row for row in state["websites"] if row["name"] == "dinkes.tarakankota.go.id")
+    name = f"serentak-{RUN}.tarakankota.go.id"
+    new = {**static, "name": name, "uid": 59990, "aliases": [], "created_by": f"run-{RUN}"}
+
+    def converge(row: dict[str, object]) -> subprocess.Popen[str]:
+        file = tmp_path / f"{row['state']}.json"
+        file.write_text(json.dumps({**state, "websites": [*state["websites"], row]}))
+        command = [f"{ROOT}/.venv/bin/ansible-playbook", "playbooks/websites.yml", "-e", f"desired_state_file={file}"]
+        return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+
+    before, lock = census(), "/run/websites-web.lock"
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([*ssh("web1"), f"flock -o {lock} sleep 120"], **quiet):  # a third one, until both wait
+        both = [converge(new), converge(new)]
+        try:
+            waiting = f"[ $(ls -l /proc/[0-9]*/fd 2> /dev/null | grep -c {lock}) = 3 ]"
+            on("web1", f"for _ in $(seq 600); do {waiting} && exit; sleep 0.1; done; exit 1", timeout=90)
+        finally:
+            on("web1", "pkill -f '[s]leep 120'")
+    said = [run.communicate(timeout=300)[0] for run in both]
+    seen = census()
+    gone = converge({**new, "state": "purged"})
+    told = gone.communicate(timeout=300)[0]
+    assert [run.returncode for run in (*both, gone)] == [0, 0, 0], [*said, told]
+    tasks = [task for text in said for task in text.split("\nTASK [") if "certificates" not in task.partition("]")[0]]
+    converged = [host for task in tasks for host in re.findall(r"^changed: \[(\w+)\]", task, re.MULTILINE)]
+    assert sorted(converged) == ["ns1", "web1"], said
+    assert name in str(seen["web1"]) and name in str(seen["ns1"])
+    assert differences(before, settled(before)) == {}
 
 
 @pytest.fixture
