@@ -120,7 +120,7 @@ def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Si
     people = office.people()
     if actor.stands_in and (fault := people.stand_in_fault(name, actor, stamp(office.register.now()))):
         refuse(f"{name}: {fault[0]}", GATE, fault[1])
-    if replaces and decree is None and _another(office, people.actors.get(name), actor):
+    if replaces and decree is None and _another(office, people, people.actors.get(name), actor):
         refuse(f"another person takes over {name}, and no decree is brought", GATE,
                "give its scan: --decree SK.pdf; who only gets a new key keeps the name that `sop actors list` shows")
     evidence = {"decree": keep_document(office, "decree", decree, "any")} if decree else {}
@@ -128,9 +128,9 @@ def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Si
                   evidence=evidence)
 
 
-def _another(office: Office, now: Actor | None, new: Actor) -> bool:
+def _another(office: Office, people: Directory, now: Actor | None, new: Actor) -> bool:
     """Whether another person takes over an office whose holders show a decree by the SOP."""
-    shown = office.people().rules.get("decree", office.people().rules["signers"])
+    shown = people.rules.get("decree", people.rules["signers"])
     return now is not None and office.personal(now.name) != new.name and not {now.role, new.role}.isdisjoint(shown)
 
 

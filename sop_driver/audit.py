@@ -12,7 +12,7 @@ from concurrent import futures  # which loads its pools only when one is asked f
 from dataclasses import dataclass, field
 from typing import Any
 
-from sop_driver.courses import Courses, nowhere
+from sop_driver.courses import Courses, Order, nowhere
 from sop_driver.directory import Directory, Signature, Signed
 from sop_driver.flow import Taken
 from sop_driver.proof import Checkpoint, Tree, canonical, inclusion_root, leaf_hash, open_note, parsed, ssh_fault
@@ -20,7 +20,6 @@ from sop_driver.statement import Body, form_digest, level, personal_faults, show
 
 ORIGIN = "0" * 64  # what the first entry names as the one before it
 BATCH = 500  # signatures that a process checks in one go
-Order = Callable[[str], Body | None]
 Job = tuple[int, str, str, str, str]  # entry, who, public key, statement, signature
 
 

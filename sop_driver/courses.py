@@ -13,6 +13,9 @@ from sop_driver.statement import FREEZE, Body
 A_DAY = timedelta(hours=14)  # by which the agency's clock may be another day's than the entry's
 
 
+Order = Callable[[str], Body | None]  # an SOP's order by its sha256, where its entry does not tell it
+
+
 def nowhere(sop: str) -> Body | None:
     """Where nothing but the entries themselves tells an SOP's order."""
     return None
@@ -29,7 +32,7 @@ class Courses:
     `partial` where only some requests' entries are read: what depends on all others is left out.
     """
 
-    given: Callable[[str], Body | None] = nowhere  # an SOP's order by its sha256, where its entry does not tell it
+    given: Order = nowhere
     partial: bool = False
     told: set[str] = field(default_factory=set)  # SOPs whose entries tell their order
     flows: dict[str, Flow | None] = field(default_factory=dict)

@@ -189,10 +189,6 @@ class Procedure(Strict):
     def step(self, name: str) -> Step | None:
         return next((step for step in self.steps if step.id == name), None)
 
-    def apart(self, step: Step) -> set[str]:
-        """The steps that nobody may take who takes this one."""
-        return {name for steps in self.separation if step.id in steps for name in steps} - {step.id}
-
     def before(self, step: Step) -> Iterator[Step]:
         return iter(self.steps[: self.steps.index(step)])
 

@@ -199,7 +199,7 @@ def _order(office: Office, now: Standing, actor: str | None, sign: Sign) -> dict
     if (role := office.actor(who).role) not in step.actors:
         refuse(f"{who} is {role}; {step} is taken by {' or '.join(step.actors)}", step.id, "give --as one of them")
     fields = steps.draft(office, who, step, now.id, None, **steps.binding(now))
-    if other := now.taken_by(fields["data"]["person"], now.procedure.apart(step)):
+    if other := now.taken_apart(fields["data"]["person"], step):
         refuse(f"{who} took {other.step} ({other}), and nobody takes both it and {step}", step.id, "give --as another")
     fields["evidence"] = {"release": now.request.release.sha256} if now.request.release else {}
     fields["signatures"] = steps.signed(office, fields, sign) or []

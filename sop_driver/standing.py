@@ -130,15 +130,15 @@ class Standing:
 
     @property
     def installed(self) -> bool:
-        return self.procedure.installation.id in self.done
+        return self.fold.installed
 
     @property
     def agenda(self) -> str | None:
         return next((e.data["agenda"]["text"] for e in self.done.values() if "agenda" in e.data), None)
 
-    def taken_by(self, person: str, steps: Iterable[str]) -> Entry | None:
-        """The first of these steps that a person took, by whatever office."""
-        return next((e for name, e in self.done.items() if name in steps and e.data["person"] == person), None)
+    def taken_apart(self, person: str, step: Step) -> Taken | None:
+        """The first step that this person took, by whatever office, of those that nobody takes who takes this one."""
+        return self.fold.taken_by(person, self.procedure.flow.steps[step.id].apart)
 
     def late(self, now: datetime) -> timedelta | None:
         """By how much the next step has passed its standard time; None when it has not."""

@@ -6,7 +6,7 @@ import base64
 import contextlib
 import json
 import os
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Container, Iterable
 from concurrent import futures  # which loads its pools only when one is asked for
 from itertools import repeat
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 from sop_driver import audit, outsider, pades, signatures
 from sop_driver.audit import Audit
-from sop_driver.courses import Courses
+from sop_driver.courses import Courses, Order
 from sop_driver.directory import Signed
 from sop_driver.errors import Refusal, Refused, SopError
 from sop_driver.proof import Tree, canonical, leaf_hash, open_note
@@ -52,7 +52,7 @@ def personal(office: Office, receipt: dict[str, Any]) -> dict[str, str]:
     return {digest: base64.b64encode(path.read_bytes()).decode() for digest, path in places.items() if path.exists()}
 
 
-def order_of(office: Office) -> Callable[[str], Body | None]:
+def order_of(office: Office) -> Order:
     """An SOP's order by its file in the evidence, for registers whose entries do not tell it."""
     def found(digest: str) -> Body | None:
         with contextlib.suppress(SopError):  # one that cannot be read is told as a document

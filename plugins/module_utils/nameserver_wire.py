@@ -35,8 +35,6 @@ KEY_MEND = "run the set-up of the servers (playbooks/servers.yml), then `systemc
 ALIKE = {"A": re.compile(r"[\d.]+", re.ASCII), "TXT": re.compile(r'"[\w =.-]{1,255}"', re.ASCII)}
 ANSWER = 10.0  # seconds for one answer
 TRANSFER = 60.0  # seconds for a whole zone
-
-
 Row = tuple[str, int, str, list[str]]  # name with or without its last dot, time to live, type, values
 
 
@@ -74,7 +72,7 @@ class Primary:
     def listed(self, zone: str) -> tuple[Zone, int] | None:
         """As `read`, but by dig, which needs a seventh of dnspython's time; None where it does not give all of it."""
         way = ["-k", self.key_file, "+noall", "+answer", f"+time={ANSWER:.0f}", "+tries=1"]
-        try:
+        with contextlib.suppress(Refused, dns.exception.DNSException, ValueError):
             lines = run(["dig", f"@{self.address}", *way, zone, "AXFR"], timeout=TRANSFER).splitlines()
             rows = [line.split(None, 4) for line in lines]
             # It tells what is amiss in comments, and a whole transfer ends with the record that it began with.
@@ -82,8 +80,6 @@ class Primary:
             if whole and rows[0][3] == "SOA":
                 return self.parsed(zone, ((name, int(ttl), kind, [_normal(kind, value)])
                                           for name, ttl, _, kind, value in rows if kind not in SIGNING))
-        except (Refused, dns.exception.DNSException, ValueError):
-            pass
         return None
 
     def transferred(self, zone: str) -> tuple[Zone, int]:
