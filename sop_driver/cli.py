@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -73,7 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     try:
         options = parser(sys.argv[1:] if argv is None else argv).parse_args(argv)
-        return int(options.run(options))
+        with contextlib.ExitStack() as options.closing:
+            return int(options.run(options))
     except SopError as error:
         return _end(error.code, str(error))
     except BrokenPipeError:  # `sop history … | head`: the reader has seen enough
@@ -111,6 +113,7 @@ def opened(options: argparse.Namespace) -> Office:
     settings = config.load_config(config.find_config(getattr(options, "config", None), project))
     home = config.find_home(getattr(options, "home", None), project).make()
     register = Register(config.find_register(settings, home), folder=home.path)
+    options.closing.callback(register.close)
     return trust.watched(Office(settings, project, home, register, Evidence(home.evidence)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from driver import insider, people
@@ -89,6 +91,25 @@ def test_the_whole_procedure_by_commands(desk: Desk, sop: Sop, fleet: FakeFleet)
         assert code == 0 and part in out, (words, out, err)
         code, out, err = sop(*words, "--json")
         assert code == 0 and json.loads(out) is not None, words
+
+
+def sockets() -> int:
+    return sum(isinstance(one, psycopg.Connection) and not one.closed for one in gc.get_objects())
+
+
+def test_command_closes_the_register_in_time_whatever_its_end(desk: Desk, sop: Sop) -> None:
+    """Not when its memory is collected: whoever called it may copy the file next, which ends SQLite's locks on it."""
+    desk.office.register.close()
+    before = sockets()
+    gc.disable()
+    try:
+        for words, code in ((("status",), 0), (("status", "R-2026-0404"), 2)):
+            assert sop(*words)[0] == code
+            assert sockets() == before
+            held = [file.readlink() for file in Path("/proc/self/fd").iterdir() if file.exists()]
+            assert not [path for path in held if path.is_relative_to(desk.office.home.path)]
+    finally:
+        gc.enable()
 
 
 def test_run_refused_by_gates_exits_3_and_names_all_on_stderr(desk: Desk, sop: Sop, fleet: FakeFleet) -> None:
