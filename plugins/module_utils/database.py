@@ -6,7 +6,7 @@ import ipaddress
 import os
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from ansible.module_utils.transaction import Change, Left, Refused
@@ -23,6 +23,7 @@ VERIFIERS = {
     "postgresql": re.compile(
         r"SCRAM-SHA-256\$[0-9]{4,7}:[A-Za-z0-9+/]{16,64}={0,2}\$[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=\Z"),
 }
+OURS = re.compile(r"(?:REGEXP|~) '\^w\[0-9\]\+\$'")  # how a look at the catalogs picks the accounts of websites
 ROOM = 64  # MiB; where there is none left, MariaDB waits for some within a statement
 FIRST_UID, LAST_UID = 20000, 2_000_000_000
 
@@ -188,6 +189,11 @@ def verifier_for(website: Mapping[str, Any], before: Seen, settings: Settings) -
         raise Refused(f"the verifier of {account} is none of {engine}",
                       f"move {CREDENTIALS}/{account}.json on {website['web_host']} aside and run again")
     return verifier
+
+
+def of_accounts(sql: str, accounts: Collection[str] | None) -> str:
+    """A look at the catalogs for these accounts only; unless None, which are all."""
+    return sql if accounts is None else OURS.sub(f"IN ({', '.join(map(repr, accounts))})", sql)
 
 
 def plan(websites: Iterable[Mapping[str, Any]], owned: Mapping[str, Mapping[str, Any]],

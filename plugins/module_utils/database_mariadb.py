@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from ansible.module_utils.database import VERIFIERS, Database, Login, Seen, Step
+from ansible.module_utils.database import VERIFIERS, Database, Login, Seen, Step, of_accounts
 from ansible.module_utils.transaction import Refused
 
 NATIVE = "mysql_native_password"
@@ -143,9 +143,10 @@ class MariaDB:
     def version(self) -> str:
         return str(self.rows("SELECT VERSION()")[0][0]).split()[0]
 
-    def read(self) -> dict[str, Seen]:
-        return seen((row[0] for row in self.rows(CATALOG["databases"])), self.rows(CATALOG["accounts"]),
-                    self.rows(CATALOG["grants"], self.rows_as))
+    def read(self, accounts: Collection[str] | None = None) -> dict[str, Seen]:
+        look = {name: of_accounts(sql, accounts) for name, sql in CATALOG.items()}
+        return seen((row[0] for row in self.rows(look["databases"])), self.rows(look["accounts"]),
+                    self.rows(look["grants"], self.rows_as))
 
     def steps(self, account: str, before: Seen, after: Seen) -> list[Step]:
         return steps(account, before, after)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import pathlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from ansible.module_utils.database import VERIFIERS, Database, Login, Seen, Step, addresses
+from ansible.module_utils.database import VERIFIERS, Database, Login, Seen, Step, addresses, of_accounts
 from ansible.module_utils.transaction import Change, Refused, run, write_atomic
 
 # An empty list would shift the columns of its line in pg_hba.conf, so each holds a name that nobody has.
@@ -182,12 +182,13 @@ class PostgreSQL:
     def version(self) -> str:
         return str(self.rows("SHOW server_version")[0][0]).split()[0]
 
-    def read(self) -> dict[str, Seen]:
+    def read(self, accounts: Collection[str] | None = None) -> dict[str, Seen]:
         reach: dict[str, tuple[str, ...]] = {}
         for host, text in self._files().items():
             for account in members(text):
                 reach[account] = tuple(sorted({*reach.get(account, ()), *addresses(self.web_hosts[host])}))
-        return seen(self.rows(CATALOG["databases"]), self.rows(CATALOG["roles"]), reach)
+        look = {name: of_accounts(sql, accounts) for name, sql in CATALOG.items()}
+        return seen(self.rows(look["databases"]), self.rows(look["roles"]), reach)
 
     def steps(self, account: str, before: Seen, after: Seen) -> list[Step]:
         return steps(account, before, after)

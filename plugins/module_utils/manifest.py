@@ -25,15 +25,20 @@ class Difference(NamedTuple):
 
 
 def folder(home: pathlib.Path, website: dict[str, Any]) -> pathlib.Path:
-    """Where a website's release lies.
+    """Where a website's release lies."""
+    return home / "releases" / called(website)
+
+
+def called(website: dict[str, Any]) -> str:
+    """The name of a release's folder.
 
     A release with other writable folders is another folder: the live one is never changed where it stands.
     """
-    release = home / "releases" / website["release"]["sha256"][:32]
+    name = str(website["release"]["sha256"])[:32]
     if website["writable"]:
         writable = "\n".join(sorted(website["writable"]))
-        release = release.with_name(f"{release.name}-{hashlib.sha256(writable.encode()).hexdigest()[:8]}")
-    return release
+        name += f"-{hashlib.sha256(writable.encode()).hexdigest()[:8]}"
+    return name
 
 
 def held_by(root: pathlib.Path) -> dict[str, str]:

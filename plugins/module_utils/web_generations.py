@@ -55,14 +55,14 @@ class Generations(Plan):
         for folder in KINDS.values():
             (generation / folder).mkdir(parents=True)
         mark = f"Header always set X-Generation {generation.name} \"expr=-R '127.0.0.0/8'\"\n"
+        live = host_side.CURRENT.resolve()
         for name, text in {**files, "apache/.generation": mark}.items():
-            live = host_side.CURRENT / name
             try:
-                same = live.read_text() == text
+                same = (live / name).read_text() == text
             except FileNotFoundError:
                 same = False
             if same:
-                os.link(live.resolve(), generation / name)
+                os.link(live / name, generation / name)
             else:
                 write_atomic(generation / name, text, 0o600)
         entries = [e for n, e in self.old.items() if n not in self.wanted and n not in self.purged]

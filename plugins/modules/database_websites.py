@@ -189,8 +189,9 @@ def take_back(undo):
 
 
 def verify(moves, engines):
-    """Read once more: each account must stand in the catalogs as wanted, with its verifier."""
-    now = {name: engines[name].read() for name in {move.engine for move in moves}}
+    """Read these once more: each account must stand in the catalogs as wanted, with its verifier."""
+    accounts = {name: [move.account for move in moves if move.engine == name] for name in engines}
+    now = {name: engines[name].read(names) for name, names in accounts.items() if names}
     for move in moves:
         if now[move.engine].get(move.account) != move.after:
             raise Refused(f"{move.account} of {move.website} is not in {engines[move.engine].title} as it was written",

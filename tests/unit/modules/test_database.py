@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from ansible.module_utils import database
+from ansible.module_utils import database, database_mariadb, database_postgresql
 from ansible.module_utils.database import NOTHING, Database
 from ansible.module_utils.transaction import Refused
 from database_cases import AT_WEB1, AT_WEB2, HASH, in_mariadb, in_postgresql, mark, settings, website
@@ -200,3 +200,11 @@ def test_addresses_are_spelled_in_one_way() -> None:
     assert database.addresses(["FD00:0:0::11", "10.0.0.1", None]) == ["fd00::11", "10.0.0.1"]
     with pytest.raises(Refused, match=r"10\.0\.0\.1/8"):
         database.addresses(["10.0.0.1/8"])
+
+
+@pytest.mark.parametrize("engine", [database_mariadb, database_postgresql])
+def test_look_at_the_catalogs_is_of_all_accounts_or_of_the_named_ones(engine: Any) -> None:
+    looks = [sql for name, sql in engine.CATALOG.items() if name != "rules"]
+    for sql in looks:
+        assert database.of_accounts(sql, None) == sql and "^w[0-9]+$" in sql
+        assert database.of_accounts(sql, ["w20001", "w20002"]).endswith(" IN ('w20001', 'w20002')")

@@ -1,7 +1,7 @@
 """How the database layer applies its plan: marks first, data purged last, and everything taken back on an error."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,8 +25,9 @@ class Server:
         self.seen, self.after, self.said, self.broken = seen, dict(seen), [], ""
         self.lists: list[str] = []
 
-    def read(self) -> dict[str, Seen]:
-        return self.after if self.said else self.seen
+    def read(self, accounts: Collection[str] | None = None) -> dict[str, Seen]:
+        found = self.after if self.said else self.seen
+        return found if accounts is None else {name: found[name] for name in accounts if name in found}
 
     def version(self) -> str:
         return "11.8"
