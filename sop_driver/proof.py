@@ -23,6 +23,7 @@ ED25519, SK_ED25519 = b"ssh-ed25519", b"sk-ssh-ed25519@openssh.com"
 ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False,
                            check_circular=False)
 NUMBERS = re.compile(r"[:,\[]-?(?:\d+[.e]|\d{16})")  # which Python may write in another way
+SSHSIG = b"SSHSIG\0\0\0\1"
 ARMOR = ("-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----")
 
 
@@ -36,7 +37,9 @@ def parsed(text: str) -> tuple[Any, Callable[[Any], str]]:
     """What an entry says, and what spells it and its parts: Python's own writer, which is faster, where it will do."""
     if text.isascii():
         with contextlib.suppress(ValueError):
-            return PLAIN.decode(text), ENCODER.encode
+            value, end = PLAIN.raw_decode(text)
+            if end == len(text):
+                return value, ENCODER.encode
     return json.loads(text), canonical
 
 
@@ -269,32 +272,47 @@ def _verify(public: Ed25519PublicKey, signature: bytes, signed: bytes) -> None:
     public.verify(signature, signed)
 
 
+@functools.lru_cache(maxsize=4096)
+def _preamble(octets: bytes) -> tuple[str | None, str, bytes]:
+    """What an SSH signature says before the signature itself: what is wrong with it, its hash, what is signed first.
+
+    All signatures of one key say the same. Raises ValueError where it says nothing of that.
+    """
+    _, namespace, reserved, algorithm = _strings(octets[len(SSHSIG):])
+    fault = None
+    if namespace != NAMESPACE.encode():
+        fault = f"it is made for {namespace.decode(errors='replace')}, not for {NAMESPACE}"
+    elif algorithm not in (b"sha256", b"sha512"):
+        fault = "its hash is neither SHA-256 nor SHA-512"
+    first = b"".join(struct.pack(">I", len(part)) + part for part in (namespace, reserved, algorithm))
+    return fault, algorithm.decode(errors="replace"), b"SSHSIG" + first
+
+
 def ssh_fault(line: str, message: str, armored: str) -> str | None:
     """Why an SSH signature (SSHSIG) is not this key's over this message; None where it is."""
     try:
         enrolled, public, application = _public(line)
         first, *lines, last = armored.strip().splitlines()
         blob = base64.b64decode("".join(lines), validate=True)
-        if (first, last) != ARMOR or blob[:10] != b"SSHSIG\0\0\0\1":
+        if (first, last) != ARMOR or not blob.startswith(SSHSIG):
             raise ValueError("it is no SSH signature")
-        key, namespace, reserved, algorithm, signature = _strings(blob[10:])
-        if key != enrolled:
+        if next(_strings(blob[len(SSHSIG):]), b"") != enrolled:
             return "it is made by another key than the one enrolled"
-        if namespace != NAMESPACE.encode():
-            return f"it is made for {namespace.decode(errors='replace')}, not for {NAMESPACE}"
-        if algorithm not in (b"sha256", b"sha512"):
-            return "its hash is neither SHA-256 nor SHA-512"
-        digest = hashlib.new(algorithm.decode(), message.encode()).digest()
-        signed = b"SSHSIG" + b"".join(struct.pack(">I", len(part)) + part
-                                      for part in (namespace, reserved, algorithm, digest))
+        kind, more = (SK_ED25519, 5) if application else (ED25519, 0)
+        own = 12 + len(kind) + 64 + more  # octets of the signature itself
+        fault, algorithm, signed = _preamble(blob[:-own])
+        if fault:
+            return fault
+        digest = hashlib.new(algorithm, message.encode()).digest()
+        signed += struct.pack(">I", len(digest)) + digest
+        (signature,) = _strings(blob[-own:])
         if application:
-            length = 8 + len(SK_ED25519) + 64
-            signature, flags = signature[:length], signature[length:]
-            if len(flags) != 5 or not flags[0] & 1:
+            signature, flags = signature[:-more], signature[-more:]
+            if not flags[0] & 1:
                 return "nobody touched the hardware key"
             signed = hashlib.sha256(application).digest() + flags + hashlib.sha256(signed).digest()
-        kind, raw = _strings(signature)
-        if kind != (SK_ED25519 if application else ED25519):
+        named, raw = _strings(signature)
+        if named != kind:
             raise ValueError("it is not of the key's kind")
         _verify(public, raw, signed)
     except InvalidSignature:

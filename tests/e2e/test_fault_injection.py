@@ -97,7 +97,8 @@ def release(engine: str, **more: str) -> bytes:
 class Fault(NamedTuple):
     """What goes wrong: a command on a server, at a point of a module there (file.function) or before the run.
 
-    `of` is the request that is run; `undo` mends it after the run; `served` are the others that do not need what fails.
+    `of` is the request that is run; `then` a second point, where the module that puts back is killed too. `undo` mends
+    it after the run; `served` are the others that do not need what fails.
     """
 
     title: str
@@ -108,11 +109,18 @@ class Fault(NamedTuple):
     undo: str = "true"
     served: tuple[str, ...] = (STATIC, UPDATED, SUSPENDED)
     of: str = "create"
+    then: str | None = None
 
 
 def killed(layer: str, host: str, *points: str, **more: Any) -> list[Fault]:
     """kill -9 at the start of each of these functions."""
     return [Fault(f"{layer}: kill -9 at `{point.partition('.')[2]}`", host, KILL, point, **more) for point in points]
+
+
+def killed_twice(layer: str, host: str, point: str, then: str, of: str = "create") -> Fault:
+    """kill -9 at the start of a function, and of another one while that is put back."""
+    title = f"{layer}: kill -9 at `{point.partition('.')[2]}`, and at `{then.partition('.')[2]}` of putting back"
+    return Fault(title, host, KILL, point, of=of, then=then)
 
 
 def small(folder: str) -> str:
@@ -153,8 +161,13 @@ FAULTS = [
             "database_websites.verify", of="zone"),
     *killed("an agency's own zone", NAME, "nameserver_zones.configure", "nameserver_zones.wait",
             "nameserver_wire.update", of="zone"),
-    *killed("an update", WEB, "web_server.make_release", "web_setup.setup", of="update"),
+    *killed("an update", WEB, "web_server.make_release", "web_setup.setup", "web_server.reload", of="update"),
     *killed("a suspension", WEB, "web_server.swap", "web_layer.faults", of="suspend"),
+    killed_twice("addresses", GATEWAY, "announce.announce", "public_ip_leases.batch"),
+    killed_twice("database", DATABASE, "database_websites.verify", "database_mariadb.release"),
+    killed_twice("web", WEB, "web_layer.faults", "web_server.remove_website"),
+    killed_twice("an agency's own zone", NAME, "nameserver_apply.await_secondaries", "nameserver_zones.remove", "zone"),
+    killed_twice("an update", WEB, "web_layer.faults", "web_server.reload", "update"),
     Fault("a policy that Apache cannot read", WEB, "cp -p {policy} /root/policy && echo Bogus >> {policy}".format(
         policy="/etc/apache2/conf-available/websites-policy.conf"),
         undo="mv /root/policy /etc/apache2/conf-available/websites-policy.conf"),
@@ -195,11 +208,18 @@ def arm(fault: Fault) -> None:
     if fault.point is None:
         console(fault.host, fault.command)
         return
-    file, _, function = fault.point.partition(".")
     look = f"({TESTS[fault.host]}) > {RESULT} 2>&1 && echo ok >> {RESULT}"
-    on(fault.host, f"cat > {ARMED} <<'E'\n" + json.dumps({
-        "file": f"/{file}.py", "function": function, "event": fault.event, "command": f"{look}; {fault.command}",
-    }) + "\nE")
+    command = f"{look}; {fault.command}"
+    if fault.then:
+        command = f"{look} && {trap(fault.then, 'call', command)}\n{fault.command}"
+    on(fault.host, trap(fault.point, fault.event, command))
+
+
+def trap(point: str, event: str, command: str) -> str:
+    """What brings a command about when a program of that server comes to a point."""
+    file, _, function = point.partition(".")
+    text = json.dumps({"file": f"/{file}.py", "function": function, "event": event, "command": command})
+    return f"cat > {ARMED} <<'{function}'\n{text}\n{function}"
 
 
 def was_reached(fault: Fault) -> bool:
