@@ -30,6 +30,7 @@ class Layer(Generations):
         super().__init__(params, server)
         self.busy = False  # from here on a kill leaves what the next run has to settle
         self.begun = {}  # websites that this run made or is about to purge: their users' ids
+        self.doubtful = []  # what a killed run made and let live; where this one goes back, it is nobody's
         self.stuck = {}  # those that could not be removed; the next run tries again
         self.excluded = set()  # websites that were left before anything was done
         self.held = []  # names for which no certificate is asked before the name servers know them
@@ -64,6 +65,7 @@ class Layer(Generations):
                 self.leave(name, error)
         for path in self.leftovers():
             shutil.rmtree(path, ignore_errors=True)
+        self.doubtful = self.once_live()
         for name in self.old:
             for partial in web.HOMES.glob(f"{name}/releases/.*.partial"):
                 shutil.rmtree(partial)
@@ -72,11 +74,12 @@ class Layer(Generations):
     def write_journal(self):
         """Tell the next run what this one is about to make or to purge, or could not remove; nothing is no file."""
         websites = {**self.stuck, **self.begun}
-        if not websites and not self.made and not self.busy:
+        if not websites and not self.made and not self.doubtful and not self.busy:
             host_side.JOURNAL.unlink(missing_ok=True)
             return
         made = [str(path) for paths in self.made.values() for path in paths]
-        journal = {"websites": websites, "made": made, "before": str(host_side.CURRENT.readlink())}
+        before = str(host_side.CURRENT.readlink())
+        journal = {"websites": websites, "made": made, "live": self.doubtful, "before": before}
         write_atomic(host_side.JOURNAL, json.dumps(journal), 0o600)
 
     def make(self):
@@ -234,6 +237,9 @@ class Layer(Generations):
         for name, error in faults.items():
             first = f"{self.left[name].what}; and " if name in self.left else ""
             self.left[name] = Left(name, f"{first}it cannot be removed: {error}", error.mend)
+        for path in self.doubtful:
+            if not self.needs(path):
+                shutil.rmtree(path, ignore_errors=True)
         for old in generation.parent.iterdir():
             if old.name.isdigit() and 0 < int(old.name) <= int(generation.name) - 3:
                 shutil.rmtree(old)
@@ -243,5 +249,5 @@ class Layer(Generations):
             others = [path for path in by_age if path != live]
             for path in others[max(self.params["releases_kept"] - 1, 0) :]:
                 shutil.rmtree(path)
-        self.begun, self.made, self.busy = {}, {}, False
+        self.begun, self.made, self.doubtful, self.busy = {}, {}, [], False
         self.write_journal()

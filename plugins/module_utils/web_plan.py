@@ -29,7 +29,7 @@ class Plan:
         self.archived = {w["name"] for w in params["websites"] if w.get("state") == "archived"}
         self.stopped = set()  # websites whose application does not run as the live generation says
         self.made = {}  # releases and writable folders of websites that were there before
-        self.journal = {"websites": {}, "made": [], "before": None, **read_json(host_side.JOURNAL, {})}
+        self.journal = {"websites": {}, "made": [], "live": [], "before": None, **read_json(host_side.JOURNAL, {})}
         mine = [(str(w.get("name")), w) for w in params["websites"] if w.get("web_host") == server.host]
         times = Counter(name for name, _ in mine)
         refused = [(name, error) for name, website in mine if (error := self.take(website, times[name]))]
@@ -261,6 +261,20 @@ class Plan:
     def leftovers(self):
         """Releases and writable folders that a killed run made for websites, without going live."""
         return self.journal["made"] if self.journal["before"] == str(host_side.CURRENT.readlink()) else []
+
+    def once_live(self):
+        """Those that a killed run made and let live: they go once no website of the live generation needs them."""
+        return [*self.journal["live"], *(self.journal["made"] if not self.leftovers() else [])]
+
+    def needs(self, path):
+        """Whether a website that is wanted, or stays as it was, has its release or a writable folder in this place."""
+        staying = [website for name, website in self.old.items() if name not in self.purged]
+        for website in {**{w["name"]: w for w in staying}, **self.wanted}.values():
+            where = web.paths(website)
+            folders = [where["release"], *(f"{where['data']}/{folder}" for folder in website["writable"])]
+            if any(f"{folder}/".startswith(f"{path}/") for folder in folders):
+                return True
+        return False
 
     def as_built(self):
         built = {}

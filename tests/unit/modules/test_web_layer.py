@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -307,7 +307,8 @@ def test_apply_says_both_faults_where_putting_back_fails_too(host: WebHost, monk
     assert all(after[part] == before[part] for part in ("srv", "log", "users"))
 
 
-def killed(host: WebHost, monkeypatch: pytest.MonkeyPatch, module: Any, step: str, after: bool) -> None:
+def killed(host: WebHost, monkeypatch: pytest.MonkeyPatch, module: Any, step: str, after: bool,
+           wanted: Sequence[dict[str, Any]] = CHANGED) -> None:
     """Converge in a child that dies at this step, with no chance to put anything back."""
     real = getattr(module, step)
 
@@ -320,13 +321,14 @@ def killed(host: WebHost, monkeypatch: pytest.MonkeyPatch, module: Any, step: st
     if not child:
         try:
             monkeypatch.setattr(module, step, die)
-            host.converge(*CHANGED)
+            host.converge(*wanted)
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
 
 KILLS = [*STEPS[1:], (web_layer.Layer, "prune")]
+BACK = [(web_server, "validate"), (web_server, "swap"), (web_server, "reload"), (web_layer.Layer, "prune")]
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
@@ -351,9 +353,24 @@ def test_next_run_settles_what_a_killed_run_left(
     assert host.converge(*back) == [] and not (host.root / "web/journal.json").exists()
     assert (host.root / "daemons/serving").read_text() == str((host.root / "web/current").readlink())
     found = host.census()
-    if (kept / "web/current").readlink().name == "1":  # it had not gone live
+    if (step, after) != ("prune", True):  # it had not come to its end, after which the release before is kept
         assert all(found[part] == before[part] for part in parts)
     assert set(found["users"]) == set(before["users"]) and set(done["users"]) == {"w20001", "w20002", "w20003"}
+
+
+@pytest.mark.parametrize(("module", "step"), BACK, ids=[step for _, step in BACK])
+def test_killed_update_leaves_nothing_though_going_back_is_killed_too(
+    host: WebHost, monkeypatch: pytest.MonkeyPatch, module: Any, step: str,
+) -> None:
+    host.converge(ONE, TWO)
+    before = host.census()
+    back = [ONE, TWO, {**NEW, "state": "purged"}]
+    killed(host, monkeypatch, web_server, "reload", after=False)
+    killed(host, monkeypatch, module, step, after=False, wanted=back)
+    host.converge(*back)
+    found = host.census()
+    assert all(found[part] == before[part] for part in ("srv", "log", "users"))
+    assert host.converge(*back) == [] and not (host.root / "web/journal.json").exists()
 
 
 def test_prune_keeps_so_many_releases_and_generations(host: WebHost) -> None:
