@@ -263,8 +263,12 @@ class Plan:
         return self.journal["made"] if self.journal["before"] == str(host_side.CURRENT.readlink()) else []
 
     def once_live(self):
-        """Those that a killed run made and let live: they go once no website of the live generation needs them."""
-        return [*self.journal["live"], *(self.journal["made"] if not self.leftovers() else [])]
+        """Those that a killed run made and let live: they go once no website of the live generation needs them.
+
+        What was written to since then stays: nobody can tell whether visitors still need it.
+        """
+        made = [] if self.leftovers() else self.journal["made"]
+        return [*self.journal["live"], *(path for path in made if host_side.untouched(pathlib.Path(path)))]
 
     def needs(self, path):
         """Whether a website that is wanted, or stays as it was, has its release or a writable folder in this place."""

@@ -221,6 +221,12 @@ def swap(target: str) -> None:
     new.replace(CURRENT)
 
 
+def untouched(folder: pathlib.Path) -> bool:
+    """Whether nothing in a folder was written since the live generation went live."""
+    since = CURRENT.lstat().st_mtime_ns
+    return all(path.lstat().st_ctime_ns <= since for path in (folder, *folder.rglob("*")) if os.path.lexists(path))
+
+
 def ask(host: str, path: str = "/") -> tuple[int, Any]:
     """One request to this server's own Apache: (status, headers)."""
     connection = http.client.HTTPConnection("127.0.0.1", 80, timeout=30)

@@ -348,6 +348,7 @@ def test_next_run_settles_what_a_killed_run_left(
     done = host.census()
     shutil.rmtree(host.root)
     shutil.copytree(kept, host.root, symlinks=True)
+    os.utime(host.root / "web/current", follow_symlinks=False)  # the copied files are newer than they were
     back = [ONE, TWO, {**NEW, "state": "purged"}]
     host.converge(*back)
     assert host.converge(*back) == [] and not (host.root / "web/journal.json").exists()
@@ -356,6 +357,17 @@ def test_next_run_settles_what_a_killed_run_left(
     if (step, after) != ("prune", True):  # it had not come to its end, after which the release before is kept
         assert all(found[part] == before[part] for part in parts)
     assert set(found["users"]) == set(before["users"]) and set(done["users"]) == {"w20001", "w20002", "w20003"}
+
+
+def test_what_visitors_wrote_while_a_killed_update_was_live_stays(
+    host: WebHost, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    host.converge(ONE, TWO)
+    killed(host, monkeypatch, web_server, "look", after=False)
+    (folder := host.root / "srv" / TWO["name"] / "data/public/gambar").joinpath("foto.jpg").write_text("unggahan")
+    host.converge(ONE, TWO, {**NEW, "state": "purged"})
+    assert (folder / "foto.jpg").read_text() == "unggahan"
+    assert [str(path) for path in folder.parents[2].joinpath("releases").iterdir()] == [web.paths(TWO)["release"]]
 
 
 @pytest.mark.parametrize(("module", "step"), BACK, ids=[step for _, step in BACK])
