@@ -192,7 +192,7 @@ def verifier_for(website: Mapping[str, Any], before: Seen, settings: Settings) -
 
 
 def of_accounts(sql: str, accounts: Collection[str] | None) -> str:
-    """A look at the catalogs for these accounts only; unless None, which are all."""
+    """A look at the catalogs for these accounts only, or for all."""
     return sql if accounts is None else OURS.sub(f"IN ({', '.join(map(repr, accounts))})", sql)
 
 
