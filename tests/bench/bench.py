@@ -112,7 +112,7 @@ class Ours:
     def look(self, count: int, before: float) -> None:
         """The memory of idle websites, and what visitors lose while one more is added."""
         here = len(range(0, count, len(FLEET["web"])))
-        self.facts.append(Fact("memory of an idle website", count, (visit.memory() - before) / here, "MiB"))
+        self.facts.append(Fact(visit.IDLE, count, (visit.memory() - before) / here, "MiB"))
         with visit.visits(count) as facts:
             self.converge(count + 1)
         self.facts += facts
@@ -184,8 +184,45 @@ def peer(path: Path) -> Any:
     return module.Peer()
 
 
-def show(rows: list[Row], facts: list[Fact]) -> str:
-    """The table: medians, time a website, and the ratio to the bare shell."""
+class Goal(NamedTuple):
+    """A number to reach: the most that `value` may be. Ratios to the shell count, as machines differ in speed."""
+
+    what: str
+    value: float
+    most: float
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.most
+
+
+def goals(ours: str, rows: list[Row], facts: list[Fact]) -> list[Goal]:
+    """The numbers to reach, those for which the counts were measured."""
+    took = {(row.who, row.work, row.count): row.median for row in rows}
+    more, nothing = ("one more on top", "nothing to change")
+
+    def ratio(what: str, above: tuple[str, str, int], below: tuple[str, str, int], most: float) -> list[Goal]:
+        return [Goal(what, took[above] / took[below], most)] if {above, below} <= took.keys() else []
+
+    def seconds(what: str, work: str, count: int, most: float) -> list[Goal]:
+        return [Goal(what, took[ours, work, count], most)] if (ours, work, count) in took else []
+
+    failed = [fact for fact in facts if fact.what in (visit.ERRORS, visit.BROKEN)]
+    return [
+        *ratio("one more website, to the shell (3 s where it takes 0.66)", (ours, more, 1), (Floor.name, more, 1), 4.5),
+        *ratio("one more on 1,000, to one more on 1", (ours, more, 1000), (ours, more, 1), 1.5),
+        *seconds("100 in one go, s", "create all in one go", 100, 10),
+        *seconds("nothing to change with 1,000, s", nothing, 1000, 8),
+        *ratio("nothing to change with 1,000, to with 1", (ours, nothing, 1000), (ours, nothing, 1), 3),
+        *seconds("another policy for 1,000, s", "another policy for all", 1000, 10),
+        *([Goal("the most memory of an idle website, MiB", max(idle), 1)] if (idle := [
+            fact.value for fact in facts if fact.what == visit.IDLE]) else []),
+        *([Goal("requests that failed", sum(fact.value for fact in failed), 0)] if failed else []),
+    ]
+
+
+def show(rows: list[Row], facts: list[Fact], reached: list[Goal]) -> str:
+    """The table: medians, time a website, and the ratio to the bare shell; then the numbers to reach."""
     floor = {(row.work, row.count): row.median for row in rows if row.who == Floor.name}
     lines = [f"{'who':<24}{'work':<24}{'N':>6}{'seconds':>10}{'a website':>11}{'to shell':>9}"]
     for row in sorted(rows, key=lambda r: (r.work, r.count, r.who)):
@@ -194,6 +231,8 @@ def show(rows: list[Row], facts: list[Fact]) -> str:
         ratio = f"{row.median / base:9.1f}" if base else f"{'-':>9}"
         lines.append(f"{row.who:<24}{row.work:<24}{row.count:>6}{row.median:>10.2f}{each:>11.3f}{ratio}")
     lines += ["", *(f"{fact.what:<48}{fact.count:>6}{fact.value:>10.2f} {fact.unit}" for fact in facts)]
+    lines += ["", *(f"{goal.what:<62}{goal.value:>10.2f} of {goal.most:<6g}{'met' if goal.met else 'MISSED'}"
+                    for goal in reached)]
     return "\n".join(lines)
 
 
@@ -213,13 +252,16 @@ def main() -> None:
             for count in counts:
                 sys.stderr.write(f"{contender.name}: {count}\n")
                 rows += contender.measure(count, options.repeat)
+    reached = goals(ours.name, rows, ours.facts)
     if options.json:
-        cores = os.cpu_count()
-        measured = [{**row._asdict(), "median": row.median} for row in rows]
-        facts = [fact._asdict() for fact in ours.facts]
-        sys.stdout.write(json.dumps({"cores": cores, "rows": measured, "facts": facts}, indent=2) + "\n")
+        floor = {(row.work, row.count): row.median for row in rows if row.who == Floor.name}
+        measured = [{**row._asdict(), "median": row.median, "to_shell": base and row.median / base}
+                    for row in rows for base in [floor.get((row.work, row.count))]]
+        sys.stdout.write(json.dumps({
+            "cores": os.cpu_count(), "rows": measured, "facts": [fact._asdict() for fact in ours.facts],
+            "goals": [{**goal._asdict(), "met": goal.met} for goal in reached]}, indent=2) + "\n")
     else:
-        sys.stdout.write(show(rows, ours.facts) + "\n")
+        sys.stdout.write(show(rows, ours.facts, reached) + "\n")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,8 @@ end
 """
 # Pages that processes share are counted once; in KiB.
 MEMORY = "cat $(pgrep '^(apache2|php-fpm)' | sed 's#.*#/proc/&/smaps_rollup#') | awk '/^Pss:/ {s += $2} END {print s}'"
+IDLE, ERRORS = "memory of an idle website", "of these, answered by an error"
+BROKEN = "of these, on a kept connection that was closed"
 SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60}  # as wrk writes them
 
 
@@ -110,6 +112,6 @@ def visits(count: int) -> Iterator[list[Fact]]:
     broken = sum(map(int, re.findall(r"(?:connect|read|write|timeout) (\d+)", said)))
     errors = sum(map(int, re.findall(r"responses: (\d+)", said)))
     facts += [Fact("requests while one website is added", count, int(done[1]), ""),
-              Fact("of these, answered by an error", count, errors, ""),
-              Fact("of these, on a kept connection that was closed", count, broken, ""),
+              Fact(ERRORS, count, errors, ""),
+              Fact(BROKEN, count, broken, ""),
               Fact("the slowest of them", count, float(slowest[1]) * SECONDS[slowest[2]], "s")]
