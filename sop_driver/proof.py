@@ -274,10 +274,7 @@ def _verify(public: Ed25519PublicKey, signature: bytes, signed: bytes) -> None:
 
 @functools.lru_cache(maxsize=4096)
 def _preamble(octets: bytes) -> tuple[str | None, str, bytes]:
-    """What an SSH signature says before the signature itself: what is wrong with it, its hash, what is signed first.
-
-    All signatures of one key say the same. Raises ValueError where it says nothing of that.
-    """
+    """What all SSH signatures of a key say before the signature: what is wrong, its hash, what it is first made over."""
     _, namespace, reserved, algorithm = _strings(octets[len(SSHSIG):])
     fault = None
     if namespace != NAMESPACE.encode():

@@ -23,7 +23,6 @@ VERIFIERS = {
     "postgresql": re.compile(
         r"SCRAM-SHA-256\$[0-9]{4,7}:[A-Za-z0-9+/]{16,64}={0,2}\$[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=\Z"),
 }
-OURS = re.compile(r"(?:REGEXP|~) '\^w\[0-9\]\+\$'")  # how a look at the catalogs picks the accounts of websites
 ROOM = 64  # MiB; where there is none left, MariaDB waits for some within a statement
 FIRST_UID, LAST_UID = 20000, 2_000_000_000
 
@@ -163,10 +162,8 @@ def wanted(engine: str, website: Mapping[str, Any], verifier: str | None, settin
     account, locked = account_of(website), website["state"] == "archived"
     reach = tuple(sorted(addresses(settings.web_hosts[website["web_host"]])))
     login = Login(verifier, locked, settings.connections[website["size"]])
-    way = () if locked else reach
-    if engine == "mariadb":
-        return Seen(Database(), dict.fromkeys(reach, login), way)
-    return Seen(Database(account), {"*": login}, way)
+    its = (Database(), dict.fromkeys(reach, login)) if engine == "mariadb" else (Database(account), {"*": login})
+    return Seen(*its, () if locked else reach)
 
 
 def at_rest(seen: Seen) -> Seen:
@@ -193,7 +190,7 @@ def verifier_for(website: Mapping[str, Any], before: Seen, settings: Settings) -
 
 def of_accounts(sql: str, accounts: Collection[str] | None) -> str:
     """A look at the catalogs for these accounts only, or for all."""
-    return sql if accounts is None else OURS.sub(f"IN ({', '.join(map(repr, accounts))})", sql)
+    return sql if accounts is None else re.sub(r"\S+ '\^w\[0-9\]\+\$'$", f"IN ({', '.join(map(repr, accounts))})", sql)
 
 
 def plan(websites: Iterable[Mapping[str, Any]], owned: Mapping[str, Mapping[str, Any]],
