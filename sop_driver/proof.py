@@ -274,7 +274,7 @@ def _verify(public: Ed25519PublicKey, signature: bytes, signed: bytes) -> None:
 
 @functools.lru_cache(maxsize=4096)
 def _preamble(octets: bytes) -> tuple[str | None, str, bytes]:
-    """What all SSH signatures of a key say before the signature: what is wrong, its hash, what it is first made over."""
+    """What all SSH signatures of a key say before the signature: what is wrong, the hash, what is signed first."""
     _, namespace, reserved, algorithm = _strings(octets[len(SSHSIG):])
     fault = None
     if namespace != NAMESPACE.encode():
