@@ -58,9 +58,12 @@ if (isset($_GET['list'])) { echo @scandir($_GET['list']) ? 'listed' : 'denied'; 
 if (isset($_GET['write'])) { echo @file_put_contents($_GET['write'], $code) ? 'written' : 'denied'; exit; }
 if (isset($_GET['connect'])) { echo @stream_socket_client($_GET['connect'], $n, $e, 2) ? 'connected' : 'denied'; exit; }
 if (isset($_GET['server'])) { echo $_SERVER[$_GET['server']] ?? 'not set'; exit; }
+if (isset($_GET['include'])) { echo @include $_GET['include']; exit; }
+if (isset($_GET['opcache'])) { echo @$_GET['opcache']() ? 'told' : 'denied'; exit; }
 if (isset($_GET['run'])) { echo function_exists($_GET['run']) ? 'runs' : 'denied'; exit; }
 echo 'Situs PHP ', get_current_user(), ' ', posix_getuid(), ' ', file_get_contents(__DIR__ . '/berkas/setup.txt');
 """,
+        "public/rahasia.php": "<?php return 'secret';",
         "public/berkas/awal.txt": "kept from the first release",
         "setup.php": "<?php file_put_contents(__DIR__ . '/public/berkas/setup.txt', 'set up by ' . posix_getuid());",
     },

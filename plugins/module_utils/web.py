@@ -174,6 +174,9 @@ def php_settings(website: dict[str, Any], size: dict[str, Any]) -> dict[str, str
         "upload_tmp_dir": f"{home}/temporary",
         "session.save_path": f"{home}/sessions",
         "session.gc_probability": "1",  # Debian's own cleaning knows only Debian's folder
+        # All pools share one cache of compiled files, which asks neither file rights nor open_basedir by itself.
+        "opcache.validate_permission": "1",
+        "opcache.restrict_api": "/nowhere",
         "memory_limit": size["memory"],
         "upload_max_filesize": size["upload"],
         "post_max_size": size["upload"],

@@ -71,8 +71,9 @@ def release(folder: Path) -> str:
 class Ours:
     """The playbooks, over the whole fleet: website, pool, database, account and records, checked and reversible."""
 
-    def __init__(self, folder: Path, certificates: list[dict[str, Any]]) -> None:
+    def __init__(self, folder: Path, certificates: list[dict[str, Any]], hosts: list[str]) -> None:
         self.folder = folder
+        self.hosts = hosts
         self.certificates = certificates
         self.facts: list[Fact] = []
         self.evidence = folder / "evidence"
@@ -82,7 +83,7 @@ class Ours:
         self.name = "playbooks, whole fleet"
 
     def website(self, number: int, state: str) -> dict[str, Any]:
-        host = list(FLEET["web"])[number % len(FLEET["web"])]
+        host = self.hosts[number % len(self.hosts)]
         at = FLEET["web"][host]
         return {
             "name": f"{number}.{DOMAIN}", "state": state, "uid": FIRST_UID + number, "aliases": [],
@@ -111,9 +112,9 @@ class Ours:
 
     def look(self, count: int, before: float) -> None:
         """The memory of idle websites, and what visitors lose while one more is added."""
-        here = len(range(0, count, len(FLEET["web"])))
-        self.facts.append(Fact(visit.IDLE, count, (visit.memory() - before) / here, "MiB"))
-        with visit.visits(count) as facts:
+        here = range(0, count, len(self.hosts))
+        self.facts.append(Fact(visit.IDLE, count, (visit.memory() - before) / len(here), "MiB"))
+        with visit.visits(count, here.step) as facts:
             self.converge(count + 1)
         self.facts += facts
         self.converge(count, gone=1)
@@ -138,7 +139,9 @@ class Ours:
         self.look(count, before)
         wider = {size: {**given, "children": given["children"] + 1} for size, given in SIZES.items()}
         limits = timed(lambda: self.converge(count, apache_sizes=wider))
+        reloads = visit.reloads()
         policies = [timed(functools.partial(self.policy, seconds)) for seconds in (60, HSTS)]
+        self.facts.append(Fact(visit.RELOADS, count, (visit.reloads() - reloads) / len(policies), ""))
         remove = timed(lambda: self.converge(0, gone=count))
         return [
             Row(self.name, "create all in one go", count, [create]), Row(self.name, "one more on top", count, more),
@@ -217,6 +220,8 @@ def goals(ours: str, rows: list[Row], facts: list[Fact]) -> list[Goal]:
         *seconds("another policy for 1,000, s", "another policy for all", 1000, 10),
         *([Goal("the most memory of an idle website, MiB", max(idle), 1)] if (idle := [
             fact.value for fact in facts if fact.what == visit.IDLE]) else []),
+        *([Goal("reloads of Apache for another policy", max(again), 1)] if (again := [
+            fact.value for fact in facts if fact.what == visit.RELOADS]) else []),
         *([Goal("requests that failed", sum(fact.value for fact in failed), 0)] if failed else []),
     ]
 
@@ -241,13 +246,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="script/bench", description=__doc__)
     parser.add_argument("--counts", default="1,10,100,1000", help="numbers of websites (default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=3, help="runs of the short works (default: %(default)s)")
+    parser.add_argument("--web", type=int, default=len(FLEET["web"]), metavar="N",
+                        help="web hosts that our websites are spread over (default: all of the lab's)")
     parser.add_argument("--peer", type=Path, action="append", default=[], metavar="FILE", help="a peer's adapter")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     counts = [int(count) for count in options.counts.split(",")]
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(dir=LAB) as folder, visit.certified(Path(folder)) as certificates:
-        ours = Ours(Path(folder), certificates)
+        ours = Ours(Path(folder), certificates, list(FLEET["web"])[:options.web])
         for contender in [Floor(), ours, *map(peer, options.peer)]:
             for count in counts:
                 sys.stderr.write(f"{contender.name}: {count}\n")

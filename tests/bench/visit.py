@@ -35,6 +35,7 @@ end
 MEMORY = "cat $(pgrep '^(apache2|php-fpm)' | sed 's#.*#/proc/&/smaps_rollup#') | awk '/^Pss:/ {s += $2} END {print s}'"
 IDLE, ERRORS = "memory of an idle website", "of these, answered by an error"
 BROKEN = "of these, on a kept connection that was closed"
+RELOADS = "reloads of Apache for another policy"
 SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60}  # as wrk writes them
 
 
@@ -95,10 +96,15 @@ def memory() -> float:
     return float(ssh(WEB, MEMORY)) / 1024
 
 
+def reloads() -> int:
+    """How often Apache was reloaded on the first web host, as its own log tells."""
+    return int(ssh(WEB, "cat /var/log/apache2/error.log* | grep -c AH00493"))
+
+
 @contextlib.contextmanager
-def visits(count: int) -> Iterator[list[Fact]]:
-    """Keep visiting `count` websites meanwhile; the list holds what came of it afterwards."""
-    script = SCRIPT % (count - 1, len(FLEET["web"]), DOMAIN)
+def visits(count: int, step: int) -> Iterator[list[Fact]]:
+    """Keep visiting each `step`th of `count` websites, those of the first web host; the list tells what came of it."""
+    script = SCRIPT % (count - 1, step, DOMAIN)
     facts: list[Fact] = []
     ssh(VISITOR, f"""printf %s {shlex.quote(script)} > /run/visit.lua && systemd-run --quiet --collect --unit visit \
         -p StandardOutput=file:/run/visit.txt wrk -t 1 -c 8 -d 600 --timeout 30s -s /run/visit.lua https://0.{DOMAIN}:443/""")

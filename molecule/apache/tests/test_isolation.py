@@ -105,11 +105,52 @@ def test_release_cannot_undo_the_settings_of_its_pool(host, htaccess, text):
 @pytest.mark.parametrize("text", [
     'SetHandler "proxy:unix:{}|fcgi://_"', '<If "true">\nSetHandler "proxy:unix:{}|fcgi://_"\n</If>',
     'AddHandler "proxy:unix:{}|fcgi://_" .php'])
-def test_release_cannot_choose_its_neighbours_pool(host, htaccess, text):
-    """Not even with the secret that a socket's name is: it would run code as the neighbour."""
+def test_release_sets_no_handler_of_its_neighbours_pool(host, htaccess, text):
+    """What would choose it for every file is passed over, even with the secret that a socket's name is."""
     pool = host.check_output("cat /var/lib/websites/web/current/fpm/tetangga.example.go.id.conf")
     htaccess(text.format(pool.split("listen = ")[1].split()[0]))
     assert " 20002 " in ask(host, "page", "1")
+
+
+def test_release_cannot_ask_pools_whose_name_is_known(host, htaccess):
+    """Debian's own pool runs as Apache's user, who may read every website."""
+    rule = 'RewriteEngine On\nRewriteRule ^ "unix:{}|fcgi://_%{{DOCUMENT_ROOT}}/index.php" [P]'
+    own = host.check_output("cat /var/lib/websites/web/current/fpm/php.example.go.id.conf")
+    htaccess(rule.format(own.split("listen = ")[1].split()[0]))
+    assert " 20002 " in ask(host, "page", "1"), "or the test shows nothing"
+    sockets = host.check_output("find /run -path /run/php/websites -prune -o -type s -name '*php*' -print; "
+                                "grep -rh ^listen.= /etc/php/*/fpm/pool.d | awk '{print $3}'").split()
+    assert sockets
+    for socket in sockets:
+        htaccess(rule.format(socket))
+        assert "Service Unavailable" in ask(host, "page", "1"), socket
+
+
+@pytest.mark.parametrize("text", [
+    "RewriteEngine On\nRewriteRule ^ - [H=server-status]", "ForceType server-status", "AddType server-status .php"])
+def test_release_cannot_show_the_visitors_of_all_websites(host, htaccess, text):
+    """Apache's page of requests under way has every website's in it, with the visitors' addresses."""
+    htaccess(text)
+    assert "Apache Server Status" not in ask(host, "page", "1")
+
+
+def test_php_takes_no_code_of_its_neighbour_from_the_shared_cache(host):
+    """All pools share one cache of compiled files: a neighbour's configuration was read from it without any right."""
+    def include(home):
+        release = host.check_output("ls -d %s/releases/*", home)
+        # At once after a visit, while the cache does not look at the file again.
+        return host.check_output(
+            "curl -s -H 'Host: tetangga.example.go.id' http://127.0.0.1/rahasia.php && "
+            "curl -s -H 'Host: php.example.go.id' %s", f"http://127.0.0.1/?include={release}/public/rahasia.php")
+
+    assert include("/srv/websites/php.example.go.id") == "secret", "or the test shows nothing"
+    assert [include(NEIGHBOUR) for _ in range(5)] == [""] * 5
+
+
+@pytest.mark.parametrize("function", ["opcache_get_status", "opcache_reset"])
+def test_php_does_not_manage_the_shared_cache(host, function):
+    """It names every website's files, and emptying it slows all of them down."""
+    assert ask(host, "opcache", function) == "denied"
 
 
 @pytest.mark.parametrize("path", [

@@ -221,6 +221,7 @@ def test_pool_is_as_approved() -> None:
         f'php_admin_value[open_basedir] = "{home}/"', f'php_admin_value[sys_temp_dir] = "{home}/temporary"',
         f'php_admin_value[upload_tmp_dir] = "{home}/temporary"',
         f'php_admin_value[session.save_path] = "{home}/sessions"', 'php_admin_value[session.gc_probability] = "1"',
+        'php_admin_value[opcache.validate_permission] = "1"', 'php_admin_value[opcache.restrict_api] = "/nowhere"',
         'php_admin_value[memory_limit] = "128M"', 'php_admin_value[upload_max_filesize] = "16M"',
         'php_admin_value[post_max_size] = "16M"', 'php_admin_value[allow_url_include] = "0"',
         'php_admin_value[expose_php] = "0"', 'php_admin_value[display_errors] = "0"',
