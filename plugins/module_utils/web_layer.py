@@ -51,6 +51,7 @@ class Layer(Generations):
         """Remove a website from this server; what will not go stays in the journal."""
         try:
             host_side.remove_website(name, uid)
+            web_tls.forget([name, *self.old.get(name, {}).get("aliases", [])])
             self.stuck.pop(name, None)
         except (Refused, OSError) as error:
             self.stuck[name] = uid
@@ -228,7 +229,6 @@ class Layer(Generations):
 
     def prune(self, generation):
         """Drop purged and left websites, old generations and old releases; nothing live depends on them."""
-        web_tls.release(set(self.held) & set(self.left))
         self.unstage(generation)
         self.keep_apps()
         faults = self.unmake(self.left)
