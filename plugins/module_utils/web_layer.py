@@ -60,6 +60,7 @@ class Layer(Generations):
 
     def settle(self):
         """Remove what a killed run had begun and no generation knows."""
+        web_setup.end()
         self.keep_apps()  # before the users go, as whom systemd would start them again
         for name, uid in self.journal["websites"].items():
             if name not in self.old and (error := self.remove(name, uid)):
