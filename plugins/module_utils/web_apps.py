@@ -74,12 +74,15 @@ WantedBy=multi-user.target
 """
 
 
-def _memory(size: dict[str, Any]) -> str:
-    """As much as PHP may take for a website of that size."""
-    found = re.fullmatch(r"(\d+)([KMG])", str(size["memory"]))
+def limits(size: dict[str, Any]) -> tuple[str, int]:
+    """The memory and the tasks of what a website of that size runs: as much as PHP may take for it."""
+    children = int(size["children"])
+    if str(size["memory"]) == "-1":  # PHP's word for all there is
+        return "infinity", 20 * children
+    found = re.fullmatch(r"(\d+)([KMG]?)", str(size["memory"]).upper())
     if not found:
         raise Refused(f"the size's memory is {size['memory']!r}", "write it as 128M in apache_sizes")
-    return f"{int(found[1]) * int(size['children'])}{found[2]}"
+    return f"{int(found[1]) * children}{found[2]}", 20 * children
 
 
 def text(website: dict[str, Any], server: web.Server, password: str | None) -> str:
@@ -88,10 +91,11 @@ def text(website: dict[str, Any], server: web.Server, password: str | None) -> s
     told = {**web.environment(website, server, password), "HOME": where["home"], "PATH": "/usr/bin:/bin",
             "LANG": "C.UTF-8", "NODE_ENV": "production", "PYTHONDONTWRITEBYTECODE": "1"}  # fmt: skip
     lines = [f'{key}="{web.plain(website, key, value)}"\n' for key, value in told.items()]
+    memory, tasks = limits(size)
     writable = [f"{where['home']}/temporary", *(f"-{where['data']}/{path}" for path in sorted(website["writable"]))]
     facts = {"name": website["name"], "user": user, "release": where["release"], "entry": website["entry"],
              "program": web.PROGRAMS[website["program"]], "state": STATE, "sockets": web.APP_SOCKETS,
-             "writable": " ".join(writable), "memory": _memory(size), "tasks": 20 * int(size["children"])}  # fmt: skip
+             "writable": " ".join(writable), "memory": memory, "tasks": tasks}  # fmt: skip
     draft = UNIT.format(environment="", **facts) + "".join(lines)
     key = sha256(f"{server.secret}:{user}:{draft}".encode()).hexdigest()
     name = f"{OURS}{user}-{key[:8]}"

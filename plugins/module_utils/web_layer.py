@@ -51,6 +51,7 @@ class Layer(Generations):
         """Remove a website from this server; what will not go stays in the journal."""
         try:
             host_side.remove_website(name, uid)
+            web_tls.forget([name, *self.old.get(name, {}).get("aliases", [])])
             self.stuck.pop(name, None)
         except (Refused, OSError) as error:
             self.stuck[name] = uid
@@ -59,6 +60,7 @@ class Layer(Generations):
 
     def settle(self):
         """Remove what a killed run had begun and no generation knows."""
+        web_setup.end()
         self.keep_apps()  # before the users go, as whom systemd would start them again
         for name, uid in self.journal["websites"].items():
             if name not in self.old and (error := self.remove(name, uid)):
@@ -228,7 +230,6 @@ class Layer(Generations):
 
     def prune(self, generation):
         """Drop purged and left websites, old generations and old releases; nothing live depends on them."""
-        web_tls.release(set(self.held) & set(self.left))
         self.unstage(generation)
         self.keep_apps()
         faults = self.unmake(self.left)

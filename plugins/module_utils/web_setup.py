@@ -10,8 +10,11 @@ import subprocess
 import time
 from typing import Any
 
-from ansible.module_utils import web
-from ansible.module_utils.transaction import Refused
+from ansible.module_utils import web, web_apps
+from ansible.module_utils.transaction import Refused, run
+
+OURS = "website-setup-"
+SECONDS = 300  # within which a script must end
 
 
 def run_foreign(argv: list[str], env: dict[str, str], timeout: float, keep: int = 4000) -> tuple[int, str]:
@@ -50,30 +53,46 @@ def run_foreign(argv: list[str], env: dict[str, str], timeout: float, keep: int 
     return code, said.decode("utf-8", "replace")
 
 
+def end(user: str = "*") -> None:
+    """End all that a website's setup script, or anybody's, still runs. Raises Refused where something will not go."""
+    run(["systemctl", "stop", f"{OURS}{user}.*"])  # as a pattern, it may match nothing
+
+
+def confined(website: dict[str, Any], size: dict[str, Any]) -> list[str]:
+    """What runs a program as the website's user, within its size's limits and in a scope that ends with all it started.
+
+    It dies with us: after a kill, what the run touched is put back, databases before websites. It is a scope, as every
+    user could read a service's environment, and so the password.
+    """
+    user, (memory, tasks) = web.user(website), web_apps.limits(size)
+    limits = {"MemoryMax": memory, "TasksMax": tasks, "RuntimeMaxSec": SECONDS, "KillSignal": "SIGKILL"}
+    return [
+        *("setpriv", "--pdeathsig=KILL"),
+        *("systemd-run", "--scope", "--quiet", "--collect", f"--unit={OURS}{user}"),
+        *(f"--property={key}={value}" for key, value in limits.items()),
+        *("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs"),
+        "--pdeathsig=KILL",  # once more: another user forgets it
+        *("env", "--unset=INVOCATION_ID"),
+    ]
+
+
 def setup(website: dict[str, Any], server: web.Server, password: str | None, size: dict[str, Any]) -> None:
     """Run the release's setup script as the website's user; what it prints shows only where it fails."""
-    where, user = web.paths(website), web.user(website)
+    where = web.paths(website)
     settings = [f"-d{key}={value}" for key, value in web.php_settings(website, size).items() if key != "error_log"]
     program = [str(web.PROGRAMS[website["program"]])] if web.wants_app(website) else [f"php{server.php}", *settings]
     told = web.environment(website, server, password)
-    argv = [
-        "setpriv",
-        f"--reuid={user}",
-        f"--regid={user}",
-        "--clear-groups",
-        "--no-new-privs",
-        "env",
-        f"--chdir={web.root(website)}",
-        *program,
-        f"{where['release']}/{website['setup_script']}",
-    ]
+    script = f"{where['release']}/{website['setup_script']}"
+    argv = [*confined(website, size), f"--chdir={web.root(website)}", *program, script]
     failed = f"the setup script of {website['name']} failed"
     try:
         code, said = run_foreign(
-            argv, {**told, "HOME": where["home"], "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}, timeout=300
+            argv, {**told, "HOME": where["home"], "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}, timeout=SECONDS
         )
     except (Refused, OSError) as error:
         raise Refused(f"{failed}: {error}", "mend the release") from error
+    finally:
+        end(web.user(website))
     if code:
         if password:
             said = said.replace(password, "…")

@@ -9,6 +9,7 @@ from typing import Any
 from ansible.module_utils.transaction import STATE
 
 HELD = STATE / "https/held"  # a file a website; the policy's macros look for it
+SERVED = STATE / "https/served"  # a file a name that leads to HTTPS
 STORE = STATE / "md/domains"  # where mod_md keeps certificates
 
 
@@ -28,3 +29,10 @@ def release(names: Iterable[str]) -> None:
     """Let them go."""
     for name in names:
         pathlib.Path(HELD / name).unlink(missing_ok=True)
+
+
+def forget(names: Iterable[str]) -> None:
+    """Drop what is noted about a website that goes, by all its names: whoever has one of them next begins anew."""
+    for name in names:
+        for folder in (HELD, SERVED):
+            (folder / name).unlink(missing_ok=True)

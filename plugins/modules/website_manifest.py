@@ -33,6 +33,10 @@ changes:
   description: One for each file that differs, with what would bring it back.
   returned: always
   type: list
+refused:
+  description: The websites whose release could not be compared, each with what is wrong and how to mend it.
+  returned: always
+  type: list
 nightly:
   description: One entry with C(host) and C(last), the time and the number of findings of the last nightly check.
   returned: always
@@ -43,7 +47,7 @@ import pathlib
 
 from ansible.module_utils import manifest, web
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.transaction import STATE, Change, Refused, desired_websites, fail, read_json
+from ansible.module_utils.transaction import STATE, Change, Left, Refused, desired_websites, fail, read_json
 
 NIGHTLY = STATE / "manifest.json"  # what the nightly check found
 
@@ -51,6 +55,22 @@ NIGHTLY = STATE / "manifest.json"  # what the nightly check found
 def compare(name, release):
     """The changes that would bring a release's files back to its manifest."""
     return [Change(name, *difference) for difference in manifest.differences(release)]
+
+
+def look(websites, host):
+    """The changes of all live releases of a server, and the websites that could not be compared."""
+    changes, left = [], []
+    for website in websites:
+        try:
+            if website["web_host"] == host and website["state"] in web.LIVE:
+                release = pathlib.Path(web.paths(website)["release"])
+                if release.is_dir():  # a missing one is the plan's to tell
+                    changes += compare(website["name"], release)
+        except (OSError, KeyError, TypeError) as error:
+            name = str(website.get("name"))
+            mend = "see that the disk can be read" if isinstance(error, OSError) else "let the driver write the state"
+            left.append(Left(name, f"the release of {name} cannot be compared: {error!r}", mend))
+    return changes, left
 
 
 def nightly():
@@ -69,15 +89,10 @@ def main():
     )
     host = module.params["host"]
     try:
-        changes = []
-        for website in module.params["websites"]:
-            if website["web_host"] != host or website["state"] not in web.LIVE:
-                continue
-            release = pathlib.Path(web.paths(website)["release"])
-            if release.is_dir():  # a missing one is the plan's to tell
-                changes += compare(website["name"], release)
-        told = [{"layer": "web", "host": host, **change._asdict()} for change in changes]
-        module.exit_json(changed=bool(told), changes=told, nightly=[{"host": host, "last": nightly()}])
+        here = {"layer": "web", "host": host}
+        changes, left = ([{**here, **row._asdict()} for row in rows] for rows in look(module.params["websites"], host))
+        last = [{"host": host, "last": nightly()}]
+        module.exit_json(changed=bool(changes or left), changes=changes, refused=left, nightly=last)
     except (OSError, Refused) as error:
         known = error if isinstance(error, Refused) else Refused(str(error), "see that the disk can be read")
         fail(module, "web", host, known)

@@ -5,6 +5,7 @@ import json
 import pytest
 
 RELEASES = "/srv/websites/statis.example.go.id/releases"
+LISTED = "/var/lib/websites/web/current/websites.json"
 UNIT = "website-manifest.service"
 
 
@@ -43,3 +44,19 @@ def test_defaced_page_fails_the_unit_and_is_named(host, page):
     assert "statis.example.go.id: file shell.php was added since the release was unpacked" in said
     found = json.loads(host.file("/var/lib/websites/manifest.json").content_string)["found"]
     assert {item["website"] for item in found} == {"statis.example.go.id"}
+
+
+@pytest.fixture
+def malformed(host):
+    """A website in the live list that has a name and nothing else, as somebody's edit may leave it, for one test."""
+    host.check_output("cp -p %s /tmp/listed && sed -i 's/^\\[/[{\"name\": \"a.example.go.id\"}, /' %s", LISTED, LISTED)
+    yield
+    host.check_output("cp -p /tmp/listed %s", LISTED)
+
+
+def test_malformed_website_is_named_and_hides_no_defaced_page(host, page, malformed):
+    """One that cannot be compared must not end the night's check for a thousand others."""
+    assert host.run(f"systemctl start {UNIT}").rc != 0
+    found = json.loads(host.file("/var/lib/websites/manifest.json").content_string)["found"]
+    assert {(item["website"], item["what"]) for item in found} == {
+        ("a.example.go.id", "not compared"), ("statis.example.go.id", "changed"), ("statis.example.go.id", "added")}

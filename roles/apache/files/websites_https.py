@@ -135,12 +135,16 @@ def due(website: Website) -> bool:
 
 
 def release(wanted: list[Website], everything: bool) -> set[str]:
-    """Let held websites ask for their certificates: all, or those that nobody released in time. Gives their names."""
-    released = set()
-    for path in (HTTPS / "held").iterdir():
-        if everything or time.time() - path.stat().st_mtime > HELD_TOO_LONG:
-            path.unlink()
-            released.add(path.name)
+    """Let held websites ask for their certificates: all, or those that nobody released in time. Gives their names.
+
+    They ask from the next reload on: until then the names are noted down, for the start after one that is killed.
+    """
+    held = [path for path in (HTTPS / "held").iterdir()
+            if everything or time.time() - path.stat().st_mtime > HELD_TOO_LONG]  # fmt: skip
+    released = {*kept("released"), *(path.name for path in held)}
+    keep("released", sorted(released))
+    for path in held:
+        path.unlink()
     return released & {website["name"] for website in wanted}
 
 
@@ -243,6 +247,7 @@ def work(options: argparse.Namespace) -> int:
     if fresh:
         reload_apache()
         reloads += 1
+    keep("released", [])
     deadline = time.monotonic() + options.wait
     while pending(wanted, fresh, only_fresh=options.release) and time.monotonic() < deadline:
         time.sleep(0.1)

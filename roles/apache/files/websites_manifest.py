@@ -20,9 +20,9 @@ Website = dict[str, Any]
 
 
 def websites() -> dict[str, Website]:
-    """What the live generation serves, by name."""
-    entries = json.loads(LIVE.read_text())
-    return {entry["name"]: entry for entry in entries if entry["state"] in ("present", "suspended")}
+    """What the live generation serves, by name. What has no website's shape is among it: it is not passed over."""
+    entries = [entry if isinstance(entry, dict) else {} for entry in json.loads(LIVE.read_text())]
+    return {str(entry.get("name")): entry for entry in entries if entry.get("state") not in ("archived", "purged")}
 
 
 def differences(name: str) -> list[manifest.Difference]:
@@ -44,12 +44,14 @@ def differences(name: str) -> list[manifest.Difference]:
 
 
 def check() -> list[dict[str, str]]:
-    """Every file that differs, of all websites, by name."""
-    return [
-        {"website": name, "path": difference.subject, "what": WORDS[difference.action]}
-        for name in sorted(websites())
-        for difference in differences(name)
-    ]
+    """Every file that differs, of all websites, by name; and every website that could not be compared."""
+    found = []
+    for name in sorted(websites()):
+        try:
+            found += [{"website": name, "path": d.subject, "what": WORDS[d.action]} for d in differences(name)]
+        except (OSError, KeyError, TypeError) as error:
+            found.append({"website": name, "path": "release", "what": "not compared", "why": repr(error)})
+    return found
 
 
 def keep(found: list[dict[str, str]]) -> None:
@@ -69,7 +71,8 @@ def main(argv: list[str]) -> int:
     found = check()
     keep(found)
     for item in found:
+        why = f": {item['why']}" if "why" in item else " since the release was unpacked"
         # the journal takes the number for the line's priority: an error
-        sys.stderr.write(f"<3>{item['website']}: {item['path']} was {item['what']} since the release was unpacked\n")
+        sys.stderr.write(f"<3>{item['website']}: {item['path']} was {item['what']}{why}\n")
     sys.stderr.write(f"<6>{len(websites())} websites compared, {len(found)} differences\n")
     return 1 if found else 0

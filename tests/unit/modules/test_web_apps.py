@@ -166,6 +166,12 @@ def test_check_refuses_a_program_that_the_server_has_not(monkeypatch: pytest.Mon
     web.check(app(state="archived"), HOST)
 
 
+@pytest.mark.parametrize(("memory", "limit"), [("128M", "640M"), ("1g", "5G"), (1000, "5000"), ("-1", "infinity")])
+def test_limits_take_what_php_takes_as_memory(memory: Any, limit: str) -> None:
+    """Setup scripts have them too, in fleets that never ran an application."""
+    assert web_apps.limits({**SIZES["small"], "memory": memory}) == (limit, 100)
+
+
 def test_memory_of_a_size_must_be_a_number_with_its_unit() -> None:
     with pytest.raises(Refused, match="memory is 'much'"):
         web_apps.text(APP, HOST._replace(sizes={"small": {**SIZES["small"], "memory": "much"}}), None)

@@ -359,6 +359,18 @@ def test_next_run_settles_what_a_killed_run_left(
     assert set(found["users"]) == set(before["users"]) and set(done["users"]) == {"w20001", "w20002", "w20003"}
 
 
+def test_next_run_ends_the_setup_script_of_a_killed_one_first(host: WebHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would go on in what is being put back."""
+    host.converge(ONE, TWO)
+    before = host.census()
+    killed(host, monkeypatch, web_setup, "run_foreign", after=True)
+    assert [path.name for path in (host.root / "running").iterdir()] == ["website-setup-w20002.scope"]
+    programs = len(host.lines("programs"))
+    host.converge(ONE, TWO)
+    assert host.lines("programs")[programs:][0] == "systemctl stop website-setup-*.*"
+    assert host.census()["running"] == before["running"]
+
+
 def test_what_visitors_wrote_while_a_killed_update_was_live_stays(
     host: WebHost, monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -181,6 +182,14 @@ def test_run_foreign_is_not_held_up_by_what_it_leaves_behind(tmp_path: Path) -> 
     assert not (tmp_path / "late").exists()
 
 
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """What is said to systemd once a script has ended."""
+    said: list[list[str]] = []
+    monkeypatch.setattr(web_setup, "run", said.append)
+    return said
+
+
 def failing(monkeypatch: pytest.MonkeyPatch, code: int, said: str) -> str:
     monkeypatch.setattr(web_setup, "run_foreign", lambda *_, **__: (code, said))
     with pytest.raises(Refused) as caught:
@@ -188,23 +197,60 @@ def failing(monkeypatch: pytest.MonkeyPatch, code: int, said: str) -> str:
     return caught.value.what
 
 
-def test_setup_shows_no_password_and_no_layout_of_the_scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setup_shows_no_password_and_no_layout_of_the_scripts(
+    monkeypatch: pytest.MonkeyPatch, ended: list[list[str]]
+) -> None:
     said = failing(monkeypatch, 3, "PDO('w20002', 's3cretPassw0rd')\n\x1b[2Jrefused: no\nmend: give root\n" + "x" * 10)
     assert said == ("the setup script of disdik.tarakankota.go.id failed with 3: PDO('w20002', '…') [2Jrefused: no "
                     "mend: give root xxxxxxxxxx")
 
 
-def test_setup_runs_as_the_website_and_hands_the_password_by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setup_runs_as_the_website_and_hands_the_password_by_environment(
+    monkeypatch: pytest.MonkeyPatch, ended: list[list[str]]
+) -> None:
     calls: list[Any] = []
     monkeypatch.setattr(web_setup, "run_foreign", lambda argv, env, timeout: calls.append((argv, env)) or (0, ""))
     web_setup.setup(php(), HOST, "s3cretPassw0rd", SIZES["small"])
     argv, env = calls[0]
-    assert argv[:5] == ["setpriv", "--reuid=w20002", "--regid=w20002", "--clear-groups", "--no-new-privs"]
+    at = argv.index("--reuid=w20002")
+    assert argv[at - 1:at + 4] == ["setpriv", "--reuid=w20002", "--regid=w20002", "--clear-groups", "--no-new-privs"]
     assert "s3cretPassw0rd" not in " ".join(argv) and env["DB_PASSWORD"] == "s3cretPassw0rd"
     assert any(word.startswith("-ddisable_functions=exec,") for word in argv) and argv[-1].endswith("/setup.php")
 
 
-def test_setup_does_run_what_a_real_program_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setup_runs_in_a_scope_of_its_own_within_its_sizes_limits(
+    monkeypatch: pytest.MonkeyPatch, ended: list[list[str]]
+) -> None:
+    """Else a script that takes all memory, or goes on after a kill, is everybody's trouble."""
+    calls: list[Any] = []
+    monkeypatch.setattr(web_setup, "run_foreign", lambda argv, env, timeout: calls.append((argv, timeout)) or (0, ""))
+    web_setup.setup(php(), HOST, None, SIZES["small"])
+    argv, timeout = calls[0]
+    scope = argv[argv.index("systemd-run"):argv.index("--reuid=w20002")]
+    assert {"--scope", "--unit=website-setup-w20002", "--property=MemoryMax=640M", "--property=TasksMax=100",
+            f"--property=RuntimeMaxSec={timeout}", "--property=KillSignal=SIGKILL"} <= set(scope)
+    assert [n for n, word in enumerate(argv) if word == "--pdeathsig=KILL"] == [1, argv.index("--no-new-privs") + 1]
+
+
+@pytest.mark.parametrize("outcome", [(0, ""), (3, "no table"), Refused("it did not end in 300 s", "make it shorter")])
+def test_setup_ends_what_its_script_left_whatever_came_of_it(
+    monkeypatch: pytest.MonkeyPatch, ended: list[list[str]], outcome: Any
+) -> None:
+    def run_foreign(*_: Any, **__: Any) -> Any:
+        assert not ended
+        if isinstance(outcome, Refused):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(web_setup, "run_foreign", run_foreign)
+    with pytest.raises(Refused) if outcome != (0, "") else contextlib.nullcontext():
+        web_setup.setup(php(), HOST, None, SIZES["small"])
+    assert ended == [["systemctl", "stop", "website-setup-w20002.*"]]
+
+
+def test_setup_does_run_what_a_real_program_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended: list[list[str]]
+) -> None:
     program = tmp_path / "setpriv"
     program.write_text("#!/bin/sh\necho tidak ada tabel >&2\nexit 4\n")
     program.chmod(0o755)

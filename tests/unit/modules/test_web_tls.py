@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from ansible.module_utils import web_server, web_tls
+from ansible.module_utils import web_layer, web_server
 from ansible.module_utils.transaction import Refused
 from web_cases import HOST, WebHost, host, website
 
@@ -16,10 +16,8 @@ TWO = website("disdik.tarakankota.go.id", 20002)
 @pytest.fixture
 def store(tmp_path: Path, host: WebHost, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A web host that asks an authority for certificates."""
-    for folder in ("https/held", "md/domains"):
+    for folder in ("https/held", "https/served", "md/domains"):
         (tmp_path / folder).mkdir(parents=True)
-    monkeypatch.setattr(web_tls, "HELD", tmp_path / "https/held")
-    monkeypatch.setattr(web_tls, "STORE", tmp_path / "md/domains")
     monkeypatch.setattr("web_cases.HOST", HOST._replace(acme=True))
     return tmp_path
 
@@ -64,3 +62,48 @@ def test_failed_run_holds_nothing_back(host: WebHost, store: Path, monkeypatch: 
     with pytest.raises(Refused, match="does not answer"):
         host.converge(ONE)
     assert held(store) == []
+
+
+def test_purged_website_leaves_neither_hold_nor_way_to_https(host: WebHost, store: Path) -> None:
+    """Its name's next holder would be held back for an hour, or lead visitors to an HTTPS that it has not yet."""
+    aliases = [f"www{number}.dinkes.tarakankota.go.id" for number in (1, 2)]
+    one, served = website(aliases=aliases), store / "https/served"
+    host.converge(one, TWO)
+    for name in (one["name"], *aliases, TWO["name"]):
+        (served / name).touch()
+    host.converge({**one, "state": "purged"}, TWO)
+    assert held(store) == [path.name for path in served.iterdir()] == [TWO["name"]]
+
+
+def test_hold_of_a_killed_run_goes_with_its_website(
+    host: WebHost, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as breaking:
+        breaking.setattr(web_server, "swap", killed)
+        breaking.setattr(web_layer.Layer, "put_back", lambda *_: None)
+        with pytest.raises(KeyboardInterrupt):
+            host.converge(ONE)
+    assert held(store) == [ONE["name"]]
+    host.converge(TWO)
+    assert held(store) == [TWO["name"]]
+
+
+def test_website_that_is_left_stays_held_until_apache_is_reloaded(
+    host: WebHost, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Apache reads who is held as it reloads: let go without one, it would never ask, and no start see it."""
+    host.converge(ONE)
+    (store / "https/held" / ONE["name"]).unlink()
+    real = web_server.look
+
+    def look(asked: dict[str, object]) -> None:
+        if asked["name"] == ONE["name"]:
+            raise Refused("it answers 500", "mend it")
+        real(asked)
+
+    monkeypatch.setattr(web_server, "look", look)
+    host.converge(website(aliases=["www2.tarakankota.go.id"]), TWO)
+    assert list(host.left) == [ONE["name"]] and held(store) == sorted([ONE["name"], TWO["name"]])

@@ -198,6 +198,42 @@ def test_timer_leaves_a_fresh_hold_alone_and_ends_an_old_one(
     assert not held.exists() and server.reloads == 1
 
 
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("step", "about"), [
+    ("keep", ("released", [NAME])), ("unlink", ()), ("reload_apache", ()), ("keep", ("released", []))])
+def test_website_that_a_killed_start_released_asks_at_the_next(
+    server: Server, capsys: Capture, monkeypatch: pytest.MonkeyPatch, step: str, about: tuple[Any, ...], after: bool
+) -> None:
+    """Nothing is held any more by then; without a reload Apache would ask for no certificate, and nobody knew why."""
+    server.serve(ONE)
+    held = server.root / "https/held" / NAME
+    held.touch()
+
+    def reload() -> None:
+        if not held.exists():
+            server.issue(NAME, NAME, ALIAS)
+        server.reload()
+
+    monkeypatch.setattr(program, "reload_apache", reload)
+    of = Path if step == "unlink" else program
+    real = getattr(of, step)
+
+    def die(*args: Any) -> None:
+        dies = not about or args == about
+        if after or not dies:
+            real(*args)
+        if dies:
+            raise KeyboardInterrupt  # which nothing is done after
+
+    with monkeypatch.context() as killed:
+        killed.setattr(of, step, die)
+        with pytest.raises(KeyboardInterrupt):
+            program.main(["--release"])
+    assert server.run(capsys, "--release")[NAME]["status"] == "valid"
+    reloads = server.reloads
+    assert server.run(capsys)[NAME]["status"] == "valid" and server.reloads == reloads, "it is done"
+
+
 @pytest.mark.parametrize(("fresh", "errors", "waits"), [(True, 1, True), (True, 2, False), (False, 0, False)])
 def test_run_waits_for_its_own_websites_only(server: Server, fresh: bool, errors: int, waits: bool) -> None:
     server.serve(ONE)

@@ -97,6 +97,41 @@ def test_release_that_a_run_replaced_meanwhile_is_no_finding(host: WebHost, monk
     assert new.exists()
 
 
+@pytest.mark.parametrize("bad", [
+    {"name": OTHER, "state": "present"}, {"name": OTHER}, website(OTHER, writable=7), OTHER, {}])
+def test_malformed_website_is_named_and_the_others_are_compared(
+    host: WebHost, capsys: pytest.CaptureFixture[str], bad: Any
+) -> None:
+    host.serve(bad, website())
+    (host.release(website()) / "index.html").write_text("hacked")
+    assert nightly.main([]) == 1
+    said, name = capsys.readouterr().err, bad.get("name", "None") if isinstance(bad, dict) else "None"
+    assert f"<3>{name}: release was not compared: " in said and f"<3>{NAME}: file index.html was changed" in said
+    assert {item["website"] for item in json.loads(nightly.FOUND.read_text())["found"]} == {name, NAME}
+
+
+def test_unreadable_website_is_named_and_what_others_have_is_kept(
+    host: WebHost, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A disk's bad block, which stays one at each try, must not hide a defaced page next to it."""
+    host.serve(website(), website(OTHER, "b"))
+    bad = host.release(website())
+    (host.release(website(OTHER, "b")) / "shell.php").write_text("<?php")
+    compare = manifest.differences
+
+    def read(release: Path) -> list[manifest.Difference]:
+        if release == bad:
+            raise OSError(5, "Input/output error", str(release / "index.html"))
+        return compare(release)
+
+    monkeypatch.setattr(manifest, "differences", read)
+    assert nightly.main([]) == 1
+    said = capsys.readouterr().err
+    assert f"<3>{NAME}: release was not compared: OSError(5, 'Input/output error')" in said
+    assert f"<3>{OTHER}: file shell.php was added since" in said
+    assert [item["website"] for item in json.loads(nightly.FOUND.read_text())["found"]] == [NAME, OTHER]
+
+
 def test_what_is_kept_stays_whole_where_the_list_is_lost(host: WebHost) -> None:
     """A check that could not look must not leave yesterday's result as today's, nor half of one: it fails."""
     host.live.write_text("{")

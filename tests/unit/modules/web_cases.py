@@ -12,7 +12,7 @@ from typing import Any
 
 import apache_websites
 import pytest
-from ansible.module_utils import transaction, web, web_apps, web_layer, web_plan, web_server, web_setup
+from ansible.module_utils import transaction, web, web_apps, web_layer, web_plan, web_server, web_setup, web_tls
 from ansible.module_utils.transaction import Change, Refused
 from archive_cases import PACKERS, tree
 
@@ -75,8 +75,11 @@ class WebHost:
                   (web_server, "CURRENT", here / "current"), (web_server, "LIVE", here / "live"),
                   (web_server, "JOURNAL", here / "journal.json"), (web_server, "SITES", root / "sites"),
                   (web_plan, "CREDENTIALS", root / "credentials")]
-        places += [(web_apps, "UNITS", root / "units"), (web_apps, "ENVIRONMENTS", root / "web/apps")]
-        programs = [(web_server, "run", self.run), (web_apps, "run", self.run), (web_apps, "answer", self.answer),
+        places += [(web_apps, "UNITS", root / "units"), (web_apps, "ENVIRONMENTS", root / "web/apps"),
+                   (web_tls, "HELD", root / "https/held"), (web_tls, "SERVED", root / "https/served"),
+                   (web_tls, "STORE", root / "md/domains")]
+        programs = [(web_server, "run", self.run), (web_apps, "run", self.run), (web_setup, "run", self.run),
+                    (web_apps, "answer", self.answer),
                     (web_server, "ask", self.ask),
                     (web_server, "processes", lambda _: []),
                     (web_server, "user_exists", lambda name: (root / "users" / name).exists()),
@@ -119,6 +122,10 @@ class WebHost:
         """What systemd does with applications: a running one is a file, and keeps the unit's text it started with."""
         names = [arg.removesuffix(".service") for arg in argv if arg.startswith("website-app-")]
         running = self.root / "running"
+        if argv[:2] == ["systemctl", "stop"]:
+            for unit in running.glob(argv[2]):
+                unit.unlink()
+            return ""
         if argv[:2] == ["systemctl", "show"]:
             return "\n\n".join("active" if (running / name).exists() else "inactive" for name in names)
         for name in names:
@@ -140,6 +147,8 @@ class WebHost:
         return 200 if vhost.exists() else 404, {"X-Generation": serving.name, **known}
 
     def set_up(self, argv: list[str], env: dict[str, str], timeout: float, keep: int = 0) -> tuple[int, str]:
+        """A script that leaves something behind, which keeps its scope."""
+        (self.root / "running" / f"{next(word for word in argv if '--unit=' in word)[7:]}.scope").touch()
         with (self.said / "setups").open("a") as log:
             log.write(f"{argv[-1]}\n")
         return 0, ""
