@@ -16,7 +16,7 @@ from sop_driver import audit, outsider, pades, signatures
 from sop_driver.audit import Audit
 from sop_driver.courses import Courses, Order
 from sop_driver.directory import Signed
-from sop_driver.errors import Refusal, Refused, SopError
+from sop_driver.errors import Refusal, Refused, SopError, refuse
 from sop_driver.proof import Tree, canonical, leaf_hash, open_note
 from sop_driver.register import Entry, Register
 from sop_driver.standing import Office
@@ -176,3 +176,20 @@ def require(office: Office, requests: Container[str] | None = None) -> None:
     """Raises Refused where the register cannot be relied on."""
     if found := refusals(office, requests):
         raise Refused(found)
+
+
+def unchanged(office: Office) -> None:
+    """Raises Refused where an entry is no longer word for word what the last checkpoint signs.
+
+    Call it within `register.writing()`: what is read after it in there was verified, and nobody has changed it since.
+    """
+    register, tree = office.register, Tree()
+    with register.store.comparing(register.tree.size) as index_fault:
+        for text in register.texts():
+            tree.add(leaf_hash(text))
+        fault = index_fault()
+    if tree.root() != register.tree.root():
+        fault = "its entries are not those that its last checkpoint signs"
+    if fault:
+        refuse(f"{register.path} was changed past `sop` while this ran: {fault}; {register.since()}", "the register",
+               "see all of it by `sop register verify`; then bring the register back from its backup")

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import sqlite3
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,22 @@ from driver import insider, people
 from driver.desk import PROJECT, Desk
 from driver.insider import Body
 from driver.test_cli import Sop, sop
-from sop_driver import cli, desired, export, notary, orders, outsider, report, standing, steps, store, trust, voiding
+from sop_driver import (
+    cli,
+    desired,
+    export,
+    lease,
+    notary,
+    orders,
+    outsider,
+    report,
+    run,
+    standing,
+    steps,
+    store,
+    trust,
+    voiding,
+)
 from sop_driver.errors import Refused
 from sop_driver.proof import COSIGNED, canonical, leaf_hash
 from sop_driver.request import Request
@@ -379,6 +395,72 @@ def test_form_that_is_not_what_was_approved_is_found_and_not_installed(
     export.export(desk.office, tmp_path / "out", True)
     code, lines = outsider.check(tmp_path / "out", desk.office.register.notary.verifier)
     assert code == 1 and said in lines[0]
+
+
+def retitled(desk: Desk, old: str, new: str) -> None:
+    insider.change(desk, f"UPDATE entries SET entry = replace(entry, '{old}', '{new}') WHERE sequence = 2")
+
+
+@pytest.mark.parametrize("restored", ["sign", "plan"])
+def test_form_changed_after_the_register_was_verified_is_not_installed(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, restored: str
+) -> None:
+    """Who writes the database can put the approved form back before anybody looks again."""
+    request, real, sign = cleared(desk), run.reconcile, desk.sign
+    old, new = '"title":"Dinas Kesehatan"', '"title":"Diretas"'
+
+    def verified_just_now(*words: Any) -> Any:
+        found = real(*words)
+        retitled(desk, old, new)
+        return found
+
+    def signed(who: str, message: str) -> str:
+        if restored == "sign":
+            retitled(desk, new, old)
+        return sign(who, message)
+
+    def played(playbook: str, check: bool) -> None:
+        assert check
+        retitled(desk, new, old)
+
+    monkeypatch.setattr(run, "reconcile", verified_just_now)
+    if restored == "plan":
+        monkeypatch.setattr(trust, "accept", lambda *_: None)  # which would find it
+        desk.fleet.on_play = played
+    desk.sign = signed
+    with pytest.raises(Refused, match="the register says otherwise now than when the plan was made"):
+        desk.run(request)
+    assert desk.fleet.existing == {} and desk.outcomes() == []
+
+
+def test_register_changed_while_the_plan_was_made_is_found_and_not_installed(desk: Desk) -> None:
+    request = cleared(desk)
+    desk.fleet.on_play = lambda *_: retitled(desk, "Sekretariat", "Pribadi")
+    with pytest.raises(Refused, match=r"changed past `sop` while this ran: (?s:.*); rely on nothing from entry 2 on"):
+        desk.run(request)
+    assert desk.fleet.existing == {} and desk.outcomes() == []
+
+
+def test_register_changed_before_the_servers_are_put_back_is_found(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a dead run left is put back to what was approved before it, and to nothing else."""
+    desk.run(desk.approved())
+    request, before, real = desk.approved(kind="update", title="Baru"), desk.fleet.existing, lease.turn
+    data = {"run": "run-000002", "requests": [], "allocations": [], "desired": "0" * 64}
+    desk.office.register.append("run", outcome="started", data=data)
+
+    @contextlib.contextmanager
+    def verified_just_now(*words: Any) -> Iterator[Any]:
+        retitled(desk, '"title":"Dinas Kesehatan"', '"title":"Diretas"')
+        with real(*words) as lost:
+            yield lost
+
+    monkeypatch.setattr(run.lease, "turn", verified_just_now)
+    desk.fleet.played.clear()
+    with pytest.raises(Refused, match=r"changed past `sop` while this ran: (?s:.*); rely on nothing from entry 2 on"):
+        desk.run(request)
+    assert desk.fleet.existing == before and desk.fleet.played == []
 
 
 def test_witness_that_was_asked_for_must_have_signed(desk: Desk, tmp_path: Path) -> None:
