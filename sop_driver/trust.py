@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import os
 from collections.abc import Container, Iterable
 from concurrent import futures  # which loads its pools only when one is asked for
@@ -36,8 +35,7 @@ def make_receipt(office: Office, request: str | None) -> dict[str, Any]:
     register = office.register
     note = register.checkpoint()
     size = open_note(note, []).size
-    texts = [*register.texts(kind="actors"), *(register.texts(request=request) if request else ())]
-    numbered = sorted((json.loads(text)["sequence"], text) for text in texts)
+    numbered = sorted([*register.numbered(kind="actors"), *(register.numbered(request=request) if request else ())])
     signed = [(number, text) for number, text in numbered if number <= size]
     proofs = register.inclusions((number for number, _ in signed), size)
     return {"format": "sop-receipt-1", "request": request, "key": register.notary.verifier, "checkpoint": note,
@@ -46,8 +44,9 @@ def make_receipt(office: Office, request: str | None) -> dict[str, Any]:
 
 def personal(office: Office, receipt: dict[str, Any]) -> dict[str, str]:
     """The personal data that a receipt's entries name, salt and value, so far as they are not erased."""
-    named = {digest for item in receipt["entries"] for name, digest in json.loads(item["text"])["evidence"].items()
-             if name.startswith(PERSONAL)}
+    register, request = office.register, receipt["request"]
+    entries = [*register.entries(kind="actors"), *(register.entries(request=request) if request else ())]
+    named = {digest for entry in entries for name, digest in entry.evidence.items() if name.startswith(PERSONAL)}
     places = {digest: office.evidence.path(digest) for digest in sorted(named)}
     return {digest: base64.b64encode(path.read_bytes()).decode() for digest, path in places.items() if path.exists()}
 

@@ -398,7 +398,8 @@ def test_form_that_is_not_what_was_approved_is_found_and_not_installed(
 
 
 def retitled(desk: Desk, old: str, new: str) -> None:
-    insider.change(desk, f"UPDATE entries SET entry = replace(entry, '{old}', '{new}') WHERE sequence = 2")
+    change = "UPDATE entries SET entry = replace(entry, 'OLD', 'NEW') WHERE sequence = 2"
+    insider.change(desk, change.replace("OLD", old).replace("NEW", new))
 
 
 @pytest.mark.parametrize("restored", ["sign", "plan"])
@@ -526,7 +527,7 @@ def test_unreadable_entry_is_no_bug_of_the_reader(desk: Desk, sop: Sop, command:
     desk.office.register.append("run", outcome="started", data={"run": "run-000001", "requests": []})
     insider.change(desk, "UPDATE entries SET entry = substr(entry, 1, 60) || '~' || substr(entry, 62)")
     code, _, err = sop(*command)
-    assert code in (0, 1) and "Traceback" not in err
+    assert code == 0 and "warning: entry " in err
     code, out, err = sop("register", "verify")
     assert code == 1 and "rely on nothing from entry 1 on" in out, err
 
