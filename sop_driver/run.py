@@ -40,7 +40,8 @@ def closed_gates(office: Office, requests: list[str]) -> tuple[list[Standing], l
     existing = Existing.of(desired.fold(office.register))
     windows = _frozen(office, stamp(office.register.now()))
     erased = office.people().erased
-    return standings, gates.check(gates.Case(now, office.evidence, existing, windows, erased) for now in standings)
+    return standings, gates.check(
+        gates.Case(now, office.evidence, existing, windows, erased, office.since) for now in standings)
 
 
 def _frozen(office: Office, time: str) -> tuple[gates.Frozen, ...]:

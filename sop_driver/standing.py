@@ -79,8 +79,11 @@ class Office:
         return str(self.people().erased.get(digest) or f"missing ({self.evidence.path(digest)})")
 
     def procedure(self, digest: str) -> Procedure:
-        """The SOP as it was when a request began, from the evidence."""
+        """The SOP as it was when a request began, from the evidence. Raises Refused where it is not there as it was."""
         if digest not in self.procedures:
+            if fault := self.evidence.fault(digest):
+                refuse(f"{fault}; {self.since(digest)}", "evidence",
+                       "bring the file back from the backup of the driver's home")
             self.procedures[digest] = sop.parse(self.evidence.read(digest), self.evidence.path(digest))
         return self.procedures[digest]
 
@@ -101,6 +104,11 @@ class Office:
                                   "before the file is brought back from the backup of the driver's home")
                         return self.procedures.setdefault(digest, found)
             raise
+
+    def since(self, digest: str) -> str:
+        """From where on nothing can be relied on while a document is not as it was: the first entry that names it."""
+        named = next((number for number, text in self.register.numbered() if digest in text), 1)
+        return f"rely on nothing from entry {named} on"
 
     def _fault(self, digest: str) -> str | None:
         """What is wrong with a document, and since when."""

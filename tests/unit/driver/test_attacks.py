@@ -279,10 +279,10 @@ def test_swapped_evidence_closes_the_gate_and_is_found(desk: Desk, sop: Sop) -> 
     path = desk.office.evidence.path(entry.evidence["surat_terdisposisi"])
     path.chmod(0o600)
     path.write_bytes(b"%PDF other")
-    with pytest.raises(Refused, match="was changed"):
+    with pytest.raises(Refused, match=f"was changed; rely on nothing from entry {entry.sequence - 1} on\n"):
         desk.run(request)
     code, out, _ = sop("register", "verify")
-    assert code == 1 and "was changed" in out and f"from entry {entry.sequence - 1} on" in out
+    assert code == 1 and "was changed" in out and f"rely on nothing from entry {entry.sequence - 1} on" in out
     assert sop("history", request)[0] == 0
 
 
@@ -294,6 +294,18 @@ def test_request_changed_after_the_approval_is_not_approved(desk: Desk) -> None:
     assert "approval" in [refusal.gate for refusal in error.value.refusals]
 
 
+def test_swapped_release_closes_the_gate_and_is_found(desk: Desk) -> None:
+    request = cleared(desk)
+    release = standing.stand(desk.office, request).request.release
+    assert release
+    path = desk.office.evidence.path(release.sha256)
+    path.chmod(0o600)
+    path.write_bytes(b"other")
+    with pytest.raises(Refused, match="was changed; rely on nothing from entry 2 on\n"):
+        desk.run(request)
+    assert verified(desk)[-1].startswith("rely on nothing from entry 2 on")
+
+
 def test_sop_changed_under_a_request_is_refused(desk: Desk) -> None:
     """The SOP that a request began with is evidence like any other; a new file is for new requests."""
     request = cleared(desk)
@@ -301,8 +313,9 @@ def test_sop_changed_under_a_request_is_refused(desk: Desk) -> None:
     path.chmod(0o600)
     path.write_text(path.read_text().replace("gate: approval", "gate: review"))
     desk.office.procedures.clear()
-    with pytest.raises(Refused, match="was changed"):
+    with pytest.raises(Refused, match="was changed; rely on nothing from entry 1 on\n"):
         desk.run(request)
+    assert verified(desk)[-1].startswith("rely on nothing from entry 1 on")
 
 
 def test_tables_made_differently_are_found(desk: Desk) -> None:
