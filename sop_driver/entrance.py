@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Callable
 
 from sop_driver import config, desired, trust
+from sop_driver.errors import Failed
 from sop_driver.evidence import Evidence
 from sop_driver.reading import USELESS
 from sop_driver.register import Register
@@ -34,7 +35,7 @@ def ready(office: Office) -> Office:
 
 def reading(office: Office, warn: Callable[[str], None]) -> Office:
     """The same for who only reads; that file is made only where all entries can be used."""
-    with contextlib.suppress(*USELESS) if office.register.head()[0] else contextlib.nullcontext():
+    with contextlib.suppress(*USELESS, Failed) if office.register.head()[0] else contextlib.nullcontext():
         ready(office)
     return office.reading(warn)
 

@@ -31,9 +31,11 @@ class Shown(Register):
         self._warn, self._named = warn, set[int]()
 
     def entries(self, kind: str | None = None, request: str | None = None) -> Iterator[Entry]:
-        for number, text in self.numbered(kind, request):
+        # By one index only: SQLite would read a second column out of the text, and end where that is no JSON.
+        for number, text in self.numbered(None if request else kind, request):
             with self.using(number):
-                yield self.read(text)
+                if kind in (None, (entry := self.read(text)).kind):
+                    yield entry
 
     def read(self, text: str) -> Entry:
         entry = Entry(**json.loads(text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -140,3 +141,28 @@ def test_export_holds_an_entry_that_cannot_be_used_word_for_word(desk: Desk, sop
     code, _, err = sop("register", "export", desk.folder / "out")
     assert code == 0 and "warning: entry 2 cannot be used" in err
     assert (desk.folder / "out/register.jsonl").read_text().splitlines() == insider.texts(desk)
+
+
+@pytest.mark.parametrize("desk", ["file_desk"], indirect=True)
+@pytest.mark.parametrize("number", [1, 4, 10, 13, 25])
+def test_entry_that_is_no_json_any_more_stops_gates_and_never_reading(
+    desk: Desk, sop: Sop, fleet: FakeFleet, number: int
+) -> None:
+    """As the disk has it, past the database: its indexes find the entry as before."""
+    text = written(desk)[number - 1].encode()
+    desk.office.register.db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    desk.office.register.close()
+    whole = Path(desk.place).read_bytes()
+    assert whole.count(text[:200]) == 1
+    Path(desk.place).write_bytes(whole.replace(text[:200], b"[" + text[1:200]))
+    fleet.played.clear()
+    warned = 0
+    for words in READING:
+        code, _, err = sop(*words)
+        assert code == 0, (words, err)
+        warned += f"warning: entry {number} cannot be used (JSONDecodeError" in err
+    assert warned
+    code, out, _ = sop("register", "verify")
+    assert code == 1 and f"rely on nothing from entry {number} on" in out
+    code, _, err = sop("run", OPEN, "--as", "subkoor")
+    assert code == 3 and f"rely on nothing from entry {number} on" in err and fleet.played == []
