@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sop_driver import administration as admin
-from sop_driver import config, desired, emergency, officials, report, standing, steps, trust
+from sop_driver import config, desired, emergency, entrance, officials, report, standing, steps
 from sop_driver import plan as plans
 from sop_driver import run as runs
 from sop_driver.administration import Argument, Told
 from sop_driver.errors import Failed, Refused, SopError, Usage
-from sop_driver.evidence import Evidence
 from sop_driver.fleet import Fleet, FleetResult
 from sop_driver.proof import canonical
-from sop_driver.register import Register
 from sop_driver.request import Form
 from sop_driver.signatures import pen
 from sop_driver.standing import Office
@@ -75,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = parser(sys.argv[1:] if argv is None else argv).parse_args(argv)
         with contextlib.ExitStack() as options.closing:
-            return int(options.run(options))
+            return _run(options)
     except SopError as error:
         return _end(error.code, str(error))
     except BrokenPipeError:  # `sop history … | head`: the reader has seen enough
@@ -88,6 +86,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _end(130, "interrupted: nothing of this command was recorded\nwhere: sop\nmend: run it again")
     except Exception:
         return _end(70, traceback.format_exc() + "bug: please report the lines above")
+
+
+def _run(options: argparse.Namespace) -> int:
+    """What comes of entries that are none is a refusal, and no bug."""
+    try:
+        return int(options.run(options))
+    except (SopError, OSError):
+        raise
+    except Exception:
+        entrance.relied(options)
+        raise
 
 
 def _end(code: int, text: str) -> int:
@@ -108,27 +117,17 @@ def say(options: argparse.Namespace, lines: Sequence[str], value: Any) -> None:
         print(_visible("\n".join(lines)))
 
 
-def opened(options: argparse.Namespace) -> Office:
-    project = config.project_root()
-    settings = config.load_config(config.find_config(getattr(options, "config", None), project))
-    home = config.find_home(getattr(options, "home", None), project).make()
-    register = Register(config.find_register(settings, home), folder=home.path)
-    options.closing.callback(register.close)
-    return trust.watched(Office(settings, project, home, register, Evidence(home.evidence)))
-
-
 def office(options: argparse.Namespace) -> Office:
-    work = opened(options)
-    if not work.register.head()[0]:
-        trust.require(work)  # where a register was, an empty one would say that no website must exist
-    if not work.home.desired.exists():  # the playbooks read it when run by hand
-        desired.write(work.home.desired, work.register, desired.fold(work.register))
-    return work
+    return entrance.ready(entrance.opened(options))
 
 
 def reading(options: argparse.Namespace) -> Office:
     """For commands that only show: what cannot be relied on stops gates, never reading."""
-    return office(options).reading(lambda text: print(_visible(f"warning: {text}"), file=sys.stderr))
+    return entrance.reading(entrance.opened(options), _warn)
+
+
+def _warn(text: str) -> None:
+    print(_visible(f"warning: {text}"), file=sys.stderr)
 
 
 def fleet(work: Office) -> Fleet:
@@ -167,24 +166,23 @@ def record(options: argparse.Namespace) -> int:
 
 def status(options: argparse.Namespace) -> int:
     work = reading(options)
-    standings = [standing.stand(work, options.request)] if options.request else standing.all_standings(work)
-    values = [report.status(work, now) for now in standings]
+    values = [report.status(work, now) for now in standing.all_standings(work, options.request)]
     lines = [*emergency.alarms(work, options.request), *report.calendar(work)]
     say(options, [*lines, *(line for value in values for line in report.status_lines(value))], values)
     return 0
 
 
 def list_websites(options: argparse.Namespace) -> int:
-    work = office(options)
+    work = reading(options)
     state = desired.document(work.register, desired.fold(work.register))
     say(options, [*emergency.alarms(work), *report.websites(work)], state)
     return 0
 
 
 def history(options: argparse.Namespace) -> int:
-    work = office(options)
+    work = reading(options)
     entries = report.history(work, options.request)
-    say(options, [report.entry_line(work, entry) for entry in entries], [entry.__dict__ for entry in entries])
+    say(options, report.entry_lines(work, entries), [entry.__dict__ for entry in entries])
     return 0
 
 
@@ -276,10 +274,15 @@ def tell(options: argparse.Namespace, told: Told) -> int:
     return told.code
 
 
-def administer(command: Callable[[argparse.Namespace, Callable[[], Office]], Told]) -> Run:
+def administer(command: Callable[[argparse.Namespace, Callable[[], Office]], Told], reads: bool) -> Run:
+    def opened(options: argparse.Namespace) -> Office:
+        office = entrance.opened(options)
+        return office.reading(_warn) if reads else office
+
     return lambda options: tell(options, command(options, lambda: opened(options)))
 
 
+READ = {"actors list", "emergency list", "freeze list", "register export", "register receipt"}  # that only show
 REQ: Argument = ("request", {"metavar": "REQ"})
 REQS: Argument = ("requests", {"metavar": "REQ", "nargs": "+"})
 COMMANDS: dict[str, tuple[str, Run, list[Argument]]] = {
@@ -308,7 +311,7 @@ COMMANDS: dict[str, tuple[str, Run, list[Argument]]] = {
     "drift": ("compare the servers with what the register says; exit 1 where they differ", drift, []),
     "report": ("the report of a request (laporan), as Markdown", show_report, [REQ]),
     "schema": ("the JSON schema of a request file, for editors", schema, []),
-    **{name: (text, administer(run), arguments)
+    **{name: (text, administer(run, name in READ), arguments)
        for name, (text, run, arguments) in {**admin.COMMANDS, **officials.COMMANDS}.items()},
 }
 

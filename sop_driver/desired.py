@@ -37,11 +37,12 @@ def fold(register: Register) -> dict[str, Website]:
     websites: dict[str, Website] = {}
     started: dict[str, Entry] = {}
     for entry in register.entries(kind="run"):
-        run = entry.data["run"]
-        if entry.outcome == "started":
-            started[run] = entry
-        elif entry.outcome == "applied":
-            websites.update({row["name"]: row for row in rows(register, started[run], websites)})
+        with register.using(entry.sequence):
+            run = entry.data["run"]
+            if entry.outcome == "started":
+                started[run] = entry
+            elif entry.outcome == "applied":
+                websites.update({row["name"]: row for row in rows(register, started[run], websites)})
     return websites
 
 
@@ -54,6 +55,8 @@ def rows(register: Register, started: Entry, before: dict[str, Website]) -> list
                 request = Request.model_validate(entry.data["request"])
                 result.append(website(request, allocation, before.get(request.name)))
                 break
+        else:
+            raise ValueError(f"the form of {allocation['request']} that it installs is in no entry")
     return result
 
 

@@ -69,9 +69,11 @@ def _fields(office: Office, now: Standing, outcome: str, reason: str | None, dat
 
 def alarms(office: Office, request: str | None = None) -> list[str]:
     """What everybody shall see until it is reported."""
-    now = office.register.now()
-    return [alarm(office, entry, now)
-            for entry in unreported(office.register.entries(kind="emergency", request=request))]
+    register, found = office.register, list[str]()
+    for entry in unreported(register.entries(kind="emergency", request=request)):
+        with register.using(entry.sequence):
+            found.append(alarm(office, entry, register.now()))
+    return found
 
 
 def alarm(office: Office, entry: Entry, now: datetime) -> str:

@@ -24,13 +24,17 @@ class Frozen(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """One request before the gates. `existing` is what the desired state says exists; `windows` are closed now."""
+    """One request before the gates. `existing` is what the desired state says exists; `windows` are closed now.
+
+    `since` tells from where on nothing can be relied on while a document is not as it was.
+    """
 
     standing: Standing
     evidence: Evidence
     existing: Existing
     windows: tuple[Frozen, ...] = ()
     erased: Mapping[str, Erasure] = field(default_factory=dict)
+    since: Callable[[str], str] = "from the entry that names {} on nothing can be relied on".format
 
 
 Gate = Callable[[Case, Step], Refusal | None]
@@ -63,8 +67,8 @@ def taken(case: Case, step: Step) -> Refusal | None:
     for name in sorted(step.evidence):
         if gone := case.erased.get(entry.evidence[name]):
             return Refusal(f"{now.id}: {name} of {step} was {gone}", gate, "take the step again, with another document")
-        if fault := case.evidence.fault(entry.evidence[name]):
-            return Refusal(f"{now.id}: {name} of {step}: {fault}", gate,
+        if fault := case.evidence.fault(digest := entry.evidence[name]):
+            return Refusal(f"{now.id}: {name} of {step}: {fault}; {case.since(digest)}", gate,
                            "bring the file back from the backup of the driver's home")
     return None
 
@@ -86,7 +90,7 @@ def build_evidence(case: Case, step: Step) -> Refusal | None:
         return refusal
     release = case.standing.request.release
     if release and (fault := case.evidence.fault(release.sha256)):
-        return Refusal(f"{case.standing.id}: the release: {fault}", step.gate or step.id,
+        return Refusal(f"{case.standing.id}: the release: {fault}; {case.since(release.sha256)}", step.gate or step.id,
                        "bring the file back from the backup of the driver's home")
     return None
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from sqlalchemy import ColumnElement, func, insert, literal_column, select
 
 from sop_driver import merkle, notary
 from sop_driver.audit import ORIGIN
 from sop_driver.config import write_atomic
-from sop_driver.errors import Failed, Usage, refuse
+from sop_driver.errors import Usage, refuse
 from sop_driver.merkle import Node
 from sop_driver.notary import Notary
 from sop_driver.proof import Checkpoint, Tree, canonical, leaf_hash, open_note
@@ -27,8 +27,6 @@ from sop_driver.store import Store, located
 SLACK = timedelta(seconds=60)  # by which time servers put a clock back
 BATCH = 1000  # entries read in one go
 Found = TypeVar("Found")
-PLACES = """WITH wanted (level, position) AS (VALUES {places}) SELECT nodes.level, nodes.position, nodes.hash
-  FROM wanted JOIN nodes ON nodes.level = wanted.level AND nodes.position = wanted.position"""
 LAST = select(ENTRIES.c.sequence, ENTRIES.c.hash).order_by(ENTRIES.c.sequence.desc()).limit(1)
 
 
@@ -104,33 +102,42 @@ class Register:
 
     def entries(self, kind: str | None = None, request: str | None = None) -> Iterator[Entry]:
         """Entries in their order, of one kind or one request if given."""
-        return map(self._entry, self.texts(kind, request))
+        return (self.read(text) for _, text in self.numbered(kind, request))
 
-    def _entry(self, text: str) -> Entry:
+    def read(self, text: str) -> Entry:
+        """An entry by its words. Raises Refused where it is none."""
         try:
             return Entry(**json.loads(text))
         except (ValueError, TypeError) as error:
-            raise Failed(f"an entry cannot be read: {error}", self.path,
-                         "`sop register verify` names it; bring the register back from its backup") from error
+            self._unreliable(f"an entry cannot be read ({error})")
+
+    def using(self, number: int) -> contextlib.AbstractContextManager[None]:
+        """Within it an entry is used; what cannot be is left out for who only reads (`reading`), and stops others."""
+        return contextlib.nullcontext()
 
     def texts(self, kind: str | None = None, request: str | None = None) -> Iterator[str]:
         """Entries as they are written and hashed."""
+        return (text for _, text in self.numbered(kind, request))
+
+    def numbered(self, kind: str | None = None, request: str | None = None) -> Iterator[tuple[int, str]]:
+        """The same with their places, whatever number they tell themselves."""
         return self._portions(ENTRIES.c.sequence, ENTRIES.c.entry, _of(kind, request))
 
     def _portions(self, key: ColumnElement[int], value: ColumnElement[str], wanted: Iterable[ColumnElement[bool]] = (),
-                  size: int = BATCH, last_first: bool = False) -> Iterator[str]:
+                  size: int = BATCH, last_first: bool = False) -> Iterator[tuple[int, str]]:
         """A column in the order of a key, read by portions, so that a long register needs no long memory."""
         first = select(key, value).where(*wanted).order_by(key.desc() if last_first else key).limit(size)
         query, portion = first, size
         while portion == size:
             rows = self.db.execute(query).all()
-            yield from (row[1] for row in rows)
+            yield from ((row[0], row[1]) for row in rows)
             if portion := len(rows):
                 query = first.where(key < rows[-1][0] if last_first else key > rows[-1][0])
 
     def latest_first(self, kind: str) -> Iterator[Entry]:
         """Entries of one kind from the last one on; for who needs only a few."""
-        return map(self._entry, self._portions(ENTRIES.c.sequence, ENTRIES.c.entry, _of(kind, None), 50, True))
+        found = self._portions(ENTRIES.c.sequence, ENTRIES.c.entry, _of(kind, None), 50, True)
+        return (self.read(text) for _, text in found)
 
     def head(self) -> tuple[int, str]:
         """Sequence and hash of the last entry."""
@@ -192,23 +199,12 @@ class Register:
     def _time(self, last: int) -> str:
         now = self.now().astimezone(UTC)
         for text in self.db.execute(select(ENTRIES.c.entry).where(ENTRIES.c.sequence == last)).scalars():
-            before = self._entry(text)
+            before = self.read(text)
             if now < before.when - SLACK:
                 refuse(f"this machine's clock says {now:%Y-%m-%dT%H:%M:%SZ}, {before} was written at {before.time}",
                        "the register's time", "set the clock right; the register takes nothing from before its end")
             now = max(now, before.when)
         return now.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-    def nodes(self, wanted: Iterable[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
-        """The roots of complete subtrees of the Merkle tree by (level, position); an empty one where there is none."""
-        found = dict.fromkeys(wanted, b"")
-        if inner := ", ".join(f"({level}, {position})" for level, position in found if level):
-            for level, position, digest in self.db.exec_driver_sql(PLACES.format(places=inner)):
-                found[level, position] = bytes(digest)
-        if leaves := [position + 1 for level, position in found if not level]:
-            query = select(ENTRIES.c.sequence, ENTRIES.c.hash).where(ENTRIES.c.sequence.in_(leaves))
-            found |= {(0, number - 1): bytes.fromhex(digest) for number, digest in self.db.execute(query)}
-        return found
 
     def on_nodes(self, work: Callable[[Node], Found]) -> Found:
         """Do work on the tree twice: to learn which nodes it asks for, then with what was found."""
@@ -219,7 +215,7 @@ class Register:
             return b""
 
         work(ask)
-        found = self.nodes(asked)
+        found = self.store.nodes(asked)
         return work(lambda level, position: found[level, position])
 
     def tree_of(self, size: int) -> Tree:
@@ -236,7 +232,7 @@ class Register:
 
     def checkpoints(self) -> Iterator[str]:
         """All signed checkpoints, one for each time that the register was written to."""
-        return self._portions(CHECKPOINTS.c.size, CHECKPOINTS.c.note)
+        return (note for _, note in self._portions(CHECKPOINTS.c.size, CHECKPOINTS.c.note))
 
     def _sign(self) -> None:
         self.__dict__.pop("notary", None)  # the entries may have brought another one
@@ -266,8 +262,11 @@ class Register:
             except ValueError as error:
                 fault = f"its checkpoint cannot be used: {error}"
         if fault:
-            refuse(f"{self.path} cannot be relied on: {fault}; {self.since()}", "the register",
-                   "see all of it by `sop register verify`; then bring the register back from its backup")
+            self._unreliable(fault)
+
+    def _unreliable(self, fault: str) -> NoReturn:
+        refuse(f"{self.path} cannot be relied on: {fault}; {self.since()}", "the register",
+               "see all of it by `sop register verify`; then bring the register back from its backup")
 
     def gone(self) -> str:
         """What shows that a register was here, where no entry is."""

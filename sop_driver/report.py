@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +10,7 @@ from sop_driver import desired, emergency
 from sop_driver.plan import short
 from sop_driver.register import Entry
 from sop_driver.request import Contact, Request
-from sop_driver.standing import Office, Standing, entries_of, local, stamp, stand, unreported, worded
+from sop_driver.standing import Office, Standing, all_standings, entries_of, local, stamp, unreported, worded
 from sop_driver.statement import level
 
 
@@ -67,12 +67,18 @@ def calendar(office: Office) -> list[str]:
 def history(office: Office, request: str) -> list[Entry]:
     """Every entry that concerns a request: its steps, the runs it was part of, and the records of these."""
     entries_of(office, request)
+    runs = {e.data["run"] for e in office.register.entries(kind="run") if request in e.data.get("requests", [])}
     return [e for e in office.register.entries() if e.request == request or request in e.data.get("requests", [])
-            or (e.kind == "run" and e.data["run"] in _runs(office, request))]
+            or (e.kind == "run" and e.data["run"] in runs)]
 
 
-def _runs(office: Office, request: str) -> set[str]:
-    return {e.data["run"] for e in office.register.entries(kind="run") if request in e.data.get("requests", [])}
+def entry_lines(office: Office, entries: Iterable[Entry]) -> list[str]:
+    """One line an entry."""
+    found = list[str]()
+    for entry in entries:
+        with office.register.using(entry.sequence):
+            found.append(entry_line(office, entry))
+    return found
 
 
 def entry_line(office: Office, entry: Entry) -> str:
@@ -108,8 +114,11 @@ def websites(office: Office) -> list[str]:
 
 def report(office: Office, request: str) -> list[str]:
     """The report of a request (laporan pelaksanaan) as Markdown."""
-    now = stand(office, request)
     entries = history(office, request)
+    if not (found := all_standings(office, request)):  # what brought it cannot be used
+        return [f"# {_md(request)}", "", *(f"- {_md(line.strip())}" for line in entry_lines(office, entries)), "",
+                *_register_lines(office)]
+    now, = found
     form = now.request
     return [
         f"# {now.procedure.title}: {_md(form.name)}", "",
@@ -123,7 +132,7 @@ def report(office: Office, request: str) -> list[str]:
         "## Steps", "", "| No | Step | Outcome | By | Time | Documents |", "|---|---|---|---|---|---|",
         *_step_rows(office, now, entries), "",
         *_emergency_lines(office, entries),
-        *_record_lines(entries),
+        *_record_lines(office, entries),
         *_register_lines(office),
     ]
 
@@ -153,22 +162,24 @@ def _emergency_lines(office: Office, entries: list[Entry]) -> Iterator[str]:
     found = [entry for entry in entries if entry.kind == "emergency"]
     if found:
         yield from ("## EMERGENCY", "")
-        for entry in found:
-            yield f"- {_md(entry_line(office, entry).strip())}"
+        for line in entry_lines(office, found):
+            yield f"- {_md(line.strip())}"
         for late in unreported(found):
             yield f"- **{_md(emergency.alarm(office, late, office.register.now()))}**"
         yield ""
 
 
-def _record_lines(entries: list[Entry]) -> Iterator[str]:
+def _record_lines(office: Office, entries: list[Entry]) -> list[str]:
     """The latest record of each subject, as a nested list."""
-    latest = {entry.data["subject"]: entry for entry in entries if entry.kind == "record"}
-    for subject, entry in latest.items():
-        yield from (f"## Record: {subject} ({entry.data['run']})", "")
-        for name, facts in sorted(entry.data["websites"].items()):
-            yield f"- {_md(name)}"
-            yield from _nested(facts, "  ")
-        yield ""
+    latest = dict[str, list[str]]()
+    for entry in entries:
+        with office.register.using(entry.sequence):
+            if entry.kind == "record":
+                told = [line for name, facts in sorted(entry.data["websites"].items())
+                        for line in (f"- {_md(name)}", *_nested(facts, "  "))]
+                subject = entry.data["subject"]
+                latest[subject] = [f"## Record: {subject} ({entry.data['run']})", "", *told, ""]
+    return [line for lines in latest.values() for line in lines]
 
 
 def _register_lines(office: Office) -> list[str]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sop_driver import desired, gates, lease, records, steps, trust
 from sop_driver import plan as plans
 from sop_driver.config import FleetFacts, write_atomic
-from sop_driver.desired import Allocation, Website
+from sop_driver.desired import Website
 from sop_driver.errors import Failed, Interrupted, Refusal, Refused, refuse
 from sop_driver.fleet import FleetResult, Plays
 from sop_driver.flow import Existing
+from sop_driver.job import Job, prepare, wanted, write_previous
 from sop_driver.plan import Plan
 from sop_driver.proof import canonical
 from sop_driver.records import Outcome
@@ -35,53 +35,13 @@ class Trouble(Exception):
         self.where = where
 
 
-@dataclass
-class Job:
-    """A prepared run: its place on disk, the state before and the state wanted."""
-
-    run: str
-    folder: Path
-    standings: list[Standing]
-    allocations: list[Allocation]
-    before: dict[str, Website]
-    target: dict[str, Website]
-    saved: dict[str, dict[str, Any]] = field(default_factory=dict)  # snapshots from before: {website: {host: facts}}
-
-    @property
-    def names(self) -> list[str]:
-        return [now.request.name for now in self.standings]
-
-    @property
-    def updates(self) -> list[str]:
-        return [name for name in self.names if name in self.before]
-
-    @property
-    def not_undone(self) -> str:
-        """What putting back leaves: data that an update's setup script may have changed, and where they are saved."""
-        ran = [name for name in self.saved if self.target[name]["setup_script"]
-               and any(self.target[name][key] != self.before[name][key] for key in ("release", "setup_script"))]
-        told = [f"{name} (playbooks/restore.yml, snapshot {facts['id']})"
-                for name in ran for facts in self.saved[name].values()]
-        return f", but for data that a setup script may have changed: {', '.join(told)}" if told else ""
-
-    @property
-    def target_file(self) -> Path:
-        return self.folder / "desired-target.json"
-
-    @property
-    def previous_file(self) -> Path:
-        return self.folder / "desired-previous.json"
-
-    def keep(self, name: str, result: FleetResult) -> None:
-        records.keep_result(self.folder, name, result)
-
-
 def closed_gates(office: Office, requests: list[str]) -> tuple[list[Standing], list[Refusal]]:
     standings = [stand(office, request) for request in dict.fromkeys(requests)]
     existing = Existing.of(desired.fold(office.register))
     windows = _frozen(office, stamp(office.register.now()))
     erased = office.people().erased
-    return standings, gates.check(gates.Case(now, office.evidence, existing, windows, erased) for now in standings)
+    return standings, gates.check(
+        gates.Case(now, office.evidence, existing, windows, erased, office.since) for now in standings)
 
 
 def _frozen(office: Office, time: str) -> tuple[gates.Frozen, ...]:
@@ -94,27 +54,6 @@ def cleared(office: Office, requests: list[str], but: str | None = None) -> list
     if any(refusal.gate != but for refusal in refusals):
         raise Refused(refusals)
     return standings
-
-
-def prepare(office: Office, facts: FleetFacts, standings: list[Standing], run: str, folder: Path) -> Job:
-    """Allocate and write the wanted desired state. Raises Refused where there is no place."""
-    before = desired.fold(office.register)
-    try:
-        allocations = desired.allocate(standings, run, office.register, office.evidence, facts)
-    except desired.Unplaceable as error:
-        raise Refused([error.refusal]) from error
-    pairs = zip(standings, allocations, strict=True)
-    new = [desired.website(now.request, a, before.get(now.request.name)) for now, a in pairs]
-    job = Job(run, folder, standings, allocations, before, before | {row["name"]: row for row in new})
-    desired.write(job.target_file, office.register, job.target)
-    write_previous(office, job.previous_file, before, job.target)  # now, as a full disk must not stop putting back
-    return job
-
-
-def write_previous(office: Office, path: Path, before: dict[str, Website], target: dict[str, Website]) -> Path:
-    """The state to put back: as before a run, with what the run itself makes removed, data too."""
-    purged = {name: {**row, "state": "purged"} for name, row in target.items() if name not in before}
-    return desired.write(path, office.register, {**before, **purged})
 
 
 def show(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str]) -> tuple[Plan, list[Refusal]]:
@@ -164,18 +103,7 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
         plan = _checked(fleet, job)
         if refusals := plan.refusals(job.names):
             raise Refused(refusals)
-        with office.register.writing():
-            for order in orders:
-                steps.still(office, order)
-            started = office.register.append(
-                "run", actor=orders[0]["actor"], role=orders[0]["role"], outcome="started",
-                data={"run": run_id, "requests": [now.id for now in standings], "allocations": job.allocations,
-                      "desired": desired.fingerprint(job.target)})
-            windows = _frozen(office, started.time)  # one may have begun while the plan was made
-            closed = [refusal for now in standings
-                      for refusal in gates.lapsed(stand(office, now.id, started.when), windows)]
-            if closed:
-                raise Refused(closed)
+        _begin(office, facts, job, orders)
         try:
             outcome = _apply(office, fleet, job, plan)
             _close(office, job, orders)
@@ -187,9 +115,38 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
         except Exception as error:
             put_back(office, fleet, job.run, job.names, job.previous_file, f"{type(error).__name__}: {error}")
             raise
-        desired.write(office.home.desired, office.register, job.target)
+        _written(office, job.target)
         _record(office, fleet, job.folder, outcome)
     return outcome
+
+
+def _begin(office: Office, facts: FleetFacts, job: Job, orders: list[dict[str, Any]]) -> None:
+    """The run begins, where what is to be installed is what was verified. Raises Refused."""
+    with office.register.writing():
+        trust.unchanged(office)
+        for order in orders:
+            steps.still(office, order)
+        again = wanted(office, facts, [stand(office, now.id) for now in job.standings], job.run, job.folder)
+        bound = all(order["data"].items() >= steps.binding(now).items()
+                    for order, now in zip(orders, again.standings, strict=True))
+        if not bound or (again.allocations, again.before, again.target) != (job.allocations, job.before, job.target):
+            refuse(f"{job.run}: the register says otherwise now than when the plan was made", "the register",
+                   "see `sop history` and `sop register verify` for who changed it, then `sop run` again")
+        started = office.register.append(
+            "run", actor=orders[0]["actor"], role=orders[0]["role"], outcome="started",
+            data={"run": job.run, "requests": [now.id for now in job.standings], "allocations": job.allocations,
+                  "desired": desired.fingerprint(job.target)})
+        windows = _frozen(office, started.time)  # one may have begun while the plan was made
+        closed = [refusal for now in job.standings
+                  for refusal in gates.lapsed(stand(office, now.id, started.when), windows)]
+        if closed:
+            raise Refused(closed)
+
+
+def _written(office: Office, websites: dict[str, Website]) -> None:
+    """The desired state's file, unless another driver has taken over."""
+    with office.register.writing():
+        desired.write(office.home.desired, office.register, websites)
 
 
 def _order(office: Office, now: Standing, actor: str | None, sign: Sign) -> dict[str, Any]:
@@ -269,16 +226,17 @@ def reconcile(office: Office, fleet: Plays) -> Outcome | None:
 
     Of one that died when it was applied, the snapshot and the records are made; gives what it brought about.
     """
-    before = desired.fold(office.register)
-    if started := office.register.open_run():
+    with office.register.writing():
+        trust.unchanged(office)
+        before, started = desired.fold(office.register), office.register.open_run()
+        mine = {row["name"]: row for row in desired.rows(office.register, started, before)} if started else {}
+    if started:
         run_id = started.data["run"]
-        mine = {row["name"]: row for row in desired.rows(office.register, started, before)}
-        target = before | mine
-        previous = write_previous(office, office.home.runs / run_id / "desired-previous.json", before, target)
+        previous = write_previous(office, office.home.runs / run_id / "desired-previous.json", before, before | mine)
         put_back(office, fleet, run_id, mine, previous, "the run had no end; the servers were put back by the next one",
                  "interrupted")
     if desired.read(office.home.desired) != before:  # it died between the register's word and this file
-        desired.write(office.home.desired, office.register, before)
+        _written(office, before)
     if late := records.missing(office):
         fleet.end_leftovers()
         _record(office, fleet, office.home.runs / late.run, late, "the run died before its records; made by the next")

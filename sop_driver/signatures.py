@@ -1,4 +1,4 @@
-"""People's signatures over entries (SSHSIG), made and checked by OpenSSH's ssh-keygen (8.9 or newer)."""
+"""People's signatures over entries (SSHSIG), made and checked by OpenSSH's ssh-keygen (9.1 or newer)."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import heapq
-import json
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,6 +20,7 @@ from sop_driver.evidence import Evidence
 from sop_driver.flow import Fold, Taken
 from sop_driver.procedure import Procedure, Step
 from sop_driver.proof import leaf_hash
+from sop_driver.reading import Shown
 from sop_driver.register import Entry, Register
 from sop_driver.request import Request
 from sop_driver.statement import SEALED
@@ -41,17 +42,21 @@ class Office:
     warn: Callable[[str], None] | None = None  # set for who only reads: told of what gates refuse
 
     def reading(self, warn: Callable[[str], None]) -> Office:
-        """The same office for who only reads: an SOP that was changed is shown all the same, with a warning."""
-        return replace(self, procedures={}, warn=warn)
+        """The same office for who only reads: what cannot be used is left out, an SOP that was changed is shown all the
+        same, each with a warning."""
+        return replace(self, procedures={}, warn=warn, register=Shown(self.register, warn))
 
     def year(self) -> int:
         return self.register.now().astimezone(ZoneInfo(self.config.timezone)).year
 
     def people(self) -> Directory:
         """The actors as the register has them now; whether its entries can be relied on is another question."""
-        people = Directory()
-        for text in self.register.texts(kind="actors"):
-            people.read(json.loads(text), leaf_hash(text).hex())
+        people = Directory(rules={"signers": (), "count": 0})  # of one without its first entry, for who only reads
+        for number, text in self.register.numbered(kind="actors"):
+            digest = leaf_hash(text).hex()
+            with self.register.using(number):
+                people.read(self.register.read(text).__dict__, digest)
+            people.last = digest
         return people
 
     def actor(self, name: str) -> Actor:
@@ -74,8 +79,11 @@ class Office:
         return str(self.people().erased.get(digest) or f"missing ({self.evidence.path(digest)})")
 
     def procedure(self, digest: str) -> Procedure:
-        """The SOP as it was when a request began, from the evidence."""
+        """The SOP as it was when a request began, from the evidence. Raises Refused where it is not there as it was."""
         if digest not in self.procedures:
+            if fault := self.evidence.fault(digest):
+                refuse(f"{fault}; {self.since(digest)}", "evidence",
+                       "bring the file back from the backup of the driver's home")
             self.procedures[digest] = sop.parse(self.evidence.read(digest), self.evidence.path(digest))
         return self.procedures[digest]
 
@@ -96,6 +104,11 @@ class Office:
                                   "before the file is brought back from the backup of the driver's home")
                         return self.procedures.setdefault(digest, found)
             raise
+
+    def since(self, digest: str) -> str:
+        """From where on nothing can be relied on while a document is not as it was: the first entry that names it."""
+        named = next((number for number, text in self.register.numbered() if digest in text), 1)
+        return f"rely on nothing from entry {named} on"
 
     def _fault(self, digest: str) -> str | None:
         """What is wrong with a document, and since when."""
@@ -162,20 +175,22 @@ def worded(office: Office, window: Window) -> str:
     return f"from {start} to {until} nothing is changed: {window.reason} (entry {window.number}){ended}"
 
 
-def standing(entries: Iterable[Entry], procedure: Procedure, at: datetime | None = None) -> Standing:
-    """Fold one request's entries; `at` is the time to look at it, else that of the last one.
+def standing(entries: Iterable[Entry], procedure: Procedure, at: datetime | None = None,
+             using: Callable[[int], AbstractContextManager[object]] = contextlib.nullcontext) -> Standing:
+    """Fold one request's entries; `at` is the time to look at it, else that of the last one. `using` is the register's.
 
     An entry counts only where all steps before it counted when it was taken, or an emergency replaced them then.
     """
     fold, emergencies = Fold(procedure.flow), list[Entry]()
     for entry in entries:
-        if entry.kind == "emergency":
-            emergencies.append(entry)
-        if entry.kind in ABOUT:
-            body = entry.__dict__
-            fold.take(body, None if entry.kind == "emergency" else Taken.of(body, "", entry))
+        with using(entry.sequence):
+            if entry.kind == "emergency":
+                emergencies.append(entry)
+            if entry.kind in ABOUT:
+                body = entry.__dict__
+                fold.take(body, None if entry.kind == "emergency" else Taken.of(body, "", entry))
     if fold.opened is None:
-        raise KeyError("the request has no opening entry")
+        raise ValueError("its request has no entry that brought it")
     opened: Entry = fold.opened.entry
     return Standing(opened.request or "", procedure, Request.model_validate(opened.data["request"]),
                     opened.data["digest"], opened.data["letter"], datetime.fromisoformat(fold.since),
@@ -204,14 +219,20 @@ def stand(office: Office, request: str, at: datetime | None = None) -> Standing:
 
 def entries_of(office: Office, request: str) -> list[Entry]:
     """A request's own entries. Raises Usage for an id that the register does not know."""
-    if entries := list(office.register.entries(request=request)):
+    entries = list(office.register.entries(request=request))
+    if entries or any(office.register.numbered(request=request)):  # which who only reads may not be able to use
         return entries
     raise Usage(f"no request {request!r} is in the register", office.register.path, "`sop status` lists them")
 
 
-def all_standings(office: Office) -> list[Standing]:
-    grouped: dict[str, list[Entry]] = {}
-    now = office.register.now()
-    for entry in heapq.merge(*(office.register.entries(kind=kind) for kind in ABOUT), key=lambda each: each.sequence):
+def all_standings(office: Office, request: str | None = None) -> list[Standing]:
+    """Where requests stand, or one; for who only reads, those whose entries come to something."""
+    register, found = office.register, list[Standing]()
+    grouped = {request: entries_of(office, request)} if request else dict[str, list[Entry]]()
+    kinds = () if request else ABOUT
+    for entry in heapq.merge(*(register.entries(kind=kind) for kind in kinds), key=lambda each: each.sequence):
         grouped.setdefault(entry.request or "", []).append(entry)
-    return [standing(entries, office.procedure_of(entries[0]), now) for entries in grouped.values()]
+    for entries in filter(None, grouped.values()):
+        with register.using(entries[0].sequence):
+            found.append(standing(entries, office.procedure_of(entries[0]), register.now(), register.using))
+    return found

@@ -10,12 +10,12 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, select
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
@@ -23,12 +23,15 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sop_driver import explain, schema
 from sop_driver.config import write_atomic
 from sop_driver.errors import Failed, Usage, refuse
+from sop_driver.schema import ENTRIES
 
 APPLICATION_ID = 0x534F5002  # "SOP", 2: tells our file from any other SQLite file
 PATIENCE = 30  # seconds that a writer waits for the one before it
 LONG = 10_000  # entries that take longer to be compared with their indexes than a process to start
 COMPARE = """import sqlite3, sys
 print(sqlite3.connect(sys.argv[1], timeout=30).execute("PRAGMA integrity_check(1)").fetchone()[0])"""
+PLACES = """WITH wanted (level, position) AS (VALUES {places}) SELECT nodes.level, nodes.position, nodes.hash
+  FROM wanted JOIN nodes ON nodes.level = wanted.level AND nodes.position = wanted.position"""
 PLAIN: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "hide_parameters": True, "poolclass": NullPool,
                          "pool_reset_on_return": None}
 SESSION = {  # of PostgreSQL; what the database or the account sets otherwise would weaken the register
@@ -85,6 +88,17 @@ class Store:
     def close(self) -> None:
         self.db.close()
         self.engine.dispose()
+
+    def nodes(self, wanted: Iterable[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        """The roots of complete subtrees of the Merkle tree by (level, position); an empty one where there is none."""
+        found = dict.fromkeys(wanted, b"")
+        if inner := ", ".join(f"({level}, {position})" for level, position in found if level):
+            for level, position, digest in self.db.exec_driver_sql(PLACES.format(places=inner)):
+                found[level, position] = bytes(digest)
+        if leaves := [position + 1 for level, position in found if not level]:
+            query = select(ENTRIES.c.sequence, ENTRIES.c.hash).where(ENTRIES.c.sequence.in_(leaves))
+            found |= {(0, number - 1): bytes.fromhex(digest) for number, digest in self.db.execute(query)}
+        return found
 
     # Every connection is in autocommit, so that each read sees what others have written; `begin` alone begins.
     def begin(self) -> None:

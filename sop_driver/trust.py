@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import os
 from collections.abc import Container, Iterable
 from concurrent import futures  # which loads its pools only when one is asked for
@@ -16,7 +15,7 @@ from sop_driver import audit, outsider, pades, signatures
 from sop_driver.audit import Audit
 from sop_driver.courses import Courses, Order
 from sop_driver.directory import Signed
-from sop_driver.errors import Refusal, Refused, SopError
+from sop_driver.errors import Refusal, Refused, SopError, refuse
 from sop_driver.proof import Tree, canonical, leaf_hash, open_note
 from sop_driver.register import Entry, Register
 from sop_driver.standing import Office
@@ -36,8 +35,7 @@ def make_receipt(office: Office, request: str | None) -> dict[str, Any]:
     register = office.register
     note = register.checkpoint()
     size = open_note(note, []).size
-    texts = [*register.texts(kind="actors"), *(register.texts(request=request) if request else ())]
-    numbered = sorted((json.loads(text)["sequence"], text) for text in texts)
+    numbered = sorted([*register.numbered(kind="actors"), *(register.numbered(request=request) if request else ())])
     signed = [(number, text) for number, text in numbered if number <= size]
     proofs = register.inclusions((number for number, _ in signed), size)
     return {"format": "sop-receipt-1", "request": request, "key": register.notary.verifier, "checkpoint": note,
@@ -46,8 +44,9 @@ def make_receipt(office: Office, request: str | None) -> dict[str, Any]:
 
 def personal(office: Office, receipt: dict[str, Any]) -> dict[str, str]:
     """The personal data that a receipt's entries name, salt and value, so far as they are not erased."""
-    named = {digest for item in receipt["entries"] for name, digest in json.loads(item["text"])["evidence"].items()
-             if name.startswith(PERSONAL)}
+    register, request = office.register, receipt["request"]
+    entries = [*register.entries(kind="actors"), *(register.entries(request=request) if request else ())]
+    named = {digest for entry in entries for name, digest in entry.evidence.items() if name.startswith(PERSONAL)}
     places = {digest: office.evidence.path(digest) for digest in sorted(named)}
     return {digest: base64.b64encode(path.read_bytes()).decode() for digest, path in places.items() if path.exists()}
 
@@ -176,3 +175,20 @@ def require(office: Office, requests: Container[str] | None = None) -> None:
     """Raises Refused where the register cannot be relied on."""
     if found := refusals(office, requests):
         raise Refused(found)
+
+
+def unchanged(office: Office) -> None:
+    """Raises Refused where an entry is no longer word for word what the last checkpoint signs.
+
+    Call it within `register.writing()`: what is read after it in there was verified, and nobody has changed it since.
+    """
+    register, tree = office.register, Tree()
+    with register.store.comparing(register.tree.size) as index_fault:
+        for text in register.texts():
+            tree.add(leaf_hash(text))
+        fault = index_fault()
+    if tree.root() != register.tree.root():
+        fault = "its entries are not those that its last checkpoint signs"
+    if fault:
+        refuse(f"{register.path} was changed past `sop` while this ran: {fault}; {register.since()}", "the register",
+               "see all of it by `sop register verify`; then bring the register back from its backup")

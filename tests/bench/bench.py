@@ -241,8 +241,8 @@ def show(rows: list[Row], facts: list[Fact], reached: list[Goal]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measure and print; what was made is removed again."""
+def main() -> int:
+    """Measure and print; what was made is removed again. Gives 1 where a number to reach is missed."""
     parser = argparse.ArgumentParser(prog="script/bench", description=__doc__)
     parser.add_argument("--counts", default="1,10,100,1000", help="numbers of websites (default: %(default)s)")
     parser.add_argument("--repeat", type=int, default=3, help="runs of the short works (default: %(default)s)")
@@ -269,7 +269,8 @@ def main() -> None:
             "goals": [{**goal._asdict(), "met": goal.met} for goal in reached]}, indent=2) + "\n")
     else:
         sys.stdout.write(show(rows, ours.facts, reached) + "\n")
+    return int(not all(goal.met for goal in reached))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -207,8 +207,8 @@ def show(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measure and print; what was made is removed again."""
+def main() -> int:
+    """Measure and print; what was made is removed again. Gives 1 where a goal is missed."""
     parser = argparse.ArgumentParser(prog="script/bench register", description=__doc__)
     parser.add_argument("--sizes", default="1000,10000,100000", help="entries to verify (default: %(default)s)")
     parser.add_argument("--append", default="1000,1000000", help="entries to append to (default: %(default)s)")
@@ -225,7 +225,8 @@ def main() -> None:
         sys.stdout.write(json.dumps({"cores": os.cpu_count(), "rows": measured}, indent=2) + "\n")
     else:
         sys.stdout.write(show(rows) + "\n")
+    return int(any(row.met is False for row in rows))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

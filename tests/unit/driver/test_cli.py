@@ -199,7 +199,7 @@ def test_stranger_as_register_exits_2_untouched(tmp_path: Path, sop: Sop, monkey
 
 def test_a_bug_exits_70(sop: Sop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli.report, "status", lambda *_: 1 / 0)
-    monkeypatch.setattr(cli.standing, "all_standings", lambda work: [None])
+    monkeypatch.setattr(cli.standing, "all_standings", lambda *_: [None])
     code, _, err = sop("status")
     assert code == 70 and "ZeroDivisionError" in err
 

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,6 +94,25 @@ def test_driver_that_was_taken_over_records_nothing_and_plays_nothing_more(
     after = played[played.index("end leftovers") :]
     assert after == ["end leftovers", *reversed(run.LAYERS)]
     assert NAME in desk.fleet.existing  # those plays did nothing
+
+
+def test_driver_that_was_taken_over_leaves_the_desired_states_file_alone(
+    desk: Desk, other: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It froze when its run was applied; the other driver has brought more onto the servers since."""
+    request, more, real = desk.approved(), desk.approved(name="lain.tarakankota.go.id"), run._close
+
+    def froze(*words: Any) -> None:
+        real(*words)
+        monkeypatch.undo()
+        lapse(other.register)
+        run.run(other, desk.fleet, desk.facts, [more], desk.sign)
+
+    monkeypatch.setattr(run, "_close", froze)
+    with pytest.raises(Failed, match="was taken over"):
+        desk.run(request)
+    assert desired.read(desk.office.home.desired) == desired.fold(desk.office.register)
+    assert len(desired.fold(desk.office.register)) == 2
 
 
 def test_next_driver_reconciles_and_installs_as_after_a_crash(desk: Desk, other: Office) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from driver.desk import Desk
 from driver.test_cli import Sop, fleet, sop
-from sop_driver import actors, cli, report, standing
+from sop_driver import actors, entrance, report, standing
 from sop_driver.errors import Refused
 from sop_driver.register import Register, utc_now
 
@@ -39,7 +39,7 @@ def test_changed_sop_stops_gates_and_is_read_with_a_warning(
     desk: Desk, sop: Sop, monkeypatch: pytest.MonkeyPatch, old: bytes, new: bytes, shown: str
 ) -> None:
     now = utc_now()  # the status tells by the second how late a step is
-    monkeypatch.setattr(cli, "Register", functools.partial(Register, now=lambda: now))
+    monkeypatch.setattr(entrance, "Register", functools.partial(Register, now=lambda: now))
     request, path = desk.approved(), sop_of(desk, desk.submit(name=OTHER))
     before = sop("status")[1], sop("history", request)[1]
     assert old in path.read_bytes()

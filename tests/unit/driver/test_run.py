@@ -289,6 +289,101 @@ def test_run_after_a_crash_converges_back_first_and_records_it(desk: Desk, when:
     assert desired.fold(desk.office.register)[NAME]["uid"] == 20001  # the crashed run's uid is not used again
 
 
+def killed(desk: Desk, request: str) -> None:
+    """A run dies; what comes next is another process, and nothing goes wrong in it."""
+    with pytest.raises(Killed):
+        go(desk, request)
+    desk.fleet.on_play = lambda playbook, check: None
+    desk.fleet.faults.clear()
+    desk.office = desk.opened(desk.clock)
+
+
+def kill_at(desk: Desk, when: str, at_check: bool = False) -> None:
+    def die(playbook: str, check: bool) -> None:
+        if (playbook, check) == (when, at_check):
+            raise Killed
+
+    desk.fleet.on_play = die
+
+
+def ended_by_the_same_command(desk: Desk, request: str, *outcomes: str) -> None:
+    go(desk, request)
+    assert desk.outcomes() == [*outcomes, "started", "applied"] and list(desk.fleet.existing) == [NAME]
+    assert desired.read(desk.office.home.desired) == desired.fold(desk.office.register)
+    assert trust.examine(desk.office).findings == []
+
+
+def test_run_killed_while_planning_has_changed_nothing(desk: Desk) -> None:
+    request = desk.approved()
+    kill_at(desk, "websites.yml", at_check=True)
+    killed(desk, request)
+    assert desk.outcomes() == [] and desk.fleet.existing == {}
+    ended_by_the_same_command(desk, request)
+
+
+def test_update_killed_in_its_backup_is_ended_by_the_same_command(desk: Desk) -> None:
+    go(desk, desk.approved())
+    request = desk.approved(kind="update", title="Baru")
+    kill_at(desk, "backup.yml")
+    killed(desk, request)
+    assert desk.outcomes()[2:] == ["started"] and desk.fleet.existing[NAME]["title"] == "Dinas Kesehatan"
+    ended_by_the_same_command(desk, request, "started", "applied", "started", "interrupted")
+    assert desk.fleet.existing[NAME]["title"] == "Baru"
+
+
+@pytest.mark.parametrize("layer", run.LAYERS)
+@pytest.mark.parametrize("first", ["probe failed", "killed before"])
+def test_run_killed_while_it_is_put_back_is_ended_by_the_same_command(desk: Desk, first: str, layer: str) -> None:
+    """By the run itself, or by the one that found it without an end."""
+    if first == "killed before":
+        request = crash(desk, "probe.yml")
+    else:
+        request = desk.approved()
+        desk.fleet.faults["probe.yml"] = failing
+    kill_at(desk, layer)
+    killed(desk, request)
+    assert desk.outcomes() == ["started"]
+    ended_by_the_same_command(desk, request, "started", "interrupted")
+
+
+@pytest.mark.parametrize("outcome", ["started", "rolled_back", "applied"])
+def test_run_killed_before_its_word_is_in_the_register_is_ended_by_the_same_command(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, outcome: str
+) -> None:
+    request, real = desk.approved(), desk.office.register.append
+
+    def die(kind: str, **fields: Any) -> Any:
+        if fields.get("outcome") == outcome:
+            raise Killed
+        return real(kind, **fields)
+
+    monkeypatch.setattr(desk.office.register, "append", die)
+    if outcome == "rolled_back":
+        desk.fleet.faults["probe.yml"] = failing
+    killed(desk, request)
+    before = [] if outcome == "started" else ["started"]
+    assert desk.outcomes() == before
+    ended_by_the_same_command(desk, request, *before, *(["interrupted"] if before else []))
+
+
+def test_run_killed_between_its_word_and_its_installations_is_ended_by_the_same_command(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are written in one stroke, or neither."""
+    request, real = desk.approved(), trust.accept
+
+    def die(office: Any, entry: Any) -> None:
+        if "run" in entry.data:
+            raise Killed
+        real(office, entry)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trust, "accept", die)
+        killed(desk, request)
+    assert desk.outcomes() == ["started"]
+    ended_by_the_same_command(desk, request, "started", "interrupted")
+
+
 def test_run_does_nothing_further_when_reconciling_fails(desk: Desk) -> None:
     request = crash(desk, "probe.yml")
     desk.fleet.faults["web.yml 1"] = failing

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,8 @@ import pytest
 from driver import people
 from driver.desk import Desk
 from driver.test_cli import Sop, sop
-from sop_driver import export, gates, report, signatures, standing, steps, trust
+from sop_driver import audit, export, gates, report, signatures, standing, steps, trust
+from sop_driver.directory import Directory
 from sop_driver.errors import Refused, Usage
 from sop_driver.flow import Existing
 from sop_driver.gates import Case
@@ -57,6 +60,29 @@ def test_signature_for_another_use_of_the_key_is_refused(desk: Desk, namespace: 
     request = desk.submit()
     desk.sign = lambda who, message: people.sign(who, message, namespace)
     assert "the signature of kasubbag" in refused(desk, request, "agenda")
+
+
+def test_signature_that_only_ssh_keygen_refuses_is_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its verdict counts beside the driver's own, of which nothing is left here."""
+    request = desk.submit()
+    monkeypatch.setattr(audit, "ssh_fault", lambda key, said, armored: None)
+    desk.sign = as_("kabid")
+    assert "the signature of kasubbag: " in refused(desk, request, "agenda")
+
+
+def test_key_whose_time_is_over_by_ssh_keygen_alone_is_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of keys that it gets tells the time of each."""
+    request, listed = desk.submit(), signatures.allowed_signers
+    over = desk.clock.time
+
+    def ended(people_: Directory) -> str:
+        return listed(people_).replace("valid-after=", f'valid-before="{over:%Y%m%d%H%M%SZ}",valid-after=')
+
+    monkeypatch.setattr(signatures, "allowed_signers", ended)
+    desk.clock.time += timedelta(minutes=1)
+    assert re.search("the signature of kasubbag: .*key has expired", refused(desk, request, "agenda"))
+    monkeypatch.undo()
+    assert desk.take(request, "agenda")
 
 
 def test_approval_of_another_request_cannot_be_replayed(desk: Desk) -> None:

@@ -1,0 +1,46 @@
+"""Open the office that a command works in: for who decides, and for who only reads."""
+
+from __future__ import annotations
+
+import contextlib
+from argparse import Namespace
+from collections.abc import Callable
+
+from sop_driver import config, desired, trust
+from sop_driver.errors import Failed
+from sop_driver.evidence import Evidence
+from sop_driver.reading import USELESS
+from sop_driver.register import Register
+from sop_driver.standing import Office
+
+
+def opened(options: Namespace) -> Office:
+    project = config.project_root()
+    settings = config.load_config(config.find_config(getattr(options, "config", None), project))
+    home = config.find_home(getattr(options, "home", None), project).make()
+    register = Register(config.find_register(settings, home), folder=home.path)
+    options.closing.callback(register.close)
+    office = options.office = trust.watched(Office(settings, project, home, register, Evidence(home.evidence)))
+    return office
+
+
+def ready(office: Office) -> Office:
+    """With the desired state's file, which the playbooks read when run by hand. Raises Refused where it is gone."""
+    if not office.register.head()[0]:
+        trust.require(office)  # where a register was, an empty one would say that no website must exist
+    if not office.home.desired.exists():
+        desired.write(office.home.desired, office.register, desired.fold(office.register))
+    return office
+
+
+def reading(office: Office, warn: Callable[[str], None]) -> Office:
+    """The same for who only reads; that file is made only where all entries can be used."""
+    with contextlib.suppress(*USELESS, Failed) if office.register.head()[0] else contextlib.nullcontext():
+        ready(office)
+    return office.reading(warn)
+
+
+def relied(options: Namespace) -> None:
+    """Raises Refused where the register that was opened cannot be relied on: what came of using it is no bug then."""
+    if hasattr(options, "office"):
+        trust.require(options.office)

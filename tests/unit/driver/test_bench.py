@@ -1,0 +1,62 @@
+"""What script/bench ends with: a script that asks for the numbers to reach reads no table."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from driver.desk import PROJECT
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A module of the benchmarks by its name."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(str(PROJECT / "tests/bench"))
+    yield importlib.import_module
+    for name in set(sys.modules) - before:
+        if str(PROJECT / "tests/bench") in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+@pytest.mark.parametrize(("value", "code"), [(2.0, 0), (2.1, 1)])
+def test_measuring_the_register_ends_with_1_where_a_goal_is_missed(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, words: list[str], value: float, code: int
+) -> None:
+    module = bench("register")
+    monkeypatch.setattr(module, "verified", lambda *_: iter([module.Row("time", None, 9, "s")]))
+    monkeypatch.setattr(module, "appended", lambda *_: iter([module.Row("ratio", 5, value, "times", 2)]))
+    monkeypatch.setattr(sys, "argv", ["bench", *words])
+    assert module.main() == code
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+@pytest.mark.parametrize(("value", "code"), [(2.0, 0), (2.1, 1)])
+def test_measuring_the_fleet_ends_with_1_where_a_number_is_missed(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str], value: float, code: int
+) -> None:
+    module = bench("bench")
+
+    class Contender:
+        name, facts = "nobody", list[Any]()
+
+        def __init__(self, *_: Any) -> None:
+            pass
+
+        def measure(self, count: int, repeat: int) -> list[Any]:
+            return []
+
+    monkeypatch.setattr(module, "LAB", tmp_path)
+    monkeypatch.setattr(module, "Ours", Contender)
+    monkeypatch.setattr(module, "Floor", Contender)
+    monkeypatch.setattr(module.visit, "certified", lambda _: contextlib.nullcontext([]))
+    monkeypatch.setattr(module, "goals", lambda *_: [module.Goal("ratio", value, 2), module.Goal("other", 1, 1)])
+    monkeypatch.setattr(sys, "argv", ["bench", *words])
+    assert module.main() == code

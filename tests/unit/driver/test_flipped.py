@@ -1,0 +1,168 @@
+"""One bit of the register flips, anywhere: all else is read, nothing is decided by it, `verify` says since when."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.exc import DBAPIError
+
+from driver import insider
+from driver.desk import Desk, FakeFleet
+from driver.test_cli import Sop, fleet, sop
+from sop_driver import emergency, orders, voiding
+from sop_driver.errors import Failed
+from sop_driver.schema import ENTRIES
+
+__all__ = ["fleet", "sop"]
+REQUEST, OPEN = "R-2026-0001", "R-2026-0002"  # one that is on the servers, one that is under way
+READING = [("status",), ("status", REQUEST), ("list",), ("history", REQUEST), ("report", REQUEST), ("actors", "list"),
+           ("register", "receipt", REQUEST), ("emergency", "list"), ("freeze", "list")]
+
+
+def written(desk: Desk) -> list[str]:
+    """A register with an entry of each kind."""
+    desk.run(desk.approved())
+    desk.approved(name="lain.tarakankota.go.id")
+    office, two = desk.office, ["kadis", "kasubbag"]
+    orders.freeze(office, "2027-01-01T00:00:00Z", "2027-01-02T00:00:00Z", two, desk.sign, "libur")
+    emergency.declare(office, OPEN, "2026-11-02T09:00:00Z", ["kadis", "kabid"], desk.sign, "diretas")
+    voiding.void(office, OPEN, desk.take(OPEN, "needs_analysis").sequence, "kabid", desk.sign, "salah")
+    return insider.texts(desk)
+
+
+def flips(text: str) -> list[str]:
+    """A text with one bit of a key flipped, or of a value."""
+    places = [found.start() for found in re.finditer(r'(?:(?<=")|(?<=:)|(?<=:"))\w(?=\w*"?[:,}])', text)]
+    return [text[:place] + chr(ord(text[place]) ^ 1 << bit) + text[place + 1 :]
+            for place, bit in zip(places, itertools.cycle((0, 1, 4, 2, 3)), strict=False)]
+
+
+def put(desk: Desk, number: int, text: str) -> bool:
+    """Whether the database takes it: its columns are made of the entry."""
+    with insider.unguarded(desk) as db:
+        try:
+            db.execute(update(ENTRIES).where(ENTRIES.c.sequence == number).values(entry=text))
+        except (DBAPIError, Failed):
+            return False
+    return True
+
+
+def broken(desk: Desk, number: int, old: str, new: str) -> None:
+    text = insider.texts(desk)[number - 1]
+    assert old in text and put(desk, number, text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_flipped_bit_stops_gates_and_never_reading(desk: Desk, sop: Sop, fleet: FakeFleet, part: int) -> None:
+    texts, tried = written(desk), 0
+    fleet.played.clear()
+    for number, text in list(enumerate(texts, 1))[part::3]:
+        for flipped in flips(text)[number % 7 :: 40]:
+            if not put(desk, number, flipped):
+                continue
+            for words in READING:
+                code, out, err = sop(*words)
+                assert (code, "refused" in err) == (0, False), (number, flipped, words, err)
+            code, out, _ = sop("register", "verify")
+            assert code == 1 and "rely on nothing from entry" in out, (number, flipped)
+            code, _, err = sop("run", OPEN, "--as", "subkoor")
+            assert code == 3 and "rely on nothing from entry" in err, (number, flipped, err)
+            assert put(desk, number, text)
+            tried += 1
+    assert fleet.played == [] and tried >= 8
+    assert sop("register", "verify")[0] == 0
+
+
+def test_entry_that_cannot_be_used_is_named_and_left_out_of_what_is_shown(desk: Desk, sop: Sop) -> None:
+    written(desk)
+    broken(desk, 6, '"digest":', '"diges4":')
+    said = ("warning: entry 6 cannot be used (KeyError: 'digest'), and is left out; `sop register verify` tells since "
+            "when the register cannot be relied on\n")
+    code, out, err = sop("status")
+    assert (code, err) == (0, said) and REQUEST in out and OPEN in out
+    code, out, err = sop("history", REQUEST)
+    assert (code, err) == (0, said) and " step review" in out and " step decision" not in out
+    assert sop("list")[::2] == (0, "")
+
+
+def test_request_whose_beginning_cannot_be_used_is_shown_as_far_as_it_can_be(desk: Desk, sop: Sop) -> None:
+    written(desk)
+    broken(desk, 2, '"letter":"', '"lette2":"')
+    code, out, err = sop("status")
+    assert code == 0 and OPEN in out and REQUEST not in out and "warning: entry 2 cannot be used" in err
+    code, out, err = sop("report", REQUEST)
+    assert code == 0 and out.startswith("# R-2026-0001\n") and "step review" in out and "Checkpoint" in out
+    assert "warning: entry 2 cannot be used" in err
+    code, out, err = sop("list")
+    assert code == 0 and "present" not in out
+    assert "warning: entry 11 cannot be used (ValueError: the form of R-2026-0001" in err
+
+
+def test_later_actors_are_shown_where_the_first_cannot_be_used(desk: Desk, sop: Sop) -> None:
+    desk.enroll("mantu", "bidang")
+    broken(desk, 1, '"stands_in":', '"stands_io":')
+    code, out, err = sop("actors", "list")
+    assert code == 0 and out.startswith("mantu  mantu, bidang") and "warning: entry 1 cannot be used (TypeError" in err
+
+
+def test_emergency_and_window_that_cannot_be_used_are_left_out(desk: Desk, sop: Sop) -> None:
+    written(desk)
+    broken(desk, 24, "2027-01-01T", "2027-01-41T")
+    broken(desk, 25, '"until":', '"unti1":')
+    for words, number in ((("freeze", "list"), 24), (("emergency", "list"), 25), (("status",), 24), (("status",), 25)):
+        code, _, err = sop(*words)
+        assert code == 0 and f"warning: entry {number} cannot be used" in err
+
+
+def test_nothing_is_made_of_a_register_that_cannot_be_used(desk: Desk, sop: Sop, fleet: FakeFleet) -> None:
+    """The playbooks, run by hand, would remove a website that is left out of the desired state."""
+    written(desk)
+    desk.office.home.desired.unlink()
+    broken(desk, 10, '"allocations":', '"allocationt":')
+    fleet.played.clear()
+    assert sop("list")[0] == 0 and not desk.office.home.desired.exists()
+    form, paper = desk.write(desk.form()), f"scan={desk.paper}"
+    for words in (("submit", form, "--letter", desk.letter, "--as", "dinkes"), ("plan", OPEN), ("drift",), ("probe",),
+                  ("record", OPEN, "needs_analysis", "--as", "kabid", "--evidence", paper),
+                  ("run", OPEN, "--as", "subkoor")):
+        code, _, err = sop(*words)
+        assert code == 3 and "rely on nothing from entry 10 on" in err and "\nmend: " in err, words
+    assert fleet.played == [] and not desk.office.home.desired.exists()
+
+
+def test_export_holds_an_entry_that_cannot_be_used_word_for_word(desk: Desk, sop: Sop) -> None:
+    """It is what an auditor asks for then."""
+    desk.submit()
+    broken(desk, 2, '"evidence":', '"evidenc4":')
+    code, _, err = sop("register", "export", desk.folder / "out")
+    assert code == 0 and "warning: entry 2 cannot be used" in err
+    assert (desk.folder / "out/register.jsonl").read_text().splitlines() == insider.texts(desk)
+
+
+@pytest.mark.parametrize("desk", ["file_desk"], indirect=True)
+@pytest.mark.parametrize("number", [1, 4, 10, 13, 25])
+def test_entry_that_is_no_json_any_more_stops_gates_and_never_reading(
+    desk: Desk, sop: Sop, fleet: FakeFleet, number: int
+) -> None:
+    """As the disk has it, past the database: its indexes find the entry as before."""
+    text = written(desk)[number - 1].encode()
+    desk.office.register.db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    desk.office.register.close()
+    whole = Path(desk.place).read_bytes()
+    assert whole.count(text[:200]) == 1
+    Path(desk.place).write_bytes(whole.replace(text[:200], b"[" + text[1:200]))
+    fleet.played.clear()
+    warned = 0
+    for words in READING:
+        code, _, err = sop(*words)
+        assert code == 0, (words, err)
+        warned += f"warning: entry {number} cannot be used (JSONDecodeError" in err
+    assert warned
+    code, out, _ = sop("register", "verify")
+    assert code == 1 and f"rely on nothing from entry {number} on" in out
+    code, _, err = sop("run", OPEN, "--as", "subkoor")
+    assert code == 3 and f"rely on nothing from entry {number} on" in err and fleet.played == []
