@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from sop_driver import actors, export, orders, outsider, pades, signatures, transfer, trust
 from sop_driver.errors import Usage
-from sop_driver.proof import NAMESPACE, open_note
+from sop_driver.note import open_note
+from sop_driver.proof import NAMESPACE
 from sop_driver.register import Entry
 from sop_driver.signatures import Pdf, Sign
 from sop_driver.standing import Office, stamp

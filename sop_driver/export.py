@@ -15,6 +15,7 @@ from sop_driver import (
     flow,
     merkle,
     notary,
+    note,
     outsider,
     proof,
     sheet,
@@ -25,7 +26,7 @@ from sop_driver import (
 )
 from sop_driver.config import write_atomic
 from sop_driver.errors import Usage, refuse
-from sop_driver.proof import COSIGNED, open_note
+from sop_driver.note import COSIGNED, open_note
 from sop_driver.standing import Office
 from sop_driver.statement import PERSONAL
 
@@ -52,7 +53,7 @@ if __name__ == "__main__":
 def verifier() -> str:
     """The verifier in one file: these modules one after the other, without their imports of each other."""
     parts: list[str] = []
-    for module in (proof, statement, sheet, flow, tenure, directory, courses, audit, outsider):
+    for module in (proof, note, statement, sheet, flow, tenure, directory, courses, audit, outsider):
         text = Path(module.__file__ or "").read_text(encoding="utf-8")
         text = re.sub(r"^from sop_driver\.\w+ import (\([^)]*\)|.*)\n", "", text, flags=re.MULTILINE)
         parts.append(text if not parts else text.replace("from __future__ import annotations\n", ""))

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from sop_driver import actors, notary
 from sop_driver.directory import Window
 from sop_driver.errors import Usage, refuse
-from sop_driver.proof import announcement
+from sop_driver.note import announcement
 from sop_driver.register import Entry
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, stamp, worded

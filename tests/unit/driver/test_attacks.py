@@ -19,7 +19,8 @@ from driver.insider import Body
 from driver.test_cli import Sop, sop
 from sop_driver import cli, desired, export, notary, orders, outsider, report, standing, steps, store, trust, voiding
 from sop_driver.errors import Refused
-from sop_driver.proof import COSIGNED, canonical, leaf_hash
+from sop_driver.note import COSIGNED
+from sop_driver.proof import canonical, leaf_hash
 from sop_driver.request import Request
 from sop_driver.schema import ENTRIES, statements
 

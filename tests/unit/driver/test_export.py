@@ -17,7 +17,7 @@ from driver.desk import Desk
 from driver.test_cli import Sop, sop
 from sop_driver import audit, export, notary, outsider, standing, trust
 from sop_driver.errors import Refused, Usage
-from sop_driver.proof import COSIGNED
+from sop_driver.note import COSIGNED
 
 __all__ = ["sop"]
 
