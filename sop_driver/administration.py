@@ -153,7 +153,7 @@ def verify(options: Namespace, opened: Opened) -> Told:
                  for name, note in sorted(trust.witnessed(office).items())]
     told = [*told, *found.courses.left(), *found.notes(stamp(office.register.now()))]
     told += [f"{office.evidence.path(digest)} was {erasure}, and is there: repeat that `sop erase`"
-             for digest, erasure in found.people.erased.items() if office.evidence.path(digest).exists()]
+             for digest, erasure in found.people.erased.items() if office.evidence.has(digest)]
     return Told(told, {"entries": sequence, "head": head, "root": found.tree.root().hex(),
                                 "findings": lines}, 1 if lines else 0)
 
@@ -166,7 +166,7 @@ def export_register(options: Namespace, opened: Opened) -> Told:
 
 def receipt(options: Namespace, opened: Opened) -> Told:
     office = opened()
-    value = trust.make_receipt(office, options.request)
+    value, _ = trust.proven(office, options.request)
     value["personal"] = trust.personal(office, value)
     return Told(json.dumps(value, indent=1, ensure_ascii=False).split("\n"), value)
 

@@ -21,6 +21,8 @@ from sop_driver.statement import Body, form_digest, level, personal_faults, show
 
 ORIGIN = "0" * 64  # what the first entry names as the one before it
 BATCH = 500  # signatures that a process checks in one go
+# What comes of reading what somebody made up: other types, numbers without end, lists within lists within lists.
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
 Job = tuple[int, str, str, str, str]  # entry, who, public key, statement, signature
 
 
@@ -61,7 +63,7 @@ class Audit:
                 self.found(number, f"its time {body['time']} lies before {latest}, that of the entry before it")
             self.times[-1] = max(latest, body["time"])
             return self.signatures(number, body, self.last, spell)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except UNREADABLE as error:
             self.found(number, f"it is no entry ({type(error).__name__}: {error})")
             return []
 
@@ -275,7 +277,7 @@ def signed_with(people: Directory, note: str, size: int, key: str) -> bool:
 
 
 def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = (), order: Order = nowhere) -> Audit:
-    """Check entries by their places in the tree that a checkpoint signs. Raises ValueError, KeyError, TypeError."""
+    """Check entries by their places in the tree that a checkpoint signs. Raises one of UNREADABLE."""
     note = open_note(value["checkpoint"], witnesses)
     audit = Audit(courses=Courses(order, partial=True),
                   signers={key for key in witnesses if open_note(value["checkpoint"], [key]).signers})

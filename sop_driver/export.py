@@ -78,10 +78,11 @@ def export(office: Office, folder: Path, documents: bool) -> list[Path]:
     (folder / "personal").mkdir(mode=0o700)
     for entry in register.entries():
         for name, digest in entry.evidence.items():
-            personal, source = name.startswith(PERSONAL), office.evidence.path(digest)
-            target = folder / ("personal" if personal else "evidence") / digest
-            if (personal or documents) and source.exists() and not target.exists():
-                shutil.copy2(source, target)
+            personal = name.startswith(PERSONAL)
+            if (personal or documents) and office.evidence.has(digest):  # else the verifier says what it lacks
+                target = folder / ("personal" if personal else "evidence") / digest
+                if not target.exists():
+                    shutil.copy2(office.evidence.path(digest), target)
     return sorted(folder.iterdir())
 
 
@@ -149,7 +150,7 @@ def _followed(receipt: Path, known: str) -> str:
     """The register's key now, where a receipt proves that it follows on the known one. Raises Refused, Usage."""
     try:
         found = audit.receipt(json.loads(receipt.read_text()), known)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *audit.UNREADABLE) as error:
         raise Usage(f"no receipt: {error}", str(receipt), "make it by `sop register receipt`") from error
     if lines := found.lines():
         refuse(lines[0], "the witness", "keep the receipt; it proves that something is wrong")

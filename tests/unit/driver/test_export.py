@@ -75,6 +75,43 @@ def test_export_is_verified_by_its_own_file(desk: Desk, sop: Sop, tmp_path: Path
     assert sop("register", "export", folder)[0] == 2
 
 
+HOSTILE = {
+    "lists within lists": lambda text: '{"a":' + "[" * 100_000 + "]" * 100_000 + "}",
+    "no entry": lambda text: "",
+    "a list": lambda text: "[]",
+    "other documents": lambda text: text.replace('"evidence":{', '"evidence":[{').replace('},"kind"', '}],"kind"'),
+}
+
+
+@pytest.mark.parametrize("how", HOSTILE)
+def test_verifier_says_what_is_wrong_with_what_somebody_made_up(
+    file_desk: Desk, tmp_path: Path, how: str
+) -> None:
+    """Never a traceback, whose exit code is that of a finding."""
+    desk, folder = file_desk, tmp_path / "export"
+    request, key = desk.approved(), desk.office.people().checkpoint_key
+    export.export(desk.office, folder, documents=False)
+    lines = (folder / "register.jsonl").read_text().splitlines()
+    lines[3] = HOSTILE[how](lines[3])
+    (folder / "register.jsonl").write_text("\n".join(lines) + "\n")
+    code, told = verify(folder / "verify.py", folder, "--key", key)
+    assert code == 1 and "entry 4: it " in told and "Traceback" not in told, told
+    value = trust.make_receipt(desk.office, request)
+    value["entries"][3]["text"] = lines[3]
+    (tmp_path / "receipt").write_text(json.dumps(value))
+    code, told = verify(folder / "verify.py", tmp_path / "receipt", "--key", key)
+    assert code in (1, 2) and "Traceback" not in told, told
+
+
+@pytest.mark.parametrize("key", ["x", 5])
+def test_key_that_is_none_is_found(desk: Desk, sop: Sop, key: str | int) -> None:
+    first = json.loads(insider.texts(desk)[0])["data"]["checkpoint_key"]
+    change = "UPDATE entries SET entry = replace(entry, 'OLD', 'NEW') WHERE sequence = 1"
+    insider.change(desk, change.replace("OLD", json.dumps(first)).replace("NEW", json.dumps(key)))
+    code, out, err = sop("register", "verify")
+    assert code == 1 and "rely on nothing from entry 1 on" in out and "Traceback" not in err
+
+
 def test_modules_of_the_verifier_take_no_name_from_each_other() -> None:
     """They are one file there, and the later would win."""
     tree = ast.parse(export.verifier()).body
@@ -88,7 +125,7 @@ def test_export_that_was_changed_is_found(desk: Desk, sop: Sop, tmp_path: Path) 
     request = desk.approved()
     folder = tmp_path / "export"
     sop("register", "export", folder, "--documents")
-    lines = (folder / "register.jsonl").read_text()
+    lines, key = (folder / "register.jsonl").read_text(), desk.office.people().checkpoint_key
     scan = standing.stand(desk.office, request).done["agenda"].evidence["scan"]
     (folder / "evidence" / scan).chmod(0o600)
     for path, text, part in (
@@ -99,10 +136,10 @@ def test_export_that_was_changed_is_found(desk: Desk, sop: Sop, tmp_path: Path) 
     ):
         kept = path.read_bytes()
         path.write_text(text)
-        code, told = verify(folder / "verify.py", folder)
+        code, told = verify(folder / "verify.py", folder, "--key", key)
         assert code == 1 and part in told and "rely on nothing from entry" in told, told
         path.write_bytes(kept)
-    assert verify(folder / "verify.py", folder)[0] == 0
+    assert verify(folder / "verify.py", folder, "--key", key)[0] == 0
 
 
 def test_export_is_refused_under_another_key(desk: Desk, tmp_path: Path) -> None:
@@ -230,4 +267,4 @@ def test_document_that_two_entries_name_is_copied_once(
 
     monkeypatch.setattr(export.shutil, "copy2", as_others)
     export.export(desk.office, tmp_path / "export", documents=True)
-    assert outsider.check(tmp_path / "export")[0] == 0
+    assert outsider.check(tmp_path / "export", desk.office.people().checkpoint_key)[0] == 0

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
@@ -39,6 +40,7 @@ from sop_driver import (
     voiding,
 )
 from sop_driver.errors import Refused, Usage
+from sop_driver.evidence import Evidence
 from sop_driver.flow import Existing
 from sop_driver.gates import Case
 from sop_driver.proof import canonical
@@ -491,6 +493,30 @@ def test_lost_or_swapped_pdf_is_found(trusting: Desk, bsre: Authority, kadis: Ho
     with pytest.raises(Refused, match="was changed"):
         trusting.run(request)
     assert trusting.fleet.played == []
+
+
+@pytest.mark.parametrize("swapped", ["document", "crls"])
+def test_pdf_is_checked_as_it_was_compared(
+    trusting: Desk, bsre: Authority, kadis: Holder, monkeypatch: pytest.MonkeyPatch, swapped: str
+) -> None:
+    """Somebody puts another file there between the look at its hash and the look at its signature."""
+    taken(trusting, bsre, kadis)
+    (signed_within,) = trust.examine(trusting.office).pdfs
+    path = trusting.office.evidence.path(getattr(signed_within, swapped))
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes() + b"\n")
+    monkeypatch.setattr(Evidence, "fault", lambda *_: None)
+    assert pades.fault(signed_within, trusting.office.evidence) == f"{path} was changed"
+
+
+@pytest.mark.parametrize("said", ['"\ud800"', "[]", "{}", "[" * 100_000])
+def test_statement_that_makes_no_sheet_is_a_fault_and_no_crash(
+    trusting: Desk, bsre: Authority, kadis: Holder, said: str
+) -> None:
+    taken(trusting, bsre, kadis)
+    (signed_within,) = trust.examine(trusting.office).pdfs
+    told = pades.fault(replace(signed_within, statement=said), trusting.office.evidence)
+    assert str(told).startswith("it cannot be read as a signed PDF")
 
 
 SHOWN = {"Situs web": "dinkes.tarakankota.go.id", "Instansi": "Dinas Kesehatan", "Surat": "005/1, 2026-10-30"}
