@@ -160,7 +160,8 @@ def verify(options: Namespace, opened: Opened) -> Told:
 
 def export_register(options: Namespace, opened: Opened) -> Told:
     files = export.export(opened(), options.folder, options.documents)
-    return Told([*map(str, files), f"check it anywhere: python3 {options.folder}/verify.py {options.folder}"],
+    return Told([*map(str, files), f"check it anywhere: python3 {options.folder}/verify.py {options.folder} --key KEY",
+                 "KEY is the register's as the minutes or a printed report show it, not as the export does"],
                 {"files": [str(file) for file in files]})
 
 

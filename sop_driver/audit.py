@@ -281,9 +281,13 @@ def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = (), orde
     note = open_note(value["checkpoint"], witnesses)
     audit = Audit(courses=Courses(order, partial=True),
                   signers={key for key in witnesses if open_note(value["checkpoint"], [key]).signers})
+    last = 0
     for item in value["entries"]:
         body, digest = json.loads(item["text"]), leaf_hash(item["text"])
         number, proof = body["sequence"], [base64.b64decode(part) for part in item["proof"]]
+        if number <= last:
+            audit.found(number, f"it stands behind entry {last}: who acted when is not as the register has it")
+        last = number
         if inclusion_root(digest, number - 1, note.size, proof) != note.root:
             audit.found(number, "it is not at its place in the tree that the checkpoint signs")
         audit.check(audit.one(number, body, digest.hex()))

@@ -39,7 +39,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description="Check an export or a receipt of a register, offline.",
         epilog="Exit 0: all was checked and holds; 1: something was found; 2: it cannot be read; "
-               "3: what was checked holds, and some was not (the last line says so).")
+               "3: what was checked holds, and some was not (the last line says so), as without --key.")
     parser.add_argument("path", type=Path, help="the export's folder, or a receipt")
     parser.add_argument("--key", help="the register's key, as printed on reports")
     parser.add_argument("--witness", action="append", default=[], help="the key of a witness; repeatable")

@@ -18,7 +18,8 @@ from sop_driver.note import verifier_of
 from sop_driver.sheet import sheet
 from sop_driver.statement import PERSONAL, digest_fault
 
-GIVEN = "the key is the one that came along; compare it with the one on a printed report: "
+GIVEN = ("NOT checked here, as the key was taken from the export or receipt itself: whose register this is; compare it "
+         "with the one on a printed report, and give that one by --key: ")
 
 
 def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> tuple[int, list[str]]:
@@ -48,7 +49,9 @@ def _checked(path: Path, key: str | None, witnesses: Sequence[str]) -> tuple[int
     left = [f"NOT checked here, as it is a signature within a PDF: entry {signed.entry}, {signed.by}, "
             f"evidence/{signed.document}" for signed in found.pdfs if signed.document not in found.people.erased]
     left += found.courses.left()
-    note = [*left, *found.notes(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")), *([] if key else [GIVEN + pinned])]
+    if not key:
+        left.append(GIVEN + pinned)
+    note = [*left, *found.notes(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))]
     if lines := found.lines():
         return 1, [*lines, *note]
     said = f"{told}; every {'SSH ' if found.pdfs else ''}signature holds"

@@ -566,7 +566,7 @@ def test_export_tells_what_it_leaves_to_others(trusting: Desk, bsre: Authority, 
     digest = standing.stand(trusting.office, request).done["disposition"].evidence["surat_terdisposisi"]
     assert code == 3 and "every SSH signature holds" in lines[0] and "NOT all was" in lines[-1]
     assert "NOT checked here" in lines[1] and "kadis" in lines[1] and f"evidence/{digest}" in lines[1]
-    words = [sys.executable, "-I", folder / "verify.py", folder]
+    words = [sys.executable, "-I", folder / "verify.py", folder, "--key", trusting.office.people().checkpoint_key]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 3 and done.stdout.splitlines()[:2] == lines[:2]
     (tmp_path / "receipt").write_text(json.dumps(trust.make_receipt(trusting.office, request)))
@@ -587,7 +587,7 @@ def test_erased_pdf_is_said_so_and_takes_no_trust_away(
     assert found.findings == [] and any(line.startswith(words) for line in found.notes(""))
     trusting.take(request, "review")
     export.export(trusting.office, tmp_path / "export", documents=True)
-    code, told = outsider.check(tmp_path / "export")
+    code, told = outsider.check(tmp_path / "export", trusting.office.people().checkpoint_key)
     assert code == 3 and any(line.startswith(words) for line in told) and "NOT checked" not in "".join(told)
 
 
