@@ -151,11 +151,14 @@ def verify(options: Namespace, opened: Opened) -> Told:
         told += [f"signed by {name}" if open_note(note, office.config.witnesses).signers
                  else f"{name} bears no signature of a witness that sop.yml names"
                  for name, note in sorted(trust.witnessed(office).items())]
+    unseen = [key.split("+")[0] for key in office.config.witnesses if key not in found.signers]
+    told = [*told, *(f"nothing here is signed by the witness {name} that sop.yml names: entries that are cut off are "
+                     "not found; let it sign (docs/register.md)" for name in unseen)]
     told = [*told, *found.courses.left(), *found.notes(stamp(office.register.now()))]
     told += [f"{office.evidence.path(digest)} was {erasure}, and is there: repeat that `sop erase`"
              for digest, erasure in found.people.erased.items() if office.evidence.has(digest)]
     return Told(told, {"entries": sequence, "head": head, "root": found.tree.root().hex(),
-                                "findings": lines}, 1 if lines else 0)
+                                "findings": lines, "unwitnessed": unseen}, 1 if lines else 0)
 
 
 def export_register(options: Namespace, opened: Opened) -> Told:

@@ -7,8 +7,10 @@ import json
 import subprocess
 import sys
 import venv
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,6 +87,61 @@ def test_nothing_is_proven_by_the_key_that_comes_along(desk: Desk, tmp_path: Pat
         code, told = verify(folder / "verify.py", path)
         assert code == 3 and "the key was taken from the export or receipt itself" in told and key in told
         assert told.splitlines()[-1].startswith("what was checked here holds; NOT all was")
+
+
+def test_export_beside_a_writer_is_of_its_checkpoint(
+    file_desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody records, and a witness signs that, between what is written first and what is written next."""
+    desk = file_desk
+    desk.approved()
+    register, other, key = desk.office.register, desk.register(), desk.office.people().checkpoint_key
+    checkpoint, texts, meanwhile = register.checkpoint, register.texts, list[str]()
+
+    def record() -> None:
+        if not meanwhile:
+            other.append("record", outcome="kept", data={})
+            meanwhile.append(other.checkpoint())
+            (desk.office.home.path / "witnessed").mkdir()
+            (desk.office.home.path / "witnessed/inspektorat").write_text(meanwhile[0])
+
+    def signed() -> str:
+        note = checkpoint()
+        record()
+        return note
+
+    def read(*words: Any, **more: Any) -> Iterator[str]:
+        yield from texts(*words, **more)
+        record()
+
+    monkeypatch.setattr(register, "checkpoint", signed)
+    monkeypatch.setattr(register, "texts", read)
+    export.export(desk.office, tmp_path / "export", documents=True)
+    code, lines = outsider.check(tmp_path / "export", key)
+    assert code == 0 and lines[0].startswith("9 entries of "), lines
+    export.export(desk.office, tmp_path / "after", documents=True)
+    assert outsider.check(tmp_path / "after", key)[1][0].startswith("10 entries of ")
+    assert (tmp_path / "after/witnessed/inspektorat").exists()
+
+
+def test_export_brings_the_witness_who_saw_more_than_is_here(file_desk: Desk, tmp_path: Path) -> None:
+    """What was cut off shows by it alone."""
+    desk = file_desk
+    desk.approved()
+    (desk.office.home.path / "witnessed").mkdir()
+    (desk.office.home.path / "witnessed/inspektorat").write_text(desk.office.register.checkpoint())
+    insider.rewrite(desk, lambda all_: all_[:-1], key=True)
+    export.export(desk.office, tmp_path / "export", documents=False)
+    code, lines = outsider.check(tmp_path / "export", desk.office.people().checkpoint_key)
+    assert code == 1 and "inspektorat saw 9 entries, here are 8: the last are missing" in lines[0]
+
+
+def test_export_says_where_the_checkpoint_cannot_be_read(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    desk.submit()
+    insider.change(desk, "UPDATE checkpoints SET note = 'hello'")
+    for words in (("export", tmp_path / "export"), ("checkpoint", "--since", 0), ("receipt",)):
+        code, _, err = sop("register", *words)
+        assert code == 3 and "it is no checkpoint" in err and "mend: " in err, err
 
 
 HOSTILE = {
@@ -261,6 +318,60 @@ def test_witness_and_checkpoint_refuse_what_they_cannot_use(desk: Desk, sop: Sop
     code, _, err = sop("register", "checkpoint", "--cosigned", tmp_path / "own")
     assert code == 2 and "a witness that sop.yml names" in err
     assert desk.office.register.checkpoint().rstrip() in sop("register", "checkpoint")[1]
+
+
+def test_witness_signs_one_history_where_two_calls_meet(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second comes when the first has read what was seen last, and has not yet written what it signs."""
+    desk.submit()
+    key, signed = desk.office.people().checkpoint_key, list[str]()
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(export.update(desk.office, 0))
+        desk.submit()
+    seconds = notary.seconds
+
+    def second() -> int:
+        monkeypatch.setattr(notary, "seconds", seconds)
+        with pytest.raises(Refused, match="another call of this witness works in"):
+            signed.append(export.witness(tmp_path / "two", tmp_path / "w", "w", key)[0])
+        return seconds()
+
+    monkeypatch.setattr(notary, "seconds", second)
+    signed.append(export.witness(tmp_path / "one", tmp_path / "w", "w", key)[0])
+    assert len(signed) == 1 and (tmp_path / "w/checkpoint").read_text() == signed[0]
+    with pytest.raises(Refused, match="witness last saw 2 entries"):
+        export.witness(tmp_path / "two", tmp_path / "w", None, None)
+
+
+def test_older_word_of_a_witness_takes_no_newer_ones_place(desk: Desk, tmp_path: Path) -> None:
+    """Else whoever cuts off the last entries gives the register yesterday's."""
+    notes = []
+    for since in (0, 2):
+        desk.submit()
+        (tmp_path / "update").write_text(export.update(desk.office, since))
+        note, mine = export.witness(tmp_path / "update", tmp_path / "w", "w", desk.office.people().checkpoint_key)
+        notes.append(tmp_path / f"cosigned{since}")
+        notes[-1].write_text(note)
+    desk.office.config = desk.config.model_copy(update={"witnesses": (mine,)})
+    for note_file in (*notes, notes[-1]):
+        assert export.take_back(desk.office, note_file) == "w"
+    with pytest.raises(Refused, match=r"w has signed 3 entries \(.*, and 2 in "):
+        export.take_back(desk.office, notes[0])
+    assert (desk.office.home.path / "witnessed/w").read_text() == notes[1].read_text()
+
+
+def test_verify_says_which_witness_has_signed_nothing(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    """As before the first round, or where somebody took its word away: a line, which stops nothing."""
+    desk.submit()
+    mine = notary.make(tmp_path / "k", "inspektorat", COSIGNED).verifier
+    example = Path(export.__file__).parent / "data/sop.example.yml"
+    (tmp_path / "sop.yml").write_text(f"{example.read_text()}\nwitnesses: [{mine}]\n")
+    code, out, _ = sop("register", "verify", "--config", tmp_path / "sop.yml")
+    assert code == 0 and "nothing here is signed by the witness inspektorat that sop.yml names" in out
+    value = json.loads(sop("register", "verify", "--json", "--config", tmp_path / "sop.yml")[1])
+    assert value["unwitnessed"] == ["inspektorat"] and value["findings"] == []
+    assert "nothing here is signed" not in sop("register", "verify")[1]
 
 
 def test_rewritten_register_is_not_taken_back_from_a_witness(desk: Desk, tmp_path: Path) -> None:
