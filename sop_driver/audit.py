@@ -39,7 +39,8 @@ class Audit:
     chains: dict[str, str] = field(default_factory=dict)
     courses: Courses = field(default_factory=Courses)
     made: dict[int, Taken] = field(default_factory=dict)
-    unreported: dict[int, Body] = field(default_factory=dict)  # emergencies whose report is not there, by their entries
+    # Emergencies whose report is not there, by their entries: words for people, and when it is due.
+    unreported: dict[int, tuple[str, str]] = field(default_factory=dict)
     forms: dict[str, dict[str, str]] = field(default_factory=dict)  # request → what sheets tell of it
     pdfs: list[Signed] = field(default_factory=list)  # signatures that are checked where their documents are
     signers: set[str] = field(default_factory=set)  # the keys of witnesses asked for that signed a checkpoint
@@ -57,6 +58,7 @@ class Audit:
                 self.found(number, "it is not in the one spelling that entries have")
             if body["sequence"] != number:
                 self.found(number, f"it calls itself entry {body['sequence']}: entries are missing, added or moved")
+                body["sequence"] = number  # what others say of it goes by its place
             if body["prev"] != before:
                 self.found(number, "it does not follow the entry before it: one of the two was changed or moved")
             if body["time"] < latest:
@@ -124,7 +126,10 @@ class Audit:
         self._follows(number, body, digest)
         data = body["data"]
         if body["outcome"] == "declared":
-            self.courses.declared[body["request"]] = self.unreported[number] = body
+            self.courses.declared[body["request"]] = body
+            said = (f"EMERGENCY: entry {number} let {body['request']} pass {', '.join(data['waives'])} until "
+                    f"{data['until']}, and is not reported; the report is due by {data['report_by']}")
+            self.unreported[number] = said, str(data["report_by"])
         elif self.unreported.pop(data["emergency"], None) is None:
             self.found(number, f"it reports entry {data['emergency']}, which is no emergency without a report")
         try:
@@ -166,10 +171,7 @@ class Audit:
                   "checked when it was recorded" for signed in self.pdfs
                   if (gone := [digest for digest in signed.documents if digest in erased])]
         said = dict.fromkeys(f"documents or personal data were {erasure}" for erasure in erased.values())
-        return [*said, *unseen, *(
-                f"EMERGENCY: entry {number} let {body['request']} pass {', '.join(body['data']['waives'])} until "
-                f"{body['data']['until']}, and is not reported; the report is due by {body['data']['report_by']}"
-                f"{', LATE' if now > body['data']['report_by'] else ''}" for number, body in self.unreported.items())]
+        return [*said, *unseen, *(f"{words}{', LATE' if now > due else ''}" for words, due in self.unreported.values())]
 
     def one(self, number: int, body: Body, digest: str) -> list[Job]:
         """As `signatures`, for an entry whose actor's other requests are not read."""

@@ -232,6 +232,6 @@ def ssh_fault(line: str, message: str, armored: str) -> str | None:
         _verify(public, raw, signed)
     except InvalidSignature:
         return "it is not over what the entry says"
-    except (ValueError, IndexError, struct.error) as error:
+    except (ValueError, TypeError, AttributeError, IndexError, struct.error) as error:
         return f"it cannot be read ({error})"
     return None
