@@ -195,7 +195,7 @@ def _sealed(office: Office, people: Directory, new: dict[str, Actor]) -> tuple[d
 def _subject(office: Office, seal: str) -> Any:
     """What certificates call somebody. Raises Refused where that was changed: nobody can be compared with it."""
     digest = seal.removeprefix(SEALED)
-    return office.evidence.unsealed(digest) if office.evidence.path(digest).exists() else office.personal(seal)
+    return office.evidence.unsealed(digest) if office.evidence.has(digest) else office.personal(seal)
 
 
 def lines(office: Office) -> list[str]:

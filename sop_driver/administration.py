@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from sop_driver import actors, export, orders, outsider, pades, signatures, transfer, trust
 from sop_driver.errors import Usage
-from sop_driver.proof import NAMESPACE, open_note
+from sop_driver.note import open_note
+from sop_driver.proof import NAMESPACE
 from sop_driver.register import Entry
 from sop_driver.signatures import Pdf, Sign
 from sop_driver.standing import Office, stamp
@@ -150,22 +151,26 @@ def verify(options: Namespace, opened: Opened) -> Told:
         told += [f"signed by {name}" if open_note(note, office.config.witnesses).signers
                  else f"{name} bears no signature of a witness that sop.yml names"
                  for name, note in sorted(trust.witnessed(office).items())]
+    unseen = [key.split("+")[0] for key in office.config.witnesses if key not in found.signers]
+    told = [*told, *(f"nothing here is signed by the witness {name} that sop.yml names: entries that are cut off are "
+                     "not found; let it sign (docs/register.md)" for name in unseen)]
     told = [*told, *found.courses.left(), *found.notes(stamp(office.register.now()))]
     told += [f"{office.evidence.path(digest)} was {erasure}, and is there: repeat that `sop erase`"
-             for digest, erasure in found.people.erased.items() if office.evidence.path(digest).exists()]
+             for digest, erasure in found.people.erased.items() if office.evidence.has(digest)]
     return Told(told, {"entries": sequence, "head": head, "root": found.tree.root().hex(),
-                                "findings": lines}, 1 if lines else 0)
+                                "findings": lines, "unwitnessed": unseen}, 1 if lines else 0)
 
 
 def export_register(options: Namespace, opened: Opened) -> Told:
     files = export.export(opened(), options.folder, options.documents)
-    return Told([*map(str, files), f"check it anywhere: python3 {options.folder}/verify.py {options.folder}"],
+    return Told([*map(str, files), f"check it anywhere: python3 {options.folder}/verify.py {options.folder} --key KEY",
+                 "KEY is the register's as the minutes or a printed report show it, not as the export does"],
                 {"files": [str(file) for file in files]})
 
 
 def receipt(options: Namespace, opened: Opened) -> Told:
     office = opened()
-    value = trust.make_receipt(office, options.request)
+    value, _ = trust.proven(office, options.request)
     value["personal"] = trust.personal(office, value)
     return Told(json.dumps(value, indent=1, ensure_ascii=False).split("\n"), value)
 

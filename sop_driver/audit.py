@@ -15,11 +15,14 @@ from typing import Any
 from sop_driver.courses import Courses, Order, nowhere
 from sop_driver.directory import Directory, Signature, Signed
 from sop_driver.flow import Taken
-from sop_driver.proof import Checkpoint, Tree, canonical, inclusion_root, leaf_hash, open_note, parsed, ssh_fault
+from sop_driver.note import Checkpoint, open_note
+from sop_driver.proof import Tree, canonical, inclusion_root, leaf_hash, parsed, ssh_fault
 from sop_driver.statement import Body, form_digest, level, personal_faults, shown, statement
 
 ORIGIN = "0" * 64  # what the first entry names as the one before it
 BATCH = 500  # signatures that a process checks in one go
+# What comes of reading what somebody made up: other types, numbers without end, lists within lists within lists.
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
 Job = tuple[int, str, str, str, str]  # entry, who, public key, statement, signature
 
 
@@ -36,7 +39,8 @@ class Audit:
     chains: dict[str, str] = field(default_factory=dict)
     courses: Courses = field(default_factory=Courses)
     made: dict[int, Taken] = field(default_factory=dict)
-    unreported: dict[int, Body] = field(default_factory=dict)  # emergencies whose report is not there, by their entries
+    # Emergencies whose report is not there, by their entries: words for people, and when it is due.
+    unreported: dict[int, tuple[str, str]] = field(default_factory=dict)
     forms: dict[str, dict[str, str]] = field(default_factory=dict)  # request → what sheets tell of it
     pdfs: list[Signed] = field(default_factory=list)  # signatures that are checked where their documents are
     signers: set[str] = field(default_factory=set)  # the keys of witnesses asked for that signed a checkpoint
@@ -54,13 +58,14 @@ class Audit:
                 self.found(number, "it is not in the one spelling that entries have")
             if body["sequence"] != number:
                 self.found(number, f"it calls itself entry {body['sequence']}: entries are missing, added or moved")
+                body["sequence"] = number  # what others say of it goes by its place
             if body["prev"] != before:
                 self.found(number, "it does not follow the entry before it: one of the two was changed or moved")
             if body["time"] < latest:
                 self.found(number, f"its time {body['time']} lies before {latest}, that of the entry before it")
             self.times[-1] = max(latest, body["time"])
             return self.signatures(number, body, self.last, spell)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except UNREADABLE as error:
             self.found(number, f"it is no entry ({type(error).__name__}: {error})")
             return []
 
@@ -121,7 +126,10 @@ class Audit:
         self._follows(number, body, digest)
         data = body["data"]
         if body["outcome"] == "declared":
-            self.courses.declared[body["request"]] = self.unreported[number] = body
+            self.courses.declared[body["request"]] = body
+            said = (f"EMERGENCY: entry {number} let {body['request']} pass {', '.join(data['waives'])} until "
+                    f"{data['until']}, and is not reported; the report is due by {data['report_by']}")
+            self.unreported[number] = said, str(data["report_by"])
         elif self.unreported.pop(data["emergency"], None) is None:
             self.found(number, f"it reports entry {data['emergency']}, which is no emergency without a report")
         try:
@@ -163,10 +171,7 @@ class Audit:
                   "checked when it was recorded" for signed in self.pdfs
                   if (gone := [digest for digest in signed.documents if digest in erased])]
         said = dict.fromkeys(f"documents or personal data were {erasure}" for erasure in erased.values())
-        return [*said, *unseen, *(
-                f"EMERGENCY: entry {number} let {body['request']} pass {', '.join(body['data']['waives'])} until "
-                f"{body['data']['until']}, and is not reported; the report is due by {body['data']['report_by']}"
-                f"{', LATE' if now > body['data']['report_by'] else ''}" for number, body in self.unreported.items())]
+        return [*said, *unseen, *(f"{words}{', LATE' if now > due else ''}" for words, due in self.unreported.values())]
 
     def one(self, number: int, body: Body, digest: str) -> list[Job]:
         """As `signatures`, for an entry whose actor's other requests are not read."""
@@ -274,13 +279,17 @@ def signed_with(people: Directory, note: str, size: int, key: str) -> bool:
 
 
 def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = (), order: Order = nowhere) -> Audit:
-    """Check entries by their places in the tree that a checkpoint signs. Raises ValueError, KeyError, TypeError."""
+    """Check entries by their places in the tree that a checkpoint signs. Raises one of UNREADABLE."""
     note = open_note(value["checkpoint"], witnesses)
     audit = Audit(courses=Courses(order, partial=True),
                   signers={key for key in witnesses if open_note(value["checkpoint"], [key]).signers})
+    last = 0
     for item in value["entries"]:
         body, digest = json.loads(item["text"]), leaf_hash(item["text"])
         number, proof = body["sequence"], [base64.b64decode(part) for part in item["proof"]]
+        if number <= last:
+            audit.found(number, f"it stands behind entry {last}: who acted when is not as the register has it")
+        last = number
         if inclusion_root(digest, number - 1, note.size, proof) != note.root:
             audit.found(number, "it is not at its place in the tree that the checkpoint signs")
         audit.check(audit.one(number, body, digest.hex()))

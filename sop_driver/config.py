@@ -166,8 +166,17 @@ def load_facts(project: Path, config: Config) -> FleetFacts:
     return facts
 
 
+def settle(folder: Path) -> None:
+    """Have the names in a folder on the disk: until then a power cut may take a new one away again."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Replace a file as a whole, on the disk before it has its name."""
+    """Replace a file as a whole, on the disk before it has its name, and its name there in the end."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -177,6 +186,7 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o600) -> None:
             os.fsync(file.fileno())
         Path(name).chmod(mode)
         Path(name).replace(path)
+        settle(path.parent)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             Path(name).unlink()

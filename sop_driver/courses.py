@@ -195,5 +195,5 @@ class Courses:
         by_sop: dict[str, list[str]] = {}
         for request, digest in self.unread.items():
             by_sop.setdefault(digest, []).append(request)
-        return [f"NOT checked here, as no entry tells the order of the SOP {digest[:12]}…: whether the steps of "
+        return [f"NOT checked here, as no entry tells the order of the SOP {str(digest)[:12]}…: whether the steps of "
                 f"{', '.join(requests)} were taken in order" for digest, requests in by_sop.items()]

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sop_driver.flow import Against, Taken
-from sop_driver.proof import announcement, signed_by
+from sop_driver.note import announcement, signed_by
 from sop_driver.statement import CRLS, SEALED, Body, statement
 from sop_driver.tenure import Actor, lacks_decree, stand_in_fault
 

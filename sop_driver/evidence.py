@@ -12,11 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sop_driver.config import write_atomic
+from sop_driver.config import settle, write_atomic
 from sop_driver.errors import Failed, refuse
+from sop_driver.outsider import plain_file
 from sop_driver.proof import canonical
+from sop_driver.statement import digest_fault
 
 SALT = 32  # octets
+BACK = "bring the file back from the backup of the driver's home"
+LOOK = "`sop register verify` names the entry; bring the register back from its backup"
 
 
 class Evidence:
@@ -26,7 +30,13 @@ class Evidence:
         self.folder = folder
 
     def path(self, digest: str) -> Path:
+        """Where a document lies. Raises Refused for a name that is no sha256: it could lead anywhere."""
+        if fault := digest_fault(digest):
+            refuse(fault, "evidence", LOOK)
         return self.folder / digest
+
+    def has(self, digest: str) -> bool:
+        return not digest_fault(digest) and self.path(digest).is_file() and not self.path(digest).is_symlink()
 
     @contextlib.contextmanager
     def staged(self, source: Path) -> Iterator[tuple[Path, str]]:
@@ -45,6 +55,7 @@ class Evidence:
             copy.chmod(0o400)
             yield copy, digest.hexdigest()
             copy.replace(self.path(digest.hexdigest()))
+            settle(self.folder)
         except OSError as error:
             raise Failed(f"it could not be kept as evidence: {error.strerror}", str(source),
                          "check that the file can be read and that the disk has room") from error
@@ -81,14 +92,23 @@ class Evidence:
 
     def fault(self, digest: str) -> str | None:
         """Why a document cannot be relied on; None when it is there as it was."""
+        if fault := digest_fault(digest):
+            return fault
         try:
-            with self.path(digest).open("rb") as file:
+            with plain_file(self.path(digest)) as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             return f"{self.path(digest)} cannot be read ({error.strerror})"
         return None if found == digest else f"{self.path(digest)} was changed"
 
     def read(self, digest: str) -> bytes:
-        if fault := self.fault(digest):
-            refuse(fault, "evidence", "bring the file back from the backup of the driver's home")
-        return self.path(digest).read_bytes()
+        """A document as it was: the octets that were compared, whatever lies there a moment later. Raises Refused."""
+        path = self.path(digest)
+        try:
+            with plain_file(path) as file:
+                octets = file.read()
+        except OSError as error:
+            refuse(f"{path} cannot be read ({error.strerror})", "evidence", BACK)
+        if hashlib.sha256(octets).hexdigest() != digest:
+            refuse(f"{path} was changed", "evidence", BACK)
+        return octets

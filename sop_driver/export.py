@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import fcntl
 import json
 import re
 import shutil
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from sop_driver import (
@@ -15,6 +19,7 @@ from sop_driver import (
     flow,
     merkle,
     notary,
+    note,
     outsider,
     proof,
     sheet,
@@ -25,7 +30,7 @@ from sop_driver import (
 )
 from sop_driver.config import write_atomic
 from sop_driver.errors import Usage, refuse
-from sop_driver.proof import COSIGNED, open_note
+from sop_driver.note import COSIGNED, open_note
 from sop_driver.standing import Office
 from sop_driver.statement import PERSONAL
 
@@ -38,7 +43,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description="Check an export or a receipt of a register, offline.",
         epilog="Exit 0: all was checked and holds; 1: something was found; 2: it cannot be read; "
-               "3: what was checked holds, and some was not (the last line says so).")
+               "3: what was checked holds, and some was not (the last line says so), as without --key.")
     parser.add_argument("path", type=Path, help="the export's folder, or a receipt")
     parser.add_argument("--key", help="the register's key, as printed on reports")
     parser.add_argument("--witness", action="append", default=[], help="the key of a witness; repeatable")
@@ -52,7 +57,7 @@ if __name__ == "__main__":
 def verifier() -> str:
     """The verifier in one file: these modules one after the other, without their imports of each other."""
     parts: list[str] = []
-    for module in (proof, statement, sheet, flow, tenure, directory, courses, audit, outsider):
+    for module in (proof, note, statement, sheet, flow, tenure, directory, courses, audit, outsider):
         text = Path(module.__file__ or "").read_text(encoding="utf-8")
         text = re.sub(r"^from sop_driver\.\w+ import (\([^)]*\)|.*)\n", "", text, flags=re.MULTILINE)
         parts.append(text if not parts else text.replace("from __future__ import annotations\n", ""))
@@ -64,24 +69,50 @@ def export(office: Office, folder: Path, documents: bool) -> list[Path]:
     if folder.exists():
         raise Usage("this folder is there already", str(folder), "name a new one")
     register = office.register
+    signed = register.checkpoint()  # first of all: what somebody records meanwhile is no part of this export
+    size = _size(signed)
     folder.mkdir(parents=True, mode=0o700)
     with (folder / "register.jsonl").open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(f"{text}\n" for text in register.texts())
-    written = {"checkpoint": register.checkpoint(), "key": f"{register.notary.verifier}\n", "verify.py": verifier(),
-               "allowed_signers": signatures.allowed_signers(office.people())}
-    written |= {f"witnessed/{path.name}": path.read_text() for path in witnessed(office)}
+        file.writelines(f"{text}\n" for text in islice(register.texts(), size))
+    written = {"checkpoint": signed, "key": f"{register.key_at(size) or register.notary.verifier}\n",
+               "verify.py": verifier(), "allowed_signers": signatures.allowed_signers(office.people()),
+               **_witnessed_of(office, size)}
     for name, text in written.items():
         write_atomic(folder / name, text.encode())
     if documents:
         (folder / "evidence").mkdir(mode=0o700)
     (folder / "personal").mkdir(mode=0o700)
-    for entry in register.entries():
+    for entry in islice(register.entries(), size):
         for name, digest in entry.evidence.items():
-            personal, source = name.startswith(PERSONAL), office.evidence.path(digest)
-            target = folder / ("personal" if personal else "evidence") / digest
-            if (personal or documents) and source.exists() and not target.exists():
-                shutil.copy2(source, target)
+            personal = name.startswith(PERSONAL)
+            if (personal or documents) and office.evidence.has(digest):  # else the verifier says what it lacks
+                target = folder / ("personal" if personal else "evidence") / digest
+                if not target.exists():
+                    shutil.copy2(office.evidence.path(digest), target)
     return sorted(folder.iterdir())
+
+
+def _size(signed: str) -> int:
+    """Of how many entries a checkpoint of ours is. Raises Refused."""
+    try:
+        return open_note(signed, []).size if signed else 0
+    except ValueError as error:
+        refuse(f"its last checkpoint cannot be read: {error}", trust.GATE, trust.MEND)
+
+
+def _witnessed_of(office: Office, size: int) -> dict[str, str]:
+    """The witnesses' checkpoints for an export of so many entries, without those of entries that came meanwhile."""
+    found = {f"witnessed/{path.name}": path.read_text(errors="replace") for path in witnessed(office)}
+    grown = office.register.head()[0]  # what a witness saw beyond that is missing here, and has to be found
+    return {name: text for name, text in found.items() if not size < _seen(text) <= grown}
+
+
+def _seen(text: str) -> int:
+    """Of how many entries a witness's checkpoint is; of none where it cannot be read, which verifying says."""
+    try:
+        return open_note(text, []).size
+    except ValueError:
+        return 0
 
 
 def witnessed(office: Office) -> list[Path]:
@@ -95,7 +126,7 @@ def update(office: Office, since: int) -> str:
     """
     register = office.register
     note = register.checkpoint()
-    size = open_note(note, []).size if note else 0
+    size = _size(note)
     if not 0 <= since <= size or not size:
         raise Usage(f"the register has {size} entries, the witness is said to have seen {since}", "--since",
                     "name a number within the register; 0 the first time")
@@ -110,6 +141,24 @@ def witness(file: Path, state: Path, name: str | None, trusted: str | None,
     Raises Refused where the register did not only grow. `state` keeps the witness's key, the register's, the last note.
     A receipt of the actors proves which key followed on the register's known one.
     """
+    with _alone(state):
+        return _witness(file, state, name, trusted, receipt)
+
+
+@contextlib.contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """One call at a time: two at once could each follow on the same note, and sign two histories."""
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (state / "lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            refuse(f"another call of this witness works in {state}", "the witness", "run it again after that one")
+        yield
+
+
+def _witness(file: Path, state: Path, name: str | None, trusted: str | None,
+             receipt: Path | None) -> tuple[str, str]:
     key_file, seen, pinned = state / "witness.key", state / "checkpoint", state / "trusted"
     if not key_file.exists():
         if not name or not trusted:
@@ -148,7 +197,7 @@ def _followed(receipt: Path, known: str) -> str:
     """The register's key now, where a receipt proves that it follows on the known one. Raises Refused, Usage."""
     try:
         found = audit.receipt(json.loads(receipt.read_text()), known)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *audit.UNREADABLE) as error:
         raise Usage(f"no receipt: {error}", str(receipt), "make it by `sop register receipt`") from error
     if lines := found.lines():
         refuse(lines[0], "the witness", "keep the receipt; it proves that something is wrong")
@@ -167,6 +216,10 @@ def take_back(office: Office, file: Path) -> str:
     if office.register.notary.name not in note.signers or not names:
         raise Usage("it is not signed by this register and a witness that sop.yml names", str(file),
                     "write the witness's key under `witnesses:` in sop.yml")
-    write_atomic(office.home.path / "witnessed" / re.sub(r"[^A-Za-z0-9._-]", "_", names[0]), text.encode())
+    kept = office.home.path / "witnessed" / re.sub(r"[^A-Za-z0-9._-]", "_", names[0])
+    if kept.exists() and (newer := _seen(kept.read_text(errors="replace"))) > size:
+        refuse(f"{names[0]} has signed {newer} entries ({kept}), and {size} in {file}", "the witness",
+               "give what it signed last")
+    write_atomic(kept, text.encode())
     trust.require(office)
     return names[0]

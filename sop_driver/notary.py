@@ -1,17 +1,15 @@
-"""Keys that sign checkpoints (C2SP signed notes, Ed25519), for the register and for a witness of it elsewhere."""
+"""Keys that sign checkpoints (C2SP signed notes), for the register and for a witness of it elsewhere."""
 
 from __future__ import annotations
 
 import base64
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from sop_driver.config import write_atomic
 from sop_driver.errors import Usage
-from sop_driver.proof import COSIGNED, SIGNED, key_id, signed_text, verifier_key
+from sop_driver.note import ALGORITHMS, SIGNED, Verifier, signed_text
 
 
 @dataclass(frozen=True)
@@ -19,22 +17,23 @@ class Notary:
     """A named key. Its file has the form of Go's note package: PRIVATE+KEY+NAME+ID+KEY."""
 
     name: str
-    algorithm: int
-    secret: Ed25519PrivateKey
+    algorithm: int  # its octet
+    secret: bytes = field(repr=False)
 
     @property
-    def public(self) -> bytes:
-        return self.secret.public_key().public_bytes_raw()
+    def _named(self) -> Verifier:
+        return Verifier(self.name, self.algorithm, ALGORITHMS[self.algorithm].public(self.secret))
 
     @property
     def verifier(self) -> str:
-        return verifier_key(self.name, self.algorithm, self.public)
+        return str(self._named)
 
     def sign(self, body: str, seconds: int = 0) -> str:
         """The signature line for a checkpoint's text; a witness's holds the time (Unix seconds)."""
-        stamp = seconds.to_bytes(8, "big") if self.algorithm == COSIGNED else b""
-        signature = self.secret.sign(signed_text(body, self.algorithm, stamp))
-        blob = base64.b64encode(key_id(self.name, self.algorithm, self.public) + stamp + signature).decode()
+        algorithm = ALGORITHMS[self.algorithm]
+        stamp = seconds.to_bytes(8, "big") if algorithm.dated else b""
+        signature = algorithm.sign(self.secret, signed_text(body, self.algorithm, stamp))
+        blob = base64.b64encode(self._named.identity + stamp + signature).decode()
         return f"\u2014 {self.name} {blob}\n"
 
 
@@ -42,9 +41,9 @@ def make(path: Path, name: str, algorithm: int = SIGNED) -> Notary:
     """A new key, in a file for its owner alone. Raises Usage where the name cannot stand in a note."""
     if not name or any(c.isspace() or c == "+" or not c.isprintable() for c in name):
         raise Usage(f"{name!r} cannot name a key", "the name of a key", "write it without spaces and plus signs")
-    made = Notary(name, algorithm, Ed25519PrivateKey.generate())
-    identity = key_id(name, algorithm, made.public).hex()
-    secret = base64.b64encode(bytes([algorithm]) + made.secret.private_bytes_raw()).decode()
+    made = Notary(name, algorithm, ALGORITHMS[algorithm].made())
+    _, identity, _ = made.verifier.split("+", 2)
+    secret = base64.b64encode(bytes([algorithm]) + made.secret).decode()
     write_atomic(path, f"PRIVATE+KEY+{name}+{identity}+{secret}\n".encode())
     return made
 
@@ -54,14 +53,17 @@ def load(path: Path) -> Notary:
     try:
         if path.stat().st_mode & 0o077:
             raise Usage("others may read this key", str(path), f"chmod 600 {path}")
-        private, key, name, _, secret = path.read_text().strip().split("+", 4)
+        private, key, name, identity, secret = path.read_text().strip().split("+", 4)
         raw = base64.b64decode(secret, validate=True)
-        if (private, key) != ("PRIVATE", "KEY") or raw[0] not in (SIGNED, COSIGNED):
+        if (private, key) != ("PRIVATE", "KEY") or raw[0] not in ALGORITHMS:
             raise ValueError
-        return Notary(name, raw[0], Ed25519PrivateKey.from_private_bytes(raw[1:]))
+        made = Notary(name, raw[0], raw[1:])
+        if made.verifier.split("+", 2)[1] != identity:
+            raise ValueError
     except (OSError, ValueError, IndexError) as error:
         raise Usage("the key that signs checkpoints cannot be read", str(path),
                     "bring it back from the backup of the driver's home") from error
+    return made
 
 
 def held(folder: Path) -> dict[str, Notary]:

@@ -6,10 +6,10 @@ import secrets
 from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
-from sop_driver import actors, notary
+from sop_driver import actors, notary, trust
 from sop_driver.directory import Window
 from sop_driver.errors import Usage, refuse
-from sop_driver.proof import announcement
+from sop_driver.note import announcement
 from sop_driver.register import Entry
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, stamp, worded
@@ -58,6 +58,7 @@ def erase(office: Office, words: list[str], signers: list[str], sign: Sign, reas
     A word is REQ/contact, REQ/NAME of a document, or actor/ID for past holders' names, certificates and decrees. Raises
     Refused where it is nothing, or gone: then the files that an interrupted erasure left are removed.
     """
+    trust.require(office, ())  # what goes is what entries name: let all of them hold
     found = dict[str, str]()
     for word in words:
         found |= dict.fromkeys(_meant(office, word), word)
@@ -66,12 +67,12 @@ def erase(office: Office, words: list[str], signers: list[str], sign: Sign, reas
     if needed := sorted({found[digest] for digest in found.keys() & kept}):
         refuse(f"{', '.join(needed)} is also a release, an SOP's data or a list of certificates", "erasure",
                "leave it out: the register needs it")
-    entry = None
+    entry, files = None, [office.evidence.path(digest) for digest in found]
     if new := sorted(found.keys() - erased.keys()):
         entry = actors.enter(office, "erase", {}, [], signers, sign, reason=plain(reason), data={"erased": new})
     if entry or not new:
-        for digest in found:
-            office.evidence.path(digest).unlink(missing_ok=True)
+        for path in files:
+            path.unlink(missing_ok=True)
     if not new:
         refuse(f"{', '.join(words)}: {', '.join(dict.fromkeys(str(erased[digest]) for digest in found))}", "erasure",
                "nothing is left to do")

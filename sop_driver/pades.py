@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sop_driver.directory import Signed
-from sop_driver.errors import Usage, refuse
+from sop_driver.errors import Refused, Usage, refuse
 from sop_driver.evidence import Evidence
 from sop_driver.proof import canonical
 from sop_driver.sheet import ROOM, sheet
@@ -54,18 +54,18 @@ def load() -> None:
 
 def fault(signed: Signed, evidence: Evidence) -> str | None:
     """Why the PDF in the evidence is not this person's signature over the statement; None where it is."""
-    if lost := next(filter(None, map(evidence.fault, signed.documents)), None):
-        return lost
-    if evidence.path(signed.document).stat().st_size > MAX_SIGNED:
-        return f"the PDF is larger than {MAX_SIGNED // 1024**2} MiB"
-    octets = evidence.path(signed.document).read_bytes()
-    if not octets.startswith(drawn := sheet(signed.statement)):
-        return "the PDF does not begin with the sheet that was prepared for this step as it stands now"
-    crls = evidence.path(signed.crls).read_bytes() if signed.crls else b""
     for name in ("pyhanko", "pyhanko_certvalidator"):  # what they would log is told by the refusal
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     try:
-        return _fault(signed, json.loads(evidence.unsealed(signed.subject)), octets, len(drawn), crls)
+        if evidence.has(signed.document) and evidence.path(signed.document).stat().st_size > MAX_SIGNED:
+            return f"the PDF is larger than {MAX_SIGNED // 1024**2} MiB"
+        octets, crls = (evidence.read(digest) if digest else b"" for digest in (signed.document, signed.crls))
+        subject = json.loads(evidence.unsealed(signed.subject))
+        if not octets.startswith(drawn := sheet(signed.statement)):
+            return "the PDF does not begin with the sheet that was prepared for this step as it stands now"
+        return _fault(signed, subject, octets, len(drawn), crls)
+    except Refused as lost:
+        return lost.refusals[0].what
     except Exception as error:  # hostile files: whatever the reader stumbles over, the signature does not count
         return f"it cannot be read as a signed PDF ({type(error).__name__}: {error})"
 

@@ -1,4 +1,4 @@
-"""What proves an entry: one spelling, its place in the tree, signed checkpoints, and people's SSH signatures."""
+"""What proves an entry: one spelling, its place in the tree, and people's SSH signatures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import json
 import re
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NoReturn
 
@@ -18,7 +17,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 NAMESPACE = "sop-register-v1"  # of SSH signatures: one made for mail or git means nothing here
-SIGNED, COSIGNED = 1, 4  # C2SP's algorithm bytes: Ed25519 note, Ed25519 cosignature
 ED25519, SK_ED25519 = b"ssh-ed25519", b"sk-ssh-ed25519@openssh.com"
 ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False,
                            check_circular=False)
@@ -30,7 +28,11 @@ ARMOR = ("-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----")
 def canonical(value: Any) -> str:
     """JSON with one spelling only (RFC 8785). What is hashed or signed is written like this. Raises ValueError."""
     text = ENCODER.encode(value)
-    return text if text.isascii() and not NUMBERS.search(f":{text}") else _spelled(value)
+    if text.isascii() and not NUMBERS.search(f":{text}"):
+        return text
+    text = _spelled(value)
+    text.encode()  # half of a pair of surrogates is no letter (RFC 7493), and nobody could hash it
+    return text
 
 
 def parsed(text: str) -> tuple[Any, Callable[[Any], str]]:
@@ -143,90 +145,6 @@ def inclusion_root(leaf: bytes, index: int, size: int, proof: Iterable[bytes]) -
     return leaf
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a signed note says: this register had so many entries with this root."""
-
-    origin: str
-    size: int
-    root: bytes
-    signers: tuple[str, ...] = ()
-
-    @property
-    def body(self) -> str:
-        return f"{self.origin}\n{self.size}\n{base64.b64encode(self.root).decode()}\n"
-
-
-def key_id(name: str, algorithm: int, public: bytes) -> bytes:
-    return hashlib.sha256(f"{name}\n".encode() + bytes([algorithm]) + public).digest()[:4]
-
-
-def verifier_key(name: str, algorithm: int, public: bytes) -> str:
-    """A public key as C2SP notes write it: NAME+ID+KEY."""
-    key = base64.b64encode(bytes([algorithm]) + public).decode()
-    return f"{name}+{key_id(name, algorithm, public).hex()}+{key}"
-
-
-def signed_text(body: str, algorithm: int, stamp: bytes) -> bytes:
-    """What a note's signature is made over; a cosignature's has its time before it."""
-    if algorithm == COSIGNED:
-        body = f"cosignature/v1\ntime {int.from_bytes(stamp, 'big')}\n{body}"
-    return body.encode()
-
-
-def announcement(register: str, key: str) -> str:
-    """What the old key of the checkpoints signs when another one follows it."""
-    return f"sop-checkpoint-key/v1\n{register}\n{key}\n"
-
-
-def signed_by(body: str, line: str, key: str) -> bool:
-    """Whether a line of a note is a key's signature over a text. Raises ValueError where it is no such line."""
-    name, identity, public = key.split("+", 2)
-    _, by, blob = line.rstrip("\n").split(" ")
-    raw, algorithm = base64.b64decode(blob, validate=True), base64.b64decode(public, validate=True)
-    return (by, raw[:4].hex()) == (name, identity) and _holds(body, raw, algorithm)
-
-
-def _holds(body: str, raw: bytes, key: bytes) -> bool:
-    """Whether a signature as notes have it is over a text; `key` is its algorithm's octet, then the public key."""
-    stamp = raw[4:12] if key[0] == COSIGNED else b""
-    try:
-        signed = signed_text(body, key[0], stamp)
-        Ed25519PublicKey.from_public_bytes(key[1:]).verify(raw[4 + len(stamp):], signed)
-    except InvalidSignature:
-        return False
-    return True
-
-
-def open_note(note: str, keys: Iterable[str]) -> Checkpoint:
-    """Read a checkpoint (C2SP signed note). Its signers are those of `keys` whose signatures hold.
-
-    Raises ValueError where it is no checkpoint, or where a signature by one of `keys` is on it and does not hold.
-    """
-    body, _, tail = note.partition("\n\n")
-    lines = body.split("\n")
-    if len(lines) != 3 or not lines[1].isdecimal():
-        raise ValueError("it is no checkpoint")
-    size, root = int(lines[1]), base64.b64decode(lines[2], validate=True)
-    known = {}
-    for key in keys:
-        name, identity, public = key.split("+", 2)
-        octets = base64.b64decode(public, validate=True)
-        if not octets or octets[0] not in (SIGNED, COSIGNED):
-            raise ValueError(f"the key {name} is of an algorithm that is not known here")
-        known[name, bytes.fromhex(identity)] = octets
-    signers = []
-    for line in tail.splitlines():
-        dash, name, blob = line.split(" ")
-        raw = base64.b64decode(blob, validate=True)
-        if dash != "\u2014" or (key_bytes := known.get((name, raw[:4]))) is None:
-            continue
-        if not _holds(f"{body}\n", raw, key_bytes):
-            raise ValueError(f"its signature by {name} does not hold")
-        signers.append(name)
-    return Checkpoint(lines[0], size, root, tuple(signers))
-
-
 def _strings(blob: bytes) -> Iterator[bytes]:
     """SSH's strings: four octets of length, then the octets."""
     while blob:
@@ -314,6 +232,6 @@ def ssh_fault(line: str, message: str, armored: str) -> str | None:
         _verify(public, raw, signed)
     except InvalidSignature:
         return "it is not over what the entry says"
-    except (ValueError, IndexError, struct.error) as error:
+    except (ValueError, TypeError, AttributeError, IndexError, struct.error) as error:
         return f"it cannot be read ({error})"
     return None

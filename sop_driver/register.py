@@ -20,7 +20,8 @@ from sop_driver.config import write_atomic
 from sop_driver.errors import Usage, refuse
 from sop_driver.merkle import Node
 from sop_driver.notary import Notary
-from sop_driver.proof import Checkpoint, Tree, canonical, leaf_hash, open_note
+from sop_driver.note import Checkpoint, open_note
+from sop_driver.proof import Tree, canonical, leaf_hash
 from sop_driver.schema import CHECKPOINTS, ENTRIES, NODES
 from sop_driver.store import Store, located
 

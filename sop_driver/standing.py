@@ -73,10 +73,11 @@ class Office:
         digest = text.removeprefix(SEALED)
         if digest == text:
             return text
-        if self.evidence.path(digest).exists():
-            changed = self.evidence.fault(digest)
-            return f"changed ({self.evidence.path(digest)})" if changed else self.evidence.unsealed(digest)
-        return str(self.people().erased.get(digest) or f"missing ({self.evidence.path(digest)})")
+        if (fault := self.evidence.fault(digest)) is None:
+            return self.evidence.unsealed(digest)
+        if self.evidence.has(digest):
+            return f"changed ({self.evidence.path(digest)})"
+        return str(self.people().erased.get(digest) or f"missing ({fault})")
 
     def procedure(self, digest: str) -> Procedure:
         """The SOP as it was when a request began, from the evidence. Raises Refused where it is not there as it was."""
@@ -95,8 +96,8 @@ class Office:
         except SopError as error:
             if self.warn is None:
                 raise
-            kept, source = self.evidence.path(digest), sop_file(self.project, self.config)
-            for path in (kept, source):
+            kept = [self.evidence.path(digest)] if self.evidence.has(digest) else []
+            for path in (*kept, sop_file(self.project, self.config)):
                 with contextlib.suppress(OSError, SopError):
                     found = sop.parse(path.read_bytes(), path)
                     if found.opening.id == opened.step:
@@ -112,9 +113,9 @@ class Office:
 
     def _fault(self, digest: str) -> str | None:
         """What is wrong with a document, and since when."""
-        fault, path = self.evidence.fault(digest), self.evidence.path(digest)
-        if fault and path.exists():
-            changed = datetime.fromtimestamp(path.stat().st_ctime, UTC)
+        fault = self.evidence.fault(digest)
+        if fault and self.evidence.has(digest):
+            changed = datetime.fromtimestamp(self.evidence.path(digest).stat().st_ctime, UTC)
             return f"{fault}, the last time at {local(self, changed)}"
         return fault
 

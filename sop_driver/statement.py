@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable, Container, Iterator
 from typing import Any
 
@@ -16,9 +17,16 @@ PERSONAL = "personal."  # before the name of such a value among an entry's evide
 CERTIFICATE = ".certificate"  # after an actor's id there, for what certificates call them
 FREEZE = "freeze"  # the gate of the calendar, which belongs to no step
 Body = dict[str, Any]
+DIGEST = re.compile(r"[0-9a-f]{64}")
 # Fields of a request that came after the first release: one without them keeps the digest that was approved.
 LATER: Body = {"zone": None, "records": [], "waf": "detect", "program": None, "entry": None}
 CRLS = "crl"  # the evidence that holds the authority's lists of revoked certificates
+
+
+def digest_fault(name: Any) -> str:
+    """Why something cannot name a document, whose file it would otherwise lead to, wherever that lies; else nothing."""
+    named = isinstance(name, str) and DIGEST.fullmatch(name)
+    return "" if named else f"{name!r} is no sha256, and so names no document"
 
 
 def level(data: Body) -> str:

@@ -16,11 +16,13 @@ from sop_driver.audit import Audit
 from sop_driver.courses import Courses, Order
 from sop_driver.directory import Signed
 from sop_driver.errors import Refusal, Refused, SopError, refuse
-from sop_driver.proof import Tree, canonical, leaf_hash, open_note
+from sop_driver.note import open_note
+from sop_driver.proof import Tree, canonical, leaf_hash
 from sop_driver.register import Entry, Register
 from sop_driver.standing import Office
 from sop_driver.statement import PERSONAL, Body
 
+GATE, MEND = "the register", "see `sop register verify`, then bring it back from its backup"
 FEW = 20  # signatures within PDFs that are checked sooner than processes are started for them
 
 
@@ -42,13 +44,23 @@ def make_receipt(office: Office, request: str | None) -> dict[str, Any]:
             "entries": [{"text": text, "proof": proof} for (_, text), proof in zip(signed, proofs, strict=True)]}
 
 
+def proven(office: Office, request: str | None) -> tuple[dict[str, Any], Audit]:
+    """A receipt, and what came of checking it. Raises Refused where anything in it does not hold."""
+    try:
+        value = make_receipt(office, request)
+        found = audit.receipt(value, office.register.notary.verifier, order=order_of(office))
+    except audit.UNREADABLE as error:
+        refuse(f"what it rests on cannot be read ({error})", GATE, MEND)
+    _refuse(found.lines(), GATE, MEND)
+    return value, found
+
+
 def personal(office: Office, receipt: dict[str, Any]) -> dict[str, str]:
-    """The personal data that a receipt's entries name, salt and value, so far as they are not erased."""
-    register, request = office.register, receipt["request"]
-    entries = [*register.entries(kind="actors"), *(register.entries(request=request) if request else ())]
-    named = {digest for entry in entries for name, digest in entry.evidence.items() if name.startswith(PERSONAL)}
-    places = {digest: office.evidence.path(digest) for digest in sorted(named)}
-    return {digest: base64.b64encode(path.read_bytes()).decode() for digest, path in places.items() if path.exists()}
+    """The personal data that a receipt's entries name, salt and value, so far as they are there as they were."""
+    named = {digest for item in receipt["entries"] for name, digest in json.loads(item["text"])["evidence"].items()
+             if name.startswith(PERSONAL)}
+    return {digest: base64.b64encode(office.evidence.read(digest)).decode() for digest in sorted(named)
+            if office.evidence.fault(digest) is None}
 
 
 def order_of(office: Office) -> Order:
@@ -76,12 +88,7 @@ def accept(office: Office, entry: Entry) -> None:
     """
     before = Audit(courses=Courses(order_of(office), partial=True))
     if office.register.checkpoint():
-        try:
-            before = audit.receipt(make_receipt(office, entry.request), office.register.notary.verifier,
-                                   order=order_of(office))
-        except (ValueError, KeyError, TypeError) as error:
-            before.found(entry.sequence, f"what it rests on cannot be read ({error})")
-        _refuse(before.lines(), "the register", "see `sop register verify`, then bring it back from its backup")
+        _, before = proven(office, entry.request)
     body = entry.__dict__
     for what in adopted(office, body["data"].get("sop"), body["data"]) if entry.kind == "actors" else ():
         before.found(entry.sequence, what)

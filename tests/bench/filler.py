@@ -12,7 +12,8 @@ from driver import people
 from driver.desk import Clock, Desk
 from sqlalchemy import insert
 
-from sop_driver.proof import Checkpoint, Tree, canonical, leaf_hash
+from sop_driver.note import Checkpoint
+from sop_driver.proof import Tree, canonical, leaf_hash
 from sop_driver.register import utc_now
 from sop_driver.request import Request
 from sop_driver.schema import CHECKPOINTS, ENTRIES, NODES

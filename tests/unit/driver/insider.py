@@ -13,7 +13,8 @@ from sqlalchemy import Connection, delete, insert, select
 from driver import people
 from driver.desk import Desk
 from sop_driver import merkle, notary
-from sop_driver.proof import Checkpoint, canonical, leaf_hash, node_hash
+from sop_driver.note import Checkpoint
+from sop_driver.proof import canonical, leaf_hash, node_hash
 from sop_driver.schema import CHECKPOINTS, ENTRIES, NODES, statements
 from sop_driver.statement import statement
 

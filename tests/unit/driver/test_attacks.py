@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from driver import insider, people
 from driver.desk import PROJECT, Desk
@@ -21,6 +21,7 @@ from driver.test_cli import Sop, sop
 from sop_driver import (
     cli,
     desired,
+    emergency,
     export,
     lease,
     notary,
@@ -35,7 +36,8 @@ from sop_driver import (
     voiding,
 )
 from sop_driver.errors import Refused
-from sop_driver.proof import COSIGNED, canonical, leaf_hash
+from sop_driver.note import COSIGNED
+from sop_driver.proof import canonical, leaf_hash
 from sop_driver.request import Request
 from sop_driver.schema import ENTRIES, statements
 
@@ -343,6 +345,27 @@ def test_entry_that_is_none_is_named_and_stops_nothing_else(desk: Desk, text: st
     audited = trust.audit.read(found_)
     assert any(number == 5 and "no entry" in what for number, what in audited.findings)
     assert audited.tree.size == 9
+
+
+@pytest.mark.parametrize(("number", "place", "value"), [
+    (1, ("sequence",), "x"), (1, ("data", "actors", "kadis", "key"), 5), (2, ("data", "sop"), 5),
+    (3, ("signatures", 0, "sig"), 5), (3, ("signatures", 0, "sig"), None),
+    (10, ("data", "waives"), 5), (10, ("data", "report_by"), 5), (10, ("data", "report_by"), None),
+])
+def test_entry_of_other_types_is_found(file_desk: Desk, number: int, place: tuple[str | int, ...], value: Any) -> None:
+    """Each is named, as what its signature does not hold for; a reader that breaks names nothing."""
+    until = orders.moment("2026-11-02T12:00", file_desk.office, "--until")
+    emergency.declare(file_desk.office, cleared(file_desk), until, ["kadis", "kabid"], file_desk.sign, "diretas")
+    body = json.loads(insider.texts(file_desk)[number - 1])
+    inner = body
+    for step in place[:-1]:
+        inner = inner[step]
+    inner[place[-1]] = value
+    with insider.unguarded(file_desk) as db:
+        db.execute(update(ENTRIES).where(ENTRIES.c.sequence == number).values(entry=canonical(body)))
+    lines = verified(file_desk)
+    assert any(line.startswith(f"entry {number}: ") for line in lines), lines
+    assert lines[-1].startswith(f"rely on nothing from entry {number} on")
 
 
 def slipped_in(desk: Desk, requests: list[str], **changed: Any) -> None:

@@ -88,13 +88,14 @@ def test_export_carries_personal_data_until_they_are_erased(desk: Desk, tmp_path
     export.export(desk.office, tmp_path / "export", documents=False)
     given = tmp_path / "export/personal" / digest
     assert json.loads(given.read_bytes()[32:]) == CONTACT and not (tmp_path / "export/evidence").exists()
-    assert outsider.check(tmp_path / "export")[0] == 0
+    key = desk.office.people().checkpoint_key
+    assert outsider.check(tmp_path / "export", key)[0] == 0
     given.chmod(0o600)
     given.write_bytes(b"x" * 32 + canonical({**CONTACT, "name": "Budi"}).encode())
-    code, told = outsider.check(tmp_path / "export")
+    code, told = outsider.check(tmp_path / "export", key)
     assert code == 1 and "personal.contact" in told[0] and "was changed" in told[0]
     given.unlink()
-    assert outsider.check(tmp_path / "export")[0] == 1
+    assert outsider.check(tmp_path / "export", key)[0] == 1
 
 
 def test_receipt_with_other_personal_data_is_found(desk: Desk) -> None:

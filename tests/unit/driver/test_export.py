@@ -7,8 +7,10 @@ import json
 import subprocess
 import sys
 import venv
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ from driver.desk import Desk
 from driver.test_cli import Sop, sop
 from sop_driver import audit, export, notary, outsider, standing, trust
 from sop_driver.errors import Refused, Usage
-from sop_driver.proof import COSIGNED
+from sop_driver.note import COSIGNED
 
 __all__ = ["sop"]
 
@@ -70,9 +72,113 @@ def test_export_is_verified_by_its_own_file(desk: Desk, sop: Sop, tmp_path: Path
     code, told = verify(folder / "verify.py", folder, "--key", key)
     assert code == 0 and told.startswith("9 entries of ") and "every signature holds" in told, told
     assert "sop_driver" not in (folder / "verify.py").read_text()
-    code, told = verify(folder / "verify.py", folder)
-    assert code == 0 and "compare it with the one on a printed report" in told
     assert sop("register", "export", folder)[0] == 2
+
+
+def test_nothing_is_proven_by_the_key_that_comes_along(desk: Desk, tmp_path: Path) -> None:
+    """Whoever invents a register makes its key too; a script reads exit codes."""
+    request = desk.approved()
+    folder, receipt = tmp_path / "export", tmp_path / "receipt"
+    export.export(desk.office, folder, documents=False)
+    receipt.write_text(json.dumps(trust.make_receipt(desk.office, request)))
+    key = desk.office.people().checkpoint_key
+    for path in (folder, receipt):
+        assert verify(folder / "verify.py", path, "--key", key)[0] == 0
+        code, told = verify(folder / "verify.py", path)
+        assert code == 3 and "the key was taken from the export or receipt itself" in told and key in told
+        assert told.splitlines()[-1].startswith("what was checked here holds; NOT all was")
+
+
+def test_export_beside_a_writer_is_of_its_checkpoint(
+    file_desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody records, and a witness signs that, between what is written first and what is written next."""
+    desk = file_desk
+    desk.approved()
+    register, other, key = desk.office.register, desk.register(), desk.office.people().checkpoint_key
+    checkpoint, texts, meanwhile = register.checkpoint, register.texts, list[str]()
+
+    def record() -> None:
+        if not meanwhile:
+            other.append("record", outcome="kept", data={})
+            meanwhile.append(other.checkpoint())
+            (desk.office.home.path / "witnessed").mkdir()
+            (desk.office.home.path / "witnessed/inspektorat").write_text(meanwhile[0])
+
+    def signed() -> str:
+        note = checkpoint()
+        record()
+        return note
+
+    def read(*words: Any, **more: Any) -> Iterator[str]:
+        yield from texts(*words, **more)
+        record()
+
+    monkeypatch.setattr(register, "checkpoint", signed)
+    monkeypatch.setattr(register, "texts", read)
+    export.export(desk.office, tmp_path / "export", documents=True)
+    code, lines = outsider.check(tmp_path / "export", key)
+    assert code == 0 and lines[0].startswith("9 entries of "), lines
+    export.export(desk.office, tmp_path / "after", documents=True)
+    assert outsider.check(tmp_path / "after", key)[1][0].startswith("10 entries of ")
+    assert (tmp_path / "after/witnessed/inspektorat").exists()
+
+
+def test_export_brings_the_witness_who_saw_more_than_is_here(file_desk: Desk, tmp_path: Path) -> None:
+    """What was cut off shows by it alone."""
+    desk = file_desk
+    desk.approved()
+    (desk.office.home.path / "witnessed").mkdir()
+    (desk.office.home.path / "witnessed/inspektorat").write_text(desk.office.register.checkpoint())
+    insider.rewrite(desk, lambda all_: all_[:-1], key=True)
+    export.export(desk.office, tmp_path / "export", documents=False)
+    code, lines = outsider.check(tmp_path / "export", desk.office.people().checkpoint_key)
+    assert code == 1 and "inspektorat saw 9 entries, here are 8: the last are missing" in lines[0]
+
+
+def test_export_says_where_the_checkpoint_cannot_be_read(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    desk.submit()
+    insider.change(desk, "UPDATE checkpoints SET note = 'hello'")
+    for words in (("export", tmp_path / "export"), ("checkpoint", "--since", 0), ("receipt",)):
+        code, _, err = sop("register", *words)
+        assert code == 3 and "it is no checkpoint" in err and "mend: " in err, err
+
+
+HOSTILE = {
+    "lists within lists": lambda text: '{"a":' + "[" * 100_000 + "]" * 100_000 + "}",
+    "no entry": lambda text: "",
+    "a list": lambda text: "[]",
+    "other documents": lambda text: text.replace('"evidence":{', '"evidence":[{').replace('},"kind"', '}],"kind"'),
+}
+
+
+@pytest.mark.parametrize("how", HOSTILE)
+def test_verifier_says_what_is_wrong_with_what_somebody_made_up(
+    file_desk: Desk, tmp_path: Path, how: str
+) -> None:
+    """Never a traceback, whose exit code is that of a finding."""
+    desk, folder = file_desk, tmp_path / "export"
+    request, key = desk.approved(), desk.office.people().checkpoint_key
+    export.export(desk.office, folder, documents=False)
+    lines = (folder / "register.jsonl").read_text().splitlines()
+    lines[3] = HOSTILE[how](lines[3])
+    (folder / "register.jsonl").write_text("\n".join(lines) + "\n")
+    code, told = verify(folder / "verify.py", folder, "--key", key)
+    assert code == 1 and "entry 4: it " in told and "Traceback" not in told, told
+    value = trust.make_receipt(desk.office, request)
+    value["entries"][3]["text"] = lines[3]
+    (tmp_path / "receipt").write_text(json.dumps(value))
+    code, told = verify(folder / "verify.py", tmp_path / "receipt", "--key", key)
+    assert code in (1, 2) and "Traceback" not in told, told
+
+
+@pytest.mark.parametrize("key", ["x", 5])
+def test_key_that_is_none_is_found(desk: Desk, sop: Sop, key: str | int) -> None:
+    first = json.loads(insider.texts(desk)[0])["data"]["checkpoint_key"]
+    change = "UPDATE entries SET entry = replace(entry, 'OLD', 'NEW') WHERE sequence = 1"
+    insider.change(desk, change.replace("OLD", json.dumps(first)).replace("NEW", json.dumps(key)))
+    code, out, err = sop("register", "verify")
+    assert code == 1 and "rely on nothing from entry 1 on" in out and "Traceback" not in err
 
 
 def test_modules_of_the_verifier_take_no_name_from_each_other() -> None:
@@ -88,7 +194,7 @@ def test_export_that_was_changed_is_found(desk: Desk, sop: Sop, tmp_path: Path) 
     request = desk.approved()
     folder = tmp_path / "export"
     sop("register", "export", folder, "--documents")
-    lines = (folder / "register.jsonl").read_text()
+    lines, key = (folder / "register.jsonl").read_text(), desk.office.people().checkpoint_key
     scan = standing.stand(desk.office, request).done["agenda"].evidence["scan"]
     (folder / "evidence" / scan).chmod(0o600)
     for path, text, part in (
@@ -99,10 +205,10 @@ def test_export_that_was_changed_is_found(desk: Desk, sop: Sop, tmp_path: Path) 
     ):
         kept = path.read_bytes()
         path.write_text(text)
-        code, told = verify(folder / "verify.py", folder)
+        code, told = verify(folder / "verify.py", folder, "--key", key)
         assert code == 1 and part in told and "rely on nothing from entry" in told, told
         path.write_bytes(kept)
-    assert verify(folder / "verify.py", folder)[0] == 0
+    assert verify(folder / "verify.py", folder, "--key", key)[0] == 0
 
 
 def test_export_is_refused_under_another_key(desk: Desk, tmp_path: Path) -> None:
@@ -141,6 +247,27 @@ def test_receipt_that_was_changed_is_found(desk: Desk) -> None:
         assert audit.receipt(changed, key).findings
     value["entries"].pop(4)
     assert any("another state" in what for _, what in audit.receipt(value, key).findings)
+
+
+def test_receipt_in_another_order_is_found(desk: Desk, tmp_path: Path) -> None:
+    """Whose key counted when is read from the order: a retirement that is moved back would let its key go on."""
+    request = desk.submit()
+    desk.take(request, "agenda")
+    desk.take(request, "disposition")
+    retired = desk.retire("kadis")
+    desk.take(request, "review")
+    key, value = desk.office.people().checkpoint_key, trust.make_receipt(desk.office, request)
+    assert audit.receipt(value, key).findings == []
+    entries = value["entries"]
+    for order in (sorted(entries, key=lambda item: json.loads(item["text"])["outcome"] == "retire"),
+                  [entries[0], *entries]):
+        told = str(audit.receipt({**value, "entries": order}, key).lines())
+        assert "who acted when is not as the register has it" in told
+    last = sorted(entries, key=lambda item: json.loads(item["text"])["outcome"] == "retire")
+    (tmp_path / "receipt").write_text(json.dumps({**value, "entries": last}))
+    (tmp_path / "update").write_text(export.update(desk.office, 0))
+    with pytest.raises(Refused, match=f"entry {retired.sequence}: it stands behind entry {retired.sequence + 1}"):
+        export.witness(tmp_path / "update", tmp_path / "w", "w", key, tmp_path / "receipt")
 
 
 def test_witness_signs_growth_round_after_round(desk: Desk, sop: Sop, tmp_path: Path) -> None:
@@ -193,6 +320,60 @@ def test_witness_and_checkpoint_refuse_what_they_cannot_use(desk: Desk, sop: Sop
     assert desk.office.register.checkpoint().rstrip() in sop("register", "checkpoint")[1]
 
 
+def test_witness_signs_one_history_where_two_calls_meet(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second comes when the first has read what was seen last, and has not yet written what it signs."""
+    desk.submit()
+    key, signed = desk.office.people().checkpoint_key, list[str]()
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(export.update(desk.office, 0))
+        desk.submit()
+    seconds = notary.seconds
+
+    def second() -> int:
+        monkeypatch.setattr(notary, "seconds", seconds)
+        with pytest.raises(Refused, match="another call of this witness works in"):
+            signed.append(export.witness(tmp_path / "two", tmp_path / "w", "w", key)[0])
+        return seconds()
+
+    monkeypatch.setattr(notary, "seconds", second)
+    signed.append(export.witness(tmp_path / "one", tmp_path / "w", "w", key)[0])
+    assert len(signed) == 1 and (tmp_path / "w/checkpoint").read_text() == signed[0]
+    with pytest.raises(Refused, match="witness last saw 2 entries"):
+        export.witness(tmp_path / "two", tmp_path / "w", None, None)
+
+
+def test_older_word_of_a_witness_takes_no_newer_ones_place(desk: Desk, tmp_path: Path) -> None:
+    """Else whoever cuts off the last entries gives the register yesterday's."""
+    notes = []
+    for since in (0, 2):
+        desk.submit()
+        (tmp_path / "update").write_text(export.update(desk.office, since))
+        note, mine = export.witness(tmp_path / "update", tmp_path / "w", "w", desk.office.people().checkpoint_key)
+        notes.append(tmp_path / f"cosigned{since}")
+        notes[-1].write_text(note)
+    desk.office.config = desk.config.model_copy(update={"witnesses": (mine,)})
+    for note_file in (*notes, notes[-1]):
+        assert export.take_back(desk.office, note_file) == "w"
+    with pytest.raises(Refused, match=r"w has signed 3 entries \(.*, and 2 in "):
+        export.take_back(desk.office, notes[0])
+    assert (desk.office.home.path / "witnessed/w").read_text() == notes[1].read_text()
+
+
+def test_verify_says_which_witness_has_signed_nothing(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    """As before the first round, or where somebody took its word away: a line, which stops nothing."""
+    desk.submit()
+    mine = notary.make(tmp_path / "k", "inspektorat", COSIGNED).verifier
+    example = Path(export.__file__).parent / "data/sop.example.yml"
+    (tmp_path / "sop.yml").write_text(f"{example.read_text()}\nwitnesses: [{mine}]\n")
+    code, out, _ = sop("register", "verify", "--config", tmp_path / "sop.yml")
+    assert code == 0 and "nothing here is signed by the witness inspektorat that sop.yml names" in out
+    value = json.loads(sop("register", "verify", "--json", "--config", tmp_path / "sop.yml")[1])
+    assert value["unwitnessed"] == ["inspektorat"] and value["findings"] == []
+    assert "nothing here is signed" not in sop("register", "verify")[1]
+
+
 def test_rewritten_register_is_not_taken_back_from_a_witness(desk: Desk, tmp_path: Path) -> None:
     desk.submit()
     (tmp_path / "update").write_text(export.update(desk.office, 0))
@@ -230,4 +411,4 @@ def test_document_that_two_entries_name_is_copied_once(
 
     monkeypatch.setattr(export.shutil, "copy2", as_others)
     export.export(desk.office, tmp_path / "export", documents=True)
-    assert outsider.check(tmp_path / "export")[0] == 0
+    assert outsider.check(tmp_path / "export", desk.office.people().checkpoint_key)[0] == 0

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
@@ -39,6 +40,7 @@ from sop_driver import (
     voiding,
 )
 from sop_driver.errors import Refused, Usage
+from sop_driver.evidence import Evidence
 from sop_driver.flow import Existing
 from sop_driver.gates import Case
 from sop_driver.proof import canonical
@@ -493,6 +495,30 @@ def test_lost_or_swapped_pdf_is_found(trusting: Desk, bsre: Authority, kadis: Ho
     assert trusting.fleet.played == []
 
 
+@pytest.mark.parametrize("swapped", ["document", "crls"])
+def test_pdf_is_checked_as_it_was_compared(
+    trusting: Desk, bsre: Authority, kadis: Holder, monkeypatch: pytest.MonkeyPatch, swapped: str
+) -> None:
+    """Somebody puts another file there between the look at its hash and the look at its signature."""
+    taken(trusting, bsre, kadis)
+    (signed_within,) = trust.examine(trusting.office).pdfs
+    path = trusting.office.evidence.path(getattr(signed_within, swapped))
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes() + b"\n")
+    monkeypatch.setattr(Evidence, "fault", lambda *_: None)
+    assert pades.fault(signed_within, trusting.office.evidence) == f"{path} was changed"
+
+
+@pytest.mark.parametrize("said", ['"\ud800"', "[]", "{}", "[" * 100_000])
+def test_statement_that_makes_no_sheet_is_a_fault_and_no_crash(
+    trusting: Desk, bsre: Authority, kadis: Holder, said: str
+) -> None:
+    taken(trusting, bsre, kadis)
+    (signed_within,) = trust.examine(trusting.office).pdfs
+    told = pades.fault(replace(signed_within, statement=said), trusting.office.evidence)
+    assert str(told).startswith("it cannot be read as a signed PDF")
+
+
 SHOWN = {"Situs web": "dinkes.tarakankota.go.id", "Instansi": "Dinas Kesehatan", "Surat": "005/1, 2026-10-30"}
 
 
@@ -540,7 +566,7 @@ def test_export_tells_what_it_leaves_to_others(trusting: Desk, bsre: Authority, 
     digest = standing.stand(trusting.office, request).done["disposition"].evidence["surat_terdisposisi"]
     assert code == 3 and "every SSH signature holds" in lines[0] and "NOT all was" in lines[-1]
     assert "NOT checked here" in lines[1] and "kadis" in lines[1] and f"evidence/{digest}" in lines[1]
-    words = [sys.executable, "-I", folder / "verify.py", folder]
+    words = [sys.executable, "-I", folder / "verify.py", folder, "--key", trusting.office.people().checkpoint_key]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 3 and done.stdout.splitlines()[:2] == lines[:2]
     (tmp_path / "receipt").write_text(json.dumps(trust.make_receipt(trusting.office, request)))
@@ -561,7 +587,7 @@ def test_erased_pdf_is_said_so_and_takes_no_trust_away(
     assert found.findings == [] and any(line.startswith(words) for line in found.notes(""))
     trusting.take(request, "review")
     export.export(trusting.office, tmp_path / "export", documents=True)
-    code, told = outsider.check(tmp_path / "export")
+    code, told = outsider.check(tmp_path / "export", trusting.office.people().checkpoint_key)
     assert code == 3 and any(line.startswith(words) for line in told) and "NOT checked" not in "".join(told)
 
 

@@ -1,4 +1,4 @@
-"""One spelling, one tree, signed notes and SSH signatures, each against values that others published or made."""
+"""One spelling, one tree and SSH signatures, each against values that others published or made."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driver import people
-from sop_driver import merkle, notary, proof
-from sop_driver.errors import Usage
-from sop_driver.proof import Checkpoint, Tree, canonical, inclusion_root, leaf_hash, node_hash, open_note
+from sop_driver import merkle, proof
+from sop_driver.proof import Tree, canonical, inclusion_root, leaf_hash, node_hash
 
 # The leaves and roots of the Certificate Transparency project's reference tests.
 LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
@@ -33,9 +32,6 @@ ROOTS = [
     "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
     "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
 ]
-PETER = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
-PETERS_TEXT = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n"
-PETERS_BLOB = "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
 
 
 def mth(leaves: list[bytes]) -> bytes:
@@ -171,55 +167,11 @@ def test_other_spelling_than_the_one_is_told_from_it(text: str) -> None:
     assert not same
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 2**53 + 1])
-def test_canonical_refuses_numbers_that_readers_disagree_on(value: float) -> None:
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 2**53 + 1, "\ud800", {"\udfff": 1}, ["\udc00\ud800"]])
+def test_canonical_refuses_what_readers_disagree_on(value: Any) -> None:
+    """Numbers that they round, and halves of letters, which no octets stand for."""
     with pytest.raises(ValueError):
         canonical(value)
-
-
-def test_note_is_gos() -> None:
-    """The example of Go's package golang.org/x/mod/sumdb/note."""
-    name, identity, key = PETER.split("+", 2)
-    public = base64.b64decode(key)
-    assert proof.key_id(name, public[0], public[1:]).hex() == identity
-    assert proof.verifier_key(name, public[0], public[1:]) == PETER
-    blob = base64.b64decode(PETERS_BLOB)
-    assert blob[:4].hex() == identity
-    Ed25519PublicKey.from_public_bytes(public[1:]).verify(blob[4:], proof.signed_text(PETERS_TEXT, 1, b""))
-
-
-def test_note_tells_its_signers_and_refuses_a_false_one(tmp_path: Path) -> None:
-    log = notary.make(tmp_path / "log.key", "example.go.id/sop")
-    other = notary.make(tmp_path / "witness.key", "inspektorat", proof.COSIGNED)
-    assert notary.load(tmp_path / "log.key").verifier == log.verifier
-    point = Checkpoint("example.go.id/sop", 7, b"\1" * 32)
-    note = f"{point.body}\n{log.sign(point.body)}{other.sign(point.body, 1_800_000_000)}"
-    assert open_note(note, [log.verifier]).signers == ("example.go.id/sop",)
-    assert open_note(note, [log.verifier, other.verifier]).signers == ("example.go.id/sop", "inspektorat")
-    assert open_note(note, []).signers == () and open_note(note, []).size == 7
-    with pytest.raises(ValueError, match="does not hold"):
-        open_note(note.replace("\n7\n", "\n8\n"), [log.verifier])
-    with pytest.raises(ValueError, match="no checkpoint"):
-        open_note("hello", [log.verifier])
-    name, identity, public = log.verifier.split("+", 2)
-    unknown = base64.b64encode(b"\x7f" + base64.b64decode(public)[1:]).decode()
-    with pytest.raises(ValueError, match="algorithm that is not known"):
-        open_note(note, [f"{name}+{identity}+{unknown}"])
-
-
-def test_key_of_checkpoints_is_its_owners_alone(tmp_path: Path) -> None:
-    path = tmp_path / "log.key"
-    notary.make(path, "a")
-    assert path.stat().st_mode & 0o777 == 0o600
-    path.chmod(0o640)
-    with pytest.raises(Usage, match="others may read"):
-        notary.load(path)
-    path.write_text("nonsense")
-    path.chmod(0o600)
-    with pytest.raises(Usage, match="cannot be read"):
-        notary.load(path)
-    with pytest.raises(Usage, match="cannot name a key"):
-        notary.make(path, "a b")
 
 
 @pytest.mark.parametrize("touched", [None, True])

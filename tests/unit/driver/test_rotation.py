@@ -16,7 +16,7 @@ from driver.test_export import verify
 from sop_driver import actors, export, notary, orders, outsider, trust
 from sop_driver.directory import Directory
 from sop_driver.errors import Refused, Usage
-from sop_driver.proof import COSIGNED, announcement, open_note, signed_by
+from sop_driver.note import COSIGNED, announcement, open_note, signed_by
 from sop_driver.register import Entry
 
 __all__ = ["fleet", "sop"]

@@ -319,7 +319,8 @@ def test_security_key_is_enrolled_signs_and_is_verified_outside(carried: Desk, t
     assert entry.actor == "plh" and trust.examine(carried.office).lines() == []
     assert "sk-ssh-ed25519@openssh.com" in signatures.allowed_signers(carried.office.people())
     export.export(carried.office, tmp_path / "export", documents=False)
-    words = [sys.executable, "-I", tmp_path / "export/verify.py", tmp_path / "export"]
+    words = [sys.executable, "-I", tmp_path / "export/verify.py", tmp_path / "export", "--key",
+             carried.office.people().checkpoint_key]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "every signature holds" in done.stdout, done.stdout + done.stderr
 
