@@ -72,6 +72,8 @@ class Audit:
         """Hold an entry against the actors of its time; gives the signatures to check."""
         if number == 1 and (body["kind"], body["outcome"]) != ("actors", "bootstrap"):
             self.found(number, "the register does not begin with its first actors")
+        if body["kind"] != "step" and (way := level(body["data"])) != "ssh":  # else who saw a paper could void anything
+            self.found(number, f"it is signed by {way}; only steps of the SOP are, all else by each one's own key")
         signed: list[Signature] = []
         if body["kind"] == "actors":
             faults, signed = self.people.read(body, digest)
