@@ -12,6 +12,7 @@ from concurrent import futures  # which loads its pools only when one is asked f
 from dataclasses import dataclass, field
 from typing import Any
 
+from sop_driver.adoption import adoption_faults
 from sop_driver.courses import Courses, Order, nowhere
 from sop_driver.directory import Directory, Signature, Signed
 from sop_driver.flow import Taken
@@ -76,8 +77,9 @@ class Audit:
             self.found(number, f"it is signed by {way}; only steps of the SOP are, all else by each one's own key")
         signed: list[Signature] = []
         if body["kind"] == "actors":
+            before = self.people.sops.get(self.people.sop, {})
             faults, signed = self.people.read(body, digest)
-            self.findings += [(number, fault) for fault in faults]
+            self.findings += [(number, fault) for fault in (*faults, *adoption_faults(body, before))]
             self.courses.adopt(body["data"])
         elif body["kind"] == "step":
             self._follows(number, body, digest)

@@ -75,6 +75,7 @@ class Directory:
     sop: str = ""  # the sha256 of the SOP that new requests begin under
     rules: dict[str, Any] = field(default_factory=dict)
     sops: dict[str, Body] = field(default_factory=dict)  # an adopted SOP's sha256 → the data of its entry, and `entry`
+    adoptions: list[Body] = field(default_factory=list)  # the same, of all entries that adopt one
     roots: dict[str, str] = field(default_factory=dict)  # authorities that PDF signatures rest on: sha256 → DER
     last: str | None = None
     actors: dict[str, Actor] = field(default_factory=dict)
@@ -133,6 +134,7 @@ class Directory:
         self.sop, self.rules = data.get("sop", self.sop), data.get("rules", self.rules)
         if "sop" in data:
             self.sops[self.sop] = {**data, "entry": body["sequence"]}
+            self.adoptions.append(self.sops[self.sop])
         self.roots = data.get("roots", self.roots)
         found += [f"the root {name} is another certificate than it says" for name, root in self.roots.items()
                   if hashlib.sha256(base64.b64decode(root)).hexdigest() != name]

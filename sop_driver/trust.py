@@ -64,10 +64,12 @@ def order_of(office: Office) -> Order:
 
 def adopted(office: Office, sop: str | None, told: Body) -> list[str]:
     """What an entry tells of an SOP that its file, in the evidence, does not say. An older one tells less."""
-    with contextlib.suppress(SopError):
-        belied = office.procedure(sop).belied(told) if sop else []
-        return [f"it tells other {name} than the SOP that it adopts" for name in belied]
-    return []
+    if sop is None or office.evidence.fault(sop):  # what is missing or changed is told as a document
+        return []
+    try:
+        return [f"it tells other {name} than the SOP that it adopts" for name in office.procedure(sop).belied(told)]
+    except SopError as error:
+        return [f"the file that it adopts is no SOP: {str(error).splitlines()[0].removeprefix('refused: ')}"]
 
 
 def accept(office: Office, entry: Entry) -> None:
@@ -141,8 +143,8 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
                                 order_of(office))
         if fault := register.schema_fault() or index_fault():
             found.found(found.tree.size + 1, fault)
-    for sop, told in found.people.sops.items():
-        found.findings += [(told["entry"], what) for what in adopted(office, sop, told)]
+    for told in found.people.adoptions:
+        found.findings += [(told["entry"], what) for what in adopted(office, told["sop"], told)]
     found.findings += outsider.not_witnesses(found.people, office.config.witnesses)
     gone = found.people.erased.keys() if requests is None else set[str]()  # what is run now must be there
     wanted = [signed for signed in found.pdfs if (requests is None or signed.request in requests)

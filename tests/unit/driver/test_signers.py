@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
-from driver.desk import Desk
+from driver.desk import PROJECT, Desk
 from driver.insider import Body
 from driver.test_emergency import declare
-from driver.test_order import found, written
-from sop_driver import emergency, steps, trust, voiding
-from sop_driver.errors import Refused
+from driver.test_order import Change, found, written
+from sop_driver import actors, emergency, steps, trust, voiding
+from sop_driver.errors import Refused, Usage
 
+BY = ["kadis", "kasubbag"]
 INK = {"ink": "kasubbag"}
 PADES = {"pades": {"document": "laporan", "shown": {}}}
+SOP_FILE = PROJECT / "sop_driver/data/sop-website-2024.yml"
 
 
 def reported(desk: Desk) -> None:
@@ -56,3 +59,79 @@ def test_void_or_report_that_its_actor_did_not_sign_is_found(file_desk: Desk, or
     assert trust.examine(file_desk.office).lines() == []
     written(file_desk, change)
     found(file_desk, f"it is signed by {next(iter(way))}; only steps of the SOP are")
+
+
+def adopted(desk: Desk, text: str) -> Any:
+    path = desk.document("other.yml", text)
+    desk.office.config = desk.config.model_copy(update={"sop": str(path)})
+    return actors.adopt(desk.office, BY, desk.sign, "SK 3")
+
+
+LAX = {
+    "one signer": ("  count: 2\n  ink", "  count: 1\n  ink", ("rules", "count"), 1,
+                   "it lets 1 sign for changes of the actors, and fewer than 2 never do"),
+    "one declares": ("  waives: [", "  count: 1\n  waives: [", ("emergency", "count"), 1,
+                     "it lets 1 sign for an emergency, and fewer than 2 never do"),
+    "no approval": ("waives: [freeze", "waives: [approval", ("emergency", "waives"), ["approval", "review"],
+                    "it lets an emergency replace approval, which none does"),
+    "no needs": ("waives: [freeze", "waives: [anything", ("emergency", "waives"), ["anything"],
+                 "it lets an emergency replace anything, which none does"),
+}
+
+
+@pytest.mark.parametrize("name", LAX)
+def test_rules_that_no_sop_may_have_are_not_adopted(
+    file_desk: Desk, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that is no SOP was compared with nothing, and what its entry told counted."""
+    old, new, (part, field), value, what = LAX[name]
+    text = SOP_FILE.read_text()
+    assert old in text
+    with pytest.raises(Usage):
+        adopted(file_desk, text.replace(old, new))
+    told = json.loads(json.dumps(file_desk.office.procedure(file_desk.office.people().sop).told))
+    told[part][field] = value
+    digest = file_desk.office.evidence.add(file_desk.document("lax.yml", text.replace(old, new)))
+    given = {"data": {"sop": digest, **told}, "evidence": {"sop": digest}, "reason": "SK 3"}
+    with pytest.raises(Refused, match=f"no SOP: (?s:.*){what}"):
+        actors.enter(file_desk.office, "adopt", {}, [], BY, file_desk.sign, **given)
+    monkeypatch.setattr(trust, "accept", lambda *words: None)
+    actors.enter(file_desk.office, "adopt", {}, [], BY, file_desk.sign, **given)
+    found(file_desk, f"entry 2: {what}")
+    lines = trust.examine(file_desk.office).lines()
+    assert any("entry 2: the file that it adopts is no SOP: " in line for line in lines)
+
+
+def telling(**changed: Any) -> Change:
+    """The last adoption with other words; what is None is left out."""
+    def change(bodies: list[Body]) -> list[Body]:
+        data = {name: value for name, value in (bodies[1]["data"] | changed).items() if value is not None}
+        return [bodies[0], bodies[1] | {"data": data}, *bodies[2:]]
+
+    return change
+
+
+RULES = {"signers": ["kadis", "kasubbag", "bidang"], "count": 2, "ink": "kasubbag", "head": "kadis"}
+
+
+@pytest.mark.parametrize(("change", "part"), [
+    (telling(rules=RULES), "it does not tell rules.decree, rules.stand_ins, as the adoption before it did"),
+    (telling(order=None), "it does not tell order, as the adoption before it did"),
+    (telling(rules=None), "it does not tell rules, as the adoption before it did"),
+    (telling(sop=None, order=None, emergency=None), "it tells rules, refusals of an SOP, and adopts none"),
+    (lambda bodies: [bodies[0], bodies[1] | {"evidence": {}}], "it adopts an SOP, and does not bring its file"),
+])
+def test_adoption_that_tells_less_than_the_one_before_is_found(file_desk: Desk, change: Change, part: str) -> None:
+    """Else two officials, once, could bring the register back to what it did not ask for at first."""
+    adopted(file_desk, f"{SOP_FILE.read_text()}# 2027\n")
+    assert trust.examine(file_desk.office).lines() == []
+    written(file_desk, change)
+    found(file_desk, f"entry 2: {part}")
+
+
+def test_adoption_is_compared_with_its_file_though_the_same_one_is_adopted_again(file_desk: Desk) -> None:
+    """For a while the entry's own rules counted."""
+    adopted(file_desk, f"{SOP_FILE.read_text()}# 2027\n")
+    laxer = {**RULES, "signers": ["pd"], "decree": [], "stand_ins": None}
+    written(file_desk, lambda bodies: [*telling(rules=laxer)(bodies), bodies[1]])
+    assert "entry 2: it tells other rules than the SOP that it adopts" in trust.examine(file_desk.office).lines()
