@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sop_driver.statement import FREEZE, Body
 
-TOLD = ("rules", "emergency", "refusals", "order")
+TOLD = ("rules", "emergency", "refusals", "order", "persons")
 # Gates that look at more than whether a step was taken: what nobody's word can replace.
 NEVER_WAIVED = {"request letter", "agenda number", "approval", "existence check", "build evidence"}
 

@@ -15,9 +15,9 @@ from typing import Any
 from sop_driver.adoption import adoption_faults
 from sop_driver.courses import Courses, Order, nowhere
 from sop_driver.directory import Directory, Signature, Signed
-from sop_driver.flow import Taken
 from sop_driver.proof import Checkpoint, Tree, canonical, inclusion_root, leaf_hash, open_note, parsed, ssh_fault
 from sop_driver.statement import Body, form_digest, level, personal_faults, shown, statement
+from sop_driver.taken import Taken
 
 ORIGIN = "0" * 64  # what the first entry names as the one before it
 BATCH = 500  # signatures that a process checks in one go

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sop_driver.flow import Against, Taken
+from sop_driver.flow import Against
 from sop_driver.proof import announcement, signed_by
 from sop_driver.statement import CRLS, SEALED, Body, statement
+from sop_driver.taken import Taken
 from sop_driver.tenure import Actor, lacks_decree, stand_in_fault
 
 Signature = tuple[str, str, str]  # who, public key, signature
@@ -76,6 +77,7 @@ class Directory:
     rules: dict[str, Any] = field(default_factory=dict)
     sops: dict[str, Body] = field(default_factory=dict)  # an adopted SOP's sha256 → the data of its entry, and `entry`
     adoptions: list[Body] = field(default_factory=list)  # the same, of all entries that adopt one
+    persons: bool = False  # whether steps say who saw their paper
     roots: dict[str, str] = field(default_factory=dict)  # authorities that PDF signatures rest on: sha256 → DER
     last: str | None = None
     actors: dict[str, Actor] = field(default_factory=dict)
@@ -135,6 +137,7 @@ class Directory:
         if "sop" in data:
             self.sops[self.sop] = {**data, "entry": body["sequence"]}
             self.adoptions.append(self.sops[self.sop])
+        self.persons |= "persons" in data
         self.roots = data.get("roots", self.roots)
         found += [f"the root {name} is another certificate than it says" for name, root in self.roots.items()
                   if hashlib.sha256(base64.b64decode(root)).hexdigest() != name]
@@ -308,6 +311,9 @@ class Directory:
         if (self.actors[actor].role, self.person(actor)) != (body["role"], body["data"]["person"]):
             raise ValueError(f"{actor} is {self.actors[actor].role} ({self.person(actor)}), not {body['role']} "
                              f"({body['data']['person']})")
+        seen_by, said = self.person(by) if "ink" in body["data"] else None, body["data"].get("seen_by")
+        if said != seen_by and (said or self.persons):
+            raise ValueError(f"its paper was seen by {seen_by or 'nobody'}, and it says {said or 'nobody'}")
         if by != actor and self.actors[by].role != self.rules["ink"]:
             raise ValueError(f"{by} is {self.actors[by].role}; paper is seen by {self.rules['ink']}")
         return by

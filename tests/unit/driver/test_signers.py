@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,8 +11,8 @@ import pytest
 from driver.desk import PROJECT, Desk
 from driver.insider import Body
 from driver.test_emergency import declare
-from driver.test_order import Change, found, written
-from sop_driver import actors, emergency, steps, trust, voiding
+from driver.test_order import Change, found, outside, where, written
+from sop_driver import actors, emergency, standing, steps, trust, voiding
 from sop_driver.errors import Refused, Usage
 
 BY = ["kadis", "kasubbag"]
@@ -61,10 +62,88 @@ def test_void_or_report_that_its_actor_did_not_sign_is_found(file_desk: Desk, or
     found(file_desk, f"it is signed by {next(iter(way))}; only steps of the SOP are")
 
 
+def stand_in(desk: Desk, who: str, role: str, person: str, by: tuple[str, ...]) -> Any:
+    until = standing.stamp(desk.clock.time + timedelta(days=3))
+    return desk.enroll(who, role, by, person=person, stands_in="Plh", until=until)
+
+
+def on_paper(desk: Desk) -> str:
+    """A letter that the Kasubbag has seen, who stands in for the Kabid. Entry 3."""
+    stand_in(desk, "plh-kabid", "bidang", "kasubbag", ("kadis", "kabid"))
+    now = steps.submit(desk.office, desk.write(desk.form()), desk.letter, "dinkes", None, desk.sign, "kasubbag")
+    assert now is not None
+    return now.id
+
+
 def adopted(desk: Desk, text: str) -> Any:
     path = desk.document("other.yml", text)
     desk.office.config = desk.config.model_copy(update={"sop": str(path)})
     return actors.adopt(desk.office, BY, desk.sign, "SK 3")
+
+
+def before_persons(bodies: list[Body]) -> list[Body]:
+    """As earlier drivers wrote it, who did not say who saw a paper."""
+    return [body | {"data": {name: value for name, value in body["data"].items() if name not in ("persons", "seen_by")}}
+            for body in bodies]
+
+
+def test_who_saw_the_letter_neither_approves_nor_installs(desk: Desk) -> None:
+    """Else one official could ask in an agency's name, and approve that."""
+    request = on_paper(desk)
+    for step in ("agenda", "disposition", "review"):
+        desk.take(request, step)
+    said = r"request_letter was taken by dinkes, on paper seen by kasubbag \(entry 3\), and nobody takes both"
+    with pytest.raises(Refused, match=said):
+        desk.take(request, "decision", actor="plh-kabid")
+    desk.approve(request)
+    with pytest.raises(Refused, match=r"plh-kabid took request_letter \(entry 3\)"):
+        desk.run(request, actor="plh-kabid")
+    desk.run(request)
+    assert trust.examine(desk.office).lines() == [] and outside(desk)[0] == 0
+
+
+def test_who_saw_the_paper_of_other_steps_may_approve(desk: Desk) -> None:
+    """These are nobody's whom the SOP keeps apart."""
+    stand_in(desk, "plh-kabid", "bidang", "kasubbag", ("kadis", "kabid"))
+    request = desk.submit()
+    desk.take(request, "agenda")
+    desk.take(request, "disposition", ink="kasubbag")
+    desk.take(request, "review")
+    desk.take(request, "decision", actor="plh-kabid")
+    desk.run(desk.approve(request))
+    assert trust.examine(desk.office).lines() == [] and outside(desk)[0] == 0
+
+
+@pytest.mark.parametrize(("change", "part"), [
+    (where("decision", actor="plh-kabid", data={"person": "kasubbag"}),
+     "request_letter was taken by dinkes, on paper seen by kasubbag (entry 3)"),
+    (where("installation", actor="plh-kabid", data={"person": "kasubbag"}),
+     "request_letter was taken by dinkes, on paper seen by kasubbag (entry 3)"),
+    (where("request_letter", data={"seen_by": None}), "its paper was seen by kasubbag, and it says nobody"),
+    (where("request_letter", data={"seen_by": "kadis"}), "its paper was seen by kasubbag, and it says kadis"),
+    (where("agenda", data={"seen_by": "kadis"}), "its paper was seen by nobody, and it says kadis"),
+    (lambda bodies: [bodies[0], *before_persons(bodies[1:])], "its paper was seen by kasubbag, and it says nobody"),
+])
+def test_paper_seen_by_who_takes_a_step_apart_is_found(file_desk: Desk, change: Change, part: str) -> None:
+    file_desk.run(file_desk.approve(on_paper(file_desk)))
+    written(file_desk, change)
+    found(file_desk, part)
+
+
+def test_register_from_before_verifies_as_it_did_and_asks_from_its_next_adoption_on(file_desk: Desk) -> None:
+    """What its drivers took was no breach to them; what a driver of now records is held against all in any case."""
+    request = on_paper(file_desk)
+    file_desk.run(file_desk.approve(request))
+    written(file_desk, lambda bodies: before_persons(
+        where("decision", actor="plh-kabid", data={"person": "kasubbag"})(bodies)))
+    assert trust.examine(file_desk.office).lines() == [] and outside(file_desk)[0] == 0
+    assert actors.adopt(file_desk.office, BY, file_desk.sign, "aturannya ikut")
+    assert trust.examine(file_desk.office).lines() == [] and outside(file_desk)[0] == 0
+    file_desk.submit(name="lain.tarakankota.go.id")
+    file_desk.take("R-2026-0002", "agenda")
+    file_desk.take("R-2026-0002", "disposition", ink="kasubbag")
+    written(file_desk, lambda bodies: [*bodies[:-1], *before_persons(bodies[-1:])])
+    found(file_desk, "its paper was seen by kasubbag, and it says nobody")
 
 
 LAX = {
@@ -116,9 +195,9 @@ RULES = {"signers": ["kadis", "kasubbag", "bidang"], "count": 2, "ink": "kasubba
 
 @pytest.mark.parametrize(("change", "part"), [
     (telling(rules=RULES), "it does not tell rules.decree, rules.stand_ins, as the adoption before it did"),
-    (telling(order=None), "it does not tell order, as the adoption before it did"),
+    (telling(persons=None, order=None), "it does not tell order, persons, as the adoption before it did"),
     (telling(rules=None), "it does not tell rules, as the adoption before it did"),
-    (telling(sop=None, order=None, emergency=None), "it tells rules, refusals of an SOP, and adopts none"),
+    (telling(sop=None, order=None, emergency=None), "it tells rules, refusals, persons of an SOP, and adopts none"),
     (lambda bodies: [bodies[0], bodies[1] | {"evidence": {}}], "it adopts an SOP, and does not bring its file"),
 ])
 def test_adoption_that_tells_less_than_the_one_before_is_found(file_desk: Desk, change: Change, part: str) -> None:
