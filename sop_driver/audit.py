@@ -14,8 +14,9 @@ from typing import Any
 
 from sop_driver.adoption import adoption_faults
 from sop_driver.courses import Courses, Order, nowhere
-from sop_driver.directory import Directory, Signature, Signed
+from sop_driver.directory import Directory, Signature
 from sop_driver.proof import Checkpoint, Tree, canonical, inclusion_root, leaf_hash, open_note, parsed, ssh_fault
+from sop_driver.sheet import Signed
 from sop_driver.statement import Body, form_digest, level, personal_faults, shown, statement
 from sop_driver.taken import Taken
 
@@ -83,7 +84,8 @@ class Audit:
             self.courses.adopt(body["data"])
         elif body["kind"] == "step":
             self._follows(number, body, digest)
-            taken = self.made[number] = Taken.of(body, digest)
+            taken = self.made[number] = Taken.of(
+                body, digest, person=self.people.person(body["data"]["person"]))
             self.findings += [(number, what) for what in self.courses.step(body, taken, self.people)]
             if level(body["data"]) == "pades":
                 self._signed_within(number, body)

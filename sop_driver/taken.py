@@ -29,10 +29,11 @@ class Taken(NamedTuple):
     entry: Any  # the register's own, for who asks about it
 
     @classmethod
-    def of(cls, body: Body, digest: str, entry: Any = None) -> Taken:
+    def of(cls, body: Body, digest: str, entry: Any = None, person: str | None = None) -> Taken:
+        """`person` where the entry names another id of the same human being, as earlier drivers did."""
         data = body["data"]
         return cls(body["sequence"], digest, body["request"], body["step"], body["actor"], body["role"],
-                   data["person"], data.get("seen_by"), body["outcome"], body["reason"], level(data),
+                   person or data["person"], data.get("seen_by"), body["outcome"], body["reason"], level(data),
                    data["sop"], data["digest"], data["letter"], data["agenda"]["text"] if "agenda" in data else None,
                    "replaces" in data or "run" in data, entry)
 

@@ -15,10 +15,10 @@ from typing import Any
 from sop_driver import audit, outsider, pades, signatures
 from sop_driver.audit import Audit
 from sop_driver.courses import Courses, Order
-from sop_driver.directory import Signed
 from sop_driver.errors import Refusal, Refused, SopError
 from sop_driver.proof import Tree, canonical, leaf_hash, open_note
 from sop_driver.register import Entry, Register
+from sop_driver.sheet import Signed
 from sop_driver.standing import Office
 from sop_driver.statement import PERSONAL, Body
 

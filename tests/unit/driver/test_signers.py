@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 
+from driver import people
 from driver.desk import PROJECT, Desk
 from driver.insider import Body
+from driver.test_actors import bare, first
 from driver.test_emergency import declare
 from driver.test_order import Change, found, outside, where, written
-from sop_driver import actors, emergency, standing, steps, trust, voiding
+from sop_driver import actors, directory, emergency, standing, steps, trust, voiding
 from sop_driver.errors import Refused, Usage
+from sop_driver.tenure import Actor
 
+__all__ = ["bare"]
 BY = ["kadis", "kasubbag"]
 INK = {"ink": "kasubbag"}
 PADES = {"pades": {"document": "laporan", "shown": {}}}
@@ -144,6 +148,70 @@ def test_register_from_before_verifies_as_it_did_and_asks_from_its_next_adoption
     file_desk.take("R-2026-0002", "disposition", ink="kasubbag")
     written(file_desk, lambda bodies: [*bodies[:-1], *before_persons(bodies[-1:])])
     found(file_desk, "its paper was seen by kasubbag, and it says nobody")
+
+
+def chained(desk: Desk) -> str:
+    """The Sub Koordinator stands in for the Kasubbag, and by that id for the Kabid."""
+    stand_in(desk, "plh-kasubbag", "kasubbag", "subkoor", ("kadis", "kabid"))
+    stand_in(desk, "plh-kabid", "bidang", "plh-kasubbag", ("kadis", "kasubbag"))
+    return desk.submit()
+
+
+def test_one_id_leads_to_a_person_through_another(desk: Desk) -> None:
+    request = chained(desk)
+    for step in ("agenda", "disposition", "review"):
+        desk.take(request, step)
+    assert desk.take(request, "decision", actor="plh-kabid").data["person"] == "subkoor"
+    desk.approve(request)
+    with pytest.raises(Refused, match="subkoor took decision"):
+        desk.run(request)
+    with pytest.raises(Refused, match="whom it does not concern must sign; subkoor did"):
+        desk.enroll("baru", "pd", ("subkoor", "plh-kabid"))
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_approver_who_installs_by_a_chain_of_ids_is_found(file_desk: Desk, old: bool) -> None:
+    """By whichever driver."""
+    file_desk.run(file_desk.approve(chained(file_desk)))
+    changed = where("decision", actor="plh-kabid", data={"person": "plh-kasubbag"})
+    written(file_desk, lambda bodies: changed(before_persons(bodies) if old else bodies))
+    found(file_desk, "decision was taken by plh-kabid (entry 8), and nobody takes both it and step 9")
+    assert old is not any("(subkoor), not bidang (plh-kasubbag)" in line
+                          for line in trust.examine(file_desk.office).lines())
+
+
+def test_ids_that_lead_around_are_of_one_person() -> None:
+    around = {"a": Actor("A", "pd", person="b"), "b": Actor("B", "pd", person="c"), "c": Actor("C", "pd", person="b")}
+    assert set(map(directory.Directory(actors=around).person, around)) == {"b"}
+
+
+def test_nobody_is_enrolled_as_a_person_whom_the_register_does_not_know(desk: Desk, bare: Desk) -> None:
+    """A slip of the pen would end that person's separation without a word."""
+    with pytest.raises(Refused, match="baru is said to be 'kabidd', an id that nobody has or had") as error:
+        desk.enroll("baru", "pd", person="kabidd", by=("kadis", "kasubbag"))
+    refusal, = error.value.refusals
+    assert refusal.gate == "actors" and "--person ID" in refusal.mend
+    twice = first(bare, baru={"name": "Baru", "role": "pd", "person": "kabidd"})
+    with pytest.raises(Refused, match="baru is said to be 'kabidd'"):
+        actors.bootstrap(bare.office, twice, bare.sign)
+    desk.retire("subkoor")
+    assert desk.enroll("baru", "pd", person="subkoor", by=("kadis", "kasubbag"))
+    assert trust.examine(desk.office).lines() == []
+
+
+def test_person_whom_the_register_does_not_know_is_found(file_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as changed:
+        changed.setattr(directory.Directory, "strangers", lambda *words: ())
+        file_desk.enroll("baru", "pd", person="kabidd")
+    found(file_desk, "entry 2: baru is said to be 'kabidd', an id that nobody has or had")
+    written(file_desk, before_persons)
+    assert trust.examine(file_desk.office).lines() == []
+    with pytest.raises(Refused, match=r"baru is said to be 'kabidd'(?s:.*)entered anew by `sop actors replace`"):
+        actors.adopt(file_desk.office, BY, file_desk.sign, "aturannya ikut")
+    file_desk.sign = lambda who, said: people.sign("kunci-2" if who == "baru" else who, said)
+    file_desk.enroll("baru", "pd", BY, person="kabid", key=people.public("kunci-2"), replaces=True)
+    assert actors.adopt(file_desk.office, BY, file_desk.sign, "aturannya ikut")
+    assert trust.examine(file_desk.office).lines() == [] and outside(file_desk)[0] == 0
 
 
 LAX = {
