@@ -148,6 +148,10 @@ def enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str
     Gives nothing where a signature is to be made elsewhere.
     """
     people = office.people()
+    entered = {**people.actors, **new} if "persons" in (data or {}) else new
+    if strange := list(people.strangers(entered, new)):
+        refuse("; ".join(strange), GATE, "name an id of `sop actors list`: --person ID; who was entered so before is "
+               "entered anew by `sop actors replace`, with a new key")
     new, personal = _sealed(office, people, new)
     body: dict[str, Any] = {
         "actor": None, "role": None, "request": None, "step": None, "outcome": outcome, "reason": None, **fields,

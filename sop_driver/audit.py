@@ -12,12 +12,14 @@ from concurrent import futures  # which loads its pools only when one is asked f
 from dataclasses import dataclass, field
 from typing import Any
 
+from sop_driver.adoption import adoption_faults
 from sop_driver.courses import Courses, Order, nowhere
-from sop_driver.directory import Directory, Signature, Signed
-from sop_driver.flow import Taken
+from sop_driver.directory import Directory, Signature
 from sop_driver.note import Checkpoint, open_note
 from sop_driver.proof import Tree, canonical, inclusion_root, leaf_hash, parsed, ssh_fault
+from sop_driver.sheet import Signed
 from sop_driver.statement import Body, form_digest, level, personal_faults, shown, statement
+from sop_driver.taken import Taken
 
 ORIGIN = "0" * 64  # what the first entry names as the one before it
 BATCH = 500  # signatures that a process checks in one go
@@ -77,14 +79,18 @@ class Audit:
         """Hold an entry against the actors of its time; gives the signatures to check."""
         if number == 1 and (body["kind"], body["outcome"]) != ("actors", "bootstrap"):
             self.found(number, "the register does not begin with its first actors")
+        if body["kind"] != "step" and (way := level(body["data"])) != "ssh":  # else who saw a paper could void anything
+            self.found(number, f"it is signed by {way}; only steps of the SOP are, all else by each one's own key")
         signed: list[Signature] = []
         if body["kind"] == "actors":
+            before = self.people.sops.get(self.people.sop, {})
             faults, signed = self.people.read(body, digest)
-            self.findings += [(number, fault) for fault in faults]
+            self.findings += [(number, fault) for fault in (*faults, *adoption_faults(body, before))]
             self.courses.adopt(body["data"])
         elif body["kind"] == "step":
             self._follows(number, body, digest)
-            taken = self.made[number] = Taken.of(body, digest)
+            taken = self.made[number] = Taken.of(
+                body, digest, person=self.people.person(body["data"]["person"]))
             self.findings += [(number, what) for what in self.courses.step(body, taken, self.people)]
             if level(body["data"]) == "pades":
                 self._signed_within(number, body)

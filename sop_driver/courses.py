@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sop_driver.directory import Directory
-from sop_driver.flow import STATES, Existing, Flow, Fold, Taken
+from sop_driver.flow import STATES, Existing, Flow, Fold
 from sop_driver.statement import FREEZE, Body
+from sop_driver.taken import Taken
 
 A_DAY = timedelta(hours=14)  # by which the agency's clock may be another day's than the entry's
 

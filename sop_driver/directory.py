@@ -4,37 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sop_driver.flow import Against, Taken
+from sop_driver.flow import Against
 from sop_driver.note import announcement, signed_by
+from sop_driver.sheet import Signed
 from sop_driver.statement import CRLS, SEALED, Body, statement
+from sop_driver.taken import Taken
 from sop_driver.tenure import Actor, lacks_decree, stand_in_fault
 
 Signature = tuple[str, str, str]  # who, public key, signature
-
-
-@dataclass(frozen=True)
-class Signed:
-    """A signature that a PDF of the evidence carries, and what it has to come to."""
-
-    entry: int
-    request: str
-    by: str
-    subject: str  # the sha256 of what certificates call this person
-    roots: tuple[bytes, ...]
-    time: str
-    statement: str
-    document: str
-    crls: str | None
-
-    @property
-    def documents(self) -> list[str]:
-        """All that checking it needs, by their sha256."""
-        return [self.document, self.subject, *filter(None, [self.crls])]
 
 
 def _told(duration: dict[str, int]) -> str:
@@ -75,6 +57,8 @@ class Directory:
     sop: str = ""  # the sha256 of the SOP that new requests begin under
     rules: dict[str, Any] = field(default_factory=dict)
     sops: dict[str, Body] = field(default_factory=dict)  # an adopted SOP's sha256 → the data of its entry, and `entry`
+    adoptions: list[Body] = field(default_factory=list)  # the same, of all entries that adopt one
+    persons: bool = False  # whether steps say who saw their paper, and persons have ids of this register
     roots: dict[str, str] = field(default_factory=dict)  # authorities that PDF signatures rest on: sha256 → DER
     last: str | None = None
     actors: dict[str, Actor] = field(default_factory=dict)
@@ -92,20 +76,33 @@ class Directory:
 
     def known(self, name: str) -> Actor | None:
         """Who has an id, or had it last."""
+        if actor := self.actors.get(name):
+            return actor
         gone = self._last(name)
-        return self.actors.get(name) or (gone[1] if gone else None)
+        return gone[1] if gone else None
 
     def _last(self, name: str) -> tuple[str, Actor, str, str] | None:
         return next((closed for closed in reversed(self.closed) if closed[0] == name), None)
 
-    def person(self, name: str) -> str:
-        actor = self.actors.get(name)
-        return (actor.person if actor else None) or name
+    def person(self, name: str, new: Mapping[str, Actor] | None = None) -> str:
+        """Whose an id is: the one id of a human being to which all others lead, one by one or all at once."""
+        ids = [name]
+        while (actor := (new or {}).get(ids[-1]) or self.known(ids[-1])) and actor.person:
+            if actor.person in ids:  # they lead around
+                return min(ids[ids.index(actor.person):])
+            ids.append(actor.person)
+        return ids[-1]
+
+    def strangers(self, actors: Mapping[str, Actor], new: Iterable[str]) -> Iterator[str]:
+        """Who is said to be somebody whom the register does not know, so that nothing would keep them apart."""
+        for name, actor in actors.items():
+            if actor.person and actor.person not in new and self.known(actor.person) is None:
+                yield f"{name} is said to be {actor.person!r}, an id that nobody has or had"
 
     def same_agency(self, name: str, other: str, person: str) -> bool:
         """Whether somebody is another one, by whatever office, or of the same unit."""
         actor, known = self.actors.get(name), self.known(other)
-        return (name == other or self.person(name) == person
+        return (name == other or self.person(name) == self.person(person)
                 or bool(actor and known and actor.unit and actor.unit == known.unit))
 
     @property
@@ -133,6 +130,7 @@ class Directory:
         self.sop, self.rules = data.get("sop", self.sop), data.get("rules", self.rules)
         if "sop" in data:
             self.sops[self.sop] = {**data, "entry": body["sequence"]}
+            self.adoptions.append(self.sops[self.sop])
         self.roots = data.get("roots", self.roots)
         found += [f"the root {name} is another certificate than it says" for name, root in self.roots.items()
                   if hashlib.sha256(base64.b64decode(root)).hexdigest() != name]
@@ -147,7 +145,10 @@ class Directory:
         self.actors |= new
         self.since |= dict.fromkeys(new, body["time"])
         self.last = digest
-        return found, signatures
+        if "persons" in data:
+            self.persons = True
+            new = self.actors
+        return [*found, *(self.strangers(new, ()) if self.persons else ())], signatures
 
     def _windows(self, body: Body) -> list[str]:
         """Take a window that is closed, or one that ends before its time. Gives what is against it."""
@@ -198,8 +199,9 @@ class Directory:
 
     def stand_in_fault(self, name: str, new: Actor, time: str) -> Against | None:
         """Why somebody may not stand in by the SOP that is adopted now."""
+        person = self.person(name, {name: new})
         held = {actor.role for other, actor in self.actors.items()
-                if other != name and actor.stands_in is None and self.person(other) == (new.person or name)}
+                if other != name and actor.stands_in is None and self.person(other) == person}
         return stand_in_fault(new, held, time, self.rules)
 
     def _takes_over(self, body: Body, new: dict[str, Actor]) -> Iterator[str]:
@@ -214,7 +216,7 @@ class Directory:
 
     def _signed(self, body: Body, new: dict[str, Actor]) -> tuple[list[str], list[Signature]]:
         """Each new key proves itself, and so many officials sign who are not concerned (at the beginning, all are)."""
-        concerned = {new[name].person or name for name in new}
+        concerned = {self.person(name, new) for name in new}
         concerned |= {self.person(name) for name in (*new, *body["data"]["retired"])}
         if body["outcome"] == "bootstrap":
             concerned = set()
@@ -234,8 +236,8 @@ class Directory:
                 found.append(f"{by} signed, who has no key to sign with")
                 continue
             signatures.append((by, actor.key, item["sig"]))
-            if actor.role in rules["signers"] and (actor.person or by) not in concerned:
-                officials.add(actor.person or by)
+            if actor.role in rules["signers"] and self.person(by, new) not in concerned:
+                officials.add(self.person(by, new))
         if len(officials) < rules["count"]:
             found.append(f"{rules['count']} of {', '.join(rules['signers'])} whom it does not concern must "
                          f"sign; {' and '.join(sorted(officials)) or 'nobody'} did")
@@ -250,7 +252,7 @@ class Directory:
             strange = [] if body["role"] in rules["reported_by"] else [
                 f"{body['actor']} is {body['role']}; {' or '.join(rules['reported_by'])} reports it"]
             return strange, [self.step_signature(body)]
-        found, signatures = self._countersigned(body, {}, rules, {asker})
+        found, signatures = self._countersigned(body, {}, rules, {self.person(asker)})
         if not time < datetime.fromisoformat(data["until"]) <= time + timedelta(**rules["lasts"]):
             found.append(f"it may last {_told(rules['lasts'])} at the most, and is to last until {data['until']}")
         if beyond := set(data["waives"]) - set(rules["waives"]):
@@ -264,7 +266,7 @@ class Directory:
 
     def void_fault(self, body: Body, made: Taken) -> str | None:
         """Why somebody may not void a step: who took it may, and the head, who may not take a refusal away."""
-        if body["actor"] == made.actor or body["data"]["person"] == made.person:
+        if body["actor"] == made.actor or self.person(body["data"]["person"]) == self.person(made.person):
             return None
         if self.refuses(made):
             return f"only {made.actor} takes back the {made.outcome!r} of entry {made.number}"
@@ -303,9 +305,12 @@ class Directory:
         for name in dict.fromkeys((actor, by)):
             if fault := self.fault(name, body["time"]):
                 raise ValueError(fault)
-        if (self.actors[actor].role, self.person(actor)) != (body["role"], body["data"]["person"]):
-            raise ValueError(f"{actor} is {self.actors[actor].role} ({self.person(actor)}), not {body['role']} "
-                             f"({body['data']['person']})")
+        person, said = self.person(actor), body["data"]["person"]
+        if (self.actors[actor].role, person) != (body["role"], said if self.persons else self.person(said)):
+            raise ValueError(f"{actor} is {self.actors[actor].role} ({person}), not {body['role']} ({said})")
+        seen_by, said = self.person(by) if "ink" in body["data"] else None, body["data"].get("seen_by")
+        if said != seen_by and (said or self.persons):
+            raise ValueError(f"its paper was seen by {seen_by or 'nobody'}, and it says {said or 'nobody'}")
         if by != actor and self.actors[by].role != self.rules["ink"]:
             raise ValueError(f"{by} is {self.actors[by].role}; paper is seen by {self.rules['ink']}")
         return by

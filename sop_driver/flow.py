@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sop_driver.statement import Body, level
+from sop_driver.statement import Body
+from sop_driver.taken import Taken
 
 COPIED = ("id", "number", "activity", "binds", "by", "gives", "gate", "outcomes")
 Against = tuple[str, str]  # what it is, how to mend it
@@ -52,38 +53,6 @@ class Flow:
         if not order["steps"] or not runs:
             raise ValueError("an SOP has steps, and one of them is the installation")
         self.opening, self.installation = next(iter(self.steps.values())), runs[0]
-
-
-class Taken(NamedTuple):
-    """An entry by which somebody took a step or voided one."""
-
-    number: int
-    hash: str
-    request: str
-    step: str
-    actor: str
-    role: str
-    person: str
-    outcome: str | None
-    reason: str | None
-    level: str
-    sop: str
-    digest: str
-    letter: str
-    agenda: str | None
-    fixed: bool  # a request itself or an installation: not to be voided
-    entry: Any  # the register's own, for who asks about it
-
-    @classmethod
-    def of(cls, body: Body, digest: str, entry: Any = None) -> Taken:
-        data = body["data"]
-        return cls(body["sequence"], digest, body["request"], body["step"], body["actor"], body["role"],
-                   data["person"], body["outcome"], body["reason"], level(data), data["sop"], data["digest"],
-                   data["letter"], data["agenda"]["text"] if "agenda" in data else None,
-                   "replaces" in data or "run" in data, entry)
-
-    def __str__(self) -> str:
-        return f"entry {self.number}"
 
 
 STATES = {"suspend": "suspended", "resume": "present"}  # what these kinds make of a website, and nothing else of it
@@ -232,11 +201,11 @@ class Fold:
         else:
             self.returned = taken
 
-    def taken_by(self, person: str, steps: Collection[str]) -> Taken | None:
-        """The first of these steps that a person took, by whatever office."""
+    def taken_by(self, people: Collection[str], steps: Collection[str]) -> Taken | None:
+        """The first of these steps that one of these persons took, by whatever office, or saw the paper of."""
         if steps:
             for name, taken in self.done.items():
-                if taken.person == person and name in steps:
+                if name in steps and not taken.people.isdisjoint(people):
                     return taken
         return None
 
@@ -250,8 +219,8 @@ class Fold:
             found.append((f"{step} was replaced by an emergency", "report that: `sop emergency report`"))
         elif step.id in self.done and (self.installed or step.gives):
             found.append((f"{step} is done ({self.done[step.id]})", "go on with the next step; `sop status` names it"))
-        if step.apart and (other := self.taken_by(new.person, step.apart)):
-            found.append((f"{other.step} was taken by {other.actor} ({other}), and nobody takes both it and {step}",
+        if step.apart and (other := self.taken_by(new.people, step.apart)):
+            found.append((f"{other.step} was taken by {other.by} ({other}), and nobody takes both it and {step}",
                           "let another person do it"))
         found += self.alone(step, new, documents)
         return found
@@ -298,8 +267,9 @@ class Fold:
                 continue
             if (taken := self.done.get(step.id)) is None:
                 yield step, f"{step} is not done for the request as it is now"
-            elif other := self.taken_by(taken.person, step.apart):
-                yield step, f"{step} and {other.step} were both taken by {taken.person} ({taken}, {other})"
+            elif other := self.taken_by(taken.people, step.apart):
+                who = min(taken.people & other.people)
+                yield step, f"{step} and {other.step} were both taken by {who} ({taken}, {other})"
             elif found := self.asked(step, existing):
                 yield step, found[0]
 

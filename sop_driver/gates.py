@@ -58,8 +58,10 @@ def taken(case: Case, step: Step) -> Refusal | None:
     if (way := level(entry.data)) not in step.signed:
         return Refusal(f"{now.id}: {step} is signed by {way} ({entry}), and takes {' or '.join(step.signed)}", gate,
                        f"{' or '.join(step.actors)} takes it again and signs so")
-    if other := now.taken_apart(entry.data["person"], step):
-        both = f"{now.id}: {step} and {other.step} were both taken by {entry.data['person']} ({entry}, {other})"
+    person, seen_by = entry.data["person"], entry.data.get("seen_by")
+    if other := now.taken_apart(person, step, seen_by):
+        who = person if person in other.people else seen_by
+        both = f"{now.id}: {step} and {other.step} were both taken by {who} ({entry}, {other})"
         return Refusal(both, gate, f"another {' or '.join(step.actors)} takes it")
     if lacking := sorted(set(step.evidence) - set(entry.evidence)):
         return Refusal(f"{now.id}: {step} was recorded without {', '.join(lacking)} ({entry})", gate,

@@ -16,11 +16,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sop_driver.directory import Signed
 from sop_driver.errors import Refused, Usage, refuse
 from sop_driver.evidence import Evidence
 from sop_driver.proof import canonical
-from sop_driver.sheet import ROOM, sheet
+from sop_driver.sheet import ROOM, Signed, sheet
 
 if TYPE_CHECKING:
     from pyhanko.pdf_utils.reader import PdfFileReader

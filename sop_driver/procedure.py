@@ -12,13 +12,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
+from sop_driver.adoption import waivable
 from sop_driver.config import Strict, from_yaml, load
 from sop_driver.errors import Usage
 from sop_driver.flow import Flow
-from sop_driver.statement import FREEZE
-
-# Gates that look at more than whether a step was taken: what nobody's word can replace.
-NEVER_WAIVED = {"request letter", "agenda number", "approval", "existence check", "build evidence"}
 
 
 class Duration(Strict):
@@ -142,10 +139,7 @@ class Procedure(Strict):
             return
         if unknown := {*rules.signers, *rules.reported_by} - set(self.roles):
             raise ValueError(f"emergency: no such role: {', '.join(sorted(unknown))}")
-        apart = {name for steps in self.separation for name in steps}
-        may = {step.gate for step in self.steps if step.by == "record" and not step.gives and not step.outcomes
-               and step.id not in apart} - NEVER_WAIVED
-        if strange := set(rules.waives) - may - {FREEZE}:
+        if strange := set(rules.waives) - waivable(self.order):
             raise ValueError(f"emergency: it cannot waive {', '.join(sorted(strange))}")
 
     @property
@@ -166,12 +160,12 @@ class Procedure(Strict):
         """What the entry that adopts it tells of it, so that who has not this file can hold entries against it."""
         emergency = self.emergency.model_dump(mode="json") if self.emergency else None
         return {"rules": self.officials.model_dump(mode="json"), "emergency": emergency, "refusals": self.refusals,
-                "order": self.order}
+                "order": self.order, "persons": ["person", "seen_by"]}
 
     def belied(self, told: dict[str, Any]) -> list[str]:
         """What an entry that adopts it tells otherwise; an older one tells less."""
         mine = self.told
-        mine["rules"] = {name: rule for name, rule in mine["rules"].items() if name in told["rules"]}
+        mine["rules"] = {name: rule for name, rule in mine["rules"].items() if name in told.get("rules", {})}
         return [name for name, value in mine.items() if name in told and told[name] != value]
 
     @cached_property

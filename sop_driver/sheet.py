@@ -5,12 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 FORMAT = "sop-sheet-1"  # how these sheets look is part of what was signed: another look is another format beside it
 ROOM = 200  # points from a page's lower edge that are kept free for a visible signature
 LINES, COLUMNS = 50, 100
 START = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A signature that a PDF of the evidence carries, and what it has to come to."""
+
+    entry: int
+    request: str
+    by: str
+    subject: str  # the sha256 of what certificates call this person
+    roots: tuple[bytes, ...]
+    time: str
+    statement: str
+    document: str
+    crls: str | None
+
+    @property
+    def documents(self) -> list[str]:
+        """All that checking it needs, by their sha256."""
+        return [self.document, self.subject, *filter(None, [self.crls])]
 
 
 def sheet(statement: str) -> bytes:

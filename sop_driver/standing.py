@@ -17,13 +17,14 @@ from sop_driver.config import Config, Home, sop_file
 from sop_driver.directory import Directory, Window
 from sop_driver.errors import SopError, Usage, refuse
 from sop_driver.evidence import Evidence
-from sop_driver.flow import Fold, Taken
+from sop_driver.flow import Fold
 from sop_driver.procedure import Procedure, Step
 from sop_driver.proof import leaf_hash
 from sop_driver.reading import Shown
 from sop_driver.register import Entry, Register
 from sop_driver.request import Request
 from sop_driver.statement import SEALED
+from sop_driver.taken import Taken
 from sop_driver.tenure import Actor
 
 ABOUT = ("step", "emergency", "void")  # kinds of entries on one request
@@ -150,9 +151,12 @@ class Standing:
     def agenda(self) -> str | None:
         return next((e.data["agenda"]["text"] for e in self.done.values() if "agenda" in e.data), None)
 
-    def taken_apart(self, person: str, step: Step) -> Taken | None:
-        """The first step that this person took, by whatever office, of those that nobody takes who takes this one."""
-        return self.fold.taken_by(person, self.procedure.flow.steps[step.id].apart)
+    def taken_apart(self, person: str, step: Step, seen_by: str | None = None) -> Taken | None:
+        """The first step that this person took, by whatever office, of those that nobody takes who takes this one.
+
+        Who saw the paper has taken a step, too.
+        """
+        return self.fold.taken_by((person, seen_by or person), self.procedure.flow.steps[step.id].apart)
 
     def late(self, now: datetime) -> timedelta | None:
         """By how much the next step has passed its standard time; None when it has not."""

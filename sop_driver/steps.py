@@ -11,7 +11,6 @@ from sop_driver import procedure as sop
 from sop_driver import request as requests
 from sop_driver.config import sop_file, write_atomic
 from sop_driver.errors import Refusal, Refused, Usage, refuse
-from sop_driver.flow import Taken
 from sop_driver.intake import contact, keep_document, keep_release, sealed
 from sop_driver.procedure import Step
 from sop_driver.register import Entry
@@ -20,6 +19,7 @@ from sop_driver.sheet import sheet
 from sop_driver.signatures import Pdf, Sign
 from sop_driver.standing import Office, Standing, stand
 from sop_driver.statement import CRLS, PERSONAL, SEALED, shown, statement
+from sop_driver.taken import Taken
 
 
 def submit(office: Office, file: Path, letter: Path | None, actor: str | None, replace: str | None,
@@ -76,10 +76,11 @@ def draft(office: Office, actor: str, step: Step, request: str | None, ink: str 
     if ink and "ink" not in step.signed:
         refuse(f"{step} is signed by {' or '.join(step.signed)} only", step.gate or step.id,
                f"{actor} signs with a key of their own: leave --ink out")
+    people = office.people()
     return {"actor": actor, "role": office.actor(actor).role, "request": request, "step": step.id, "outcome": None,
             "evidence": {}, "reason": None,
-            "data": {**binds, "person": office.people().person(actor), "previous": _previous(office, actor, request),
-                     **({"ink": ink} if ink else {})}}
+            "data": {**binds, "person": people.person(actor), "previous": _previous(office, actor, request),
+                     **({"ink": ink, "seen_by": people.person(ink)} if ink else {})}}
 
 
 def shows(office: Office, fields: dict[str, Any], step: Step, request: Request, agenda: str | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import contextlib
 import os
 from collections.abc import Container, Iterable
@@ -14,11 +15,11 @@ from typing import Any
 from sop_driver import audit, outsider, pades, signatures
 from sop_driver.audit import Audit
 from sop_driver.courses import Courses, Order
-from sop_driver.directory import Signed
 from sop_driver.errors import Refusal, Refused, SopError, refuse
 from sop_driver.note import open_note
 from sop_driver.proof import Tree, canonical, leaf_hash
 from sop_driver.register import Entry, Register
+from sop_driver.sheet import Signed
 from sop_driver.standing import Office
 from sop_driver.statement import PERSONAL, Body
 
@@ -75,10 +76,12 @@ def order_of(office: Office) -> Order:
 
 def adopted(office: Office, sop: str | None, told: Body) -> list[str]:
     """What an entry tells of an SOP that its file, in the evidence, does not say. An older one tells less."""
-    with contextlib.suppress(SopError):
-        belied = office.procedure(sop).belied(told) if sop else []
-        return [f"it tells other {name} than the SOP that it adopts" for name in belied]
-    return []
+    if sop is None or office.evidence.fault(sop):  # what is missing or changed is told as a document
+        return []
+    try:
+        return [f"it tells other {name} than the SOP that it adopts" for name in office.procedure(sop).belied(told)]
+    except SopError as error:
+        return [f"the file that it adopts is no SOP: {str(error).splitlines()[0].removeprefix('refused: ')}"]
 
 
 def accept(office: Office, entry: Entry) -> None:
@@ -147,8 +150,8 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
                                 order_of(office))
         if fault := register.schema_fault() or index_fault():
             found.found(found.tree.size + 1, fault)
-    for sop, told in found.people.sops.items():
-        found.findings += [(told["entry"], what) for what in adopted(office, sop, told)]
+    for told in found.people.adoptions:
+        found.findings += [(told["entry"], what) for what in adopted(office, told["sop"], told)]
     found.findings += outsider.not_witnesses(found.people, office.config.witnesses)
     gone = found.people.erased.keys() if requests is None else set[str]()  # what is run now must be there
     wanted = [signed for signed in found.pdfs if (requests is None or signed.request in requests)

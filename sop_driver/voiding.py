@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from sop_driver.errors import Usage, refuse
-from sop_driver.flow import Taken
 from sop_driver.proof import canonical, leaf_hash
 from sop_driver.register import Entry
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, stand
 from sop_driver.steps import binding, plain, written
+from sop_driver.taken import Taken
 
 GATE = "voiding"
 

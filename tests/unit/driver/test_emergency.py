@@ -16,7 +16,7 @@ from driver.test_actors import bare
 from driver.test_cli import Sop, fleet, sop
 from driver.test_export import verify
 from driver.test_freeze import freeze
-from sop_driver import actors, emergency, gates, orders, procedure, report, run, standing, trust, voiding
+from sop_driver import actors, adoption, emergency, gates, orders, procedure, report, run, standing, trust, voiding
 from sop_driver.errors import Refused, Usage
 from sop_driver.register import Entry
 
@@ -185,7 +185,7 @@ def test_sop_cannot_let_an_emergency_replace_everything(gate: str) -> None:
 
 
 def test_every_gate_with_a_check_of_its_own_is_never_waived() -> None:
-    assert {name for name, gate in gates.GATES.items() if gate is not gates.taken} <= procedure.NEVER_WAIVED
+    assert {name for name, gate in gates.GATES.items() if gate is not gates.taken} <= adoption.NEVER_WAIVED
 
 
 def test_emergency_that_says_more_than_the_sop_is_found(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

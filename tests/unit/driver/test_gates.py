@@ -101,10 +101,12 @@ def test_approval_does_not_hold_for_another_digest(desk: Desk) -> None:
     assert "approval" in names(closed(desk, list(taken.values())))
 
 
-def test_approval_refuses_the_requesters_own_decision(desk: Desk) -> None:
+@pytest.mark.parametrize("whose", [{"person": "kabid"}, {"ink": "kasubbag", "seen_by": "kabid"}])
+def test_approval_refuses_the_requesters_own_decision(desk: Desk, whose: dict[str, str]) -> None:
+    """And that of who alone saw the request's letter."""
     taken = entries(desk, desk.approved())
     letter = taken["request_letter"]
-    taken["request_letter"] = Entry(**{**letter.__dict__, "data": {**letter.data, "person": "kabid"}})
+    taken["request_letter"] = Entry(**{**letter.__dict__, "data": {**letter.data, **whose}})
     found = closed(desk, list(taken.values()))
     assert names(found) == ["request letter", "approval"] and "both taken by kabid" in found[1].what
 

@@ -1,0 +1,44 @@
+"""What no SOP that officials adopt may say, and what the entry that adopts it may not leave out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sop_driver.statement import FREEZE, Body
+
+TOLD = ("rules", "emergency", "refusals", "order", "persons")
+# Gates that look at more than whether a step was taken: what nobody's word can replace.
+NEVER_WAIVED = {"request letter", "agenda number", "approval", "existence check", "build evidence"}
+
+
+def waivable(order: Body) -> set[str]:
+    """What an emergency may replace: the calendar, and steps that give and decide nothing and that anybody may take."""
+    apart = {name for names in order["separation"] for name in names}
+    return {step["gate"] for step in order["steps"] if step["by"] == "record" and not step["gives"]
+            and not step["outcomes"] and step["id"] not in apart} - NEVER_WAIVED | {FREEZE}
+
+
+def adoption_faults(body: Body, before: Body) -> Iterator[str]:
+    """What is against the rules that an entry tells; `before` is the data of the adoption before it.
+
+    The SOP's file says the same of itself when it is read. Here is no file, or one that was made to be unreadable.
+    """
+    data = body["data"]
+    if "sop" not in data:
+        if told := [name for name in TOLD if name in data]:
+            yield f"it tells {', '.join(told)} of an SOP, and adopts none"
+        return
+    if body["evidence"].get("sop") != data["sop"]:
+        yield "it adopts an SOP, and does not bring its file"
+    less = before.keys() & set(TOLD) - data.keys()
+    if "rules" in data:
+        less |= {f"rules.{name}" for name in before.get("rules", {}).keys() - data["rules"].keys()}
+    if less:
+        yield f"it does not tell {', '.join(sorted(less))}, as the adoption before it did"
+    emergency = data.get("emergency") or {}
+    for name, rules in (("changes of the actors", data.get("rules")), ("an emergency", emergency)):
+        if rules and not rules.get("count", 0) >= 2:
+            yield f"it lets {rules.get('count', 0)} sign for {name}, and fewer than 2 never do"
+    waives = set(emergency.get("waives", ()))
+    if never := waives - waivable(data["order"]) if "order" in data else waives & NEVER_WAIVED:
+        yield f"it lets an emergency replace {', '.join(sorted(never))}, which none does"
