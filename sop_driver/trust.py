@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import base64
-import json
 import contextlib
+import json
 import os
 from collections.abc import Container, Iterable
 from concurrent import futures  # which loads its pools only when one is asked for
