@@ -282,7 +282,7 @@ def administer(command: Callable[[argparse.Namespace, Callable[[], Office]], Tol
     return lambda options: tell(options, command(options, lambda: opened(options)))
 
 
-READ = {"actors list", "emergency list", "freeze list", "register export", "register receipt"}  # that only show
+READ = {"actors list", "emergency list", "freeze list", "register export"}  # that only show
 REQ: Argument = ("request", {"metavar": "REQ"})
 REQS: Argument = ("requests", {"metavar": "REQ", "nargs": "+"})
 COMMANDS: dict[str, tuple[str, Run, list[Argument]]] = {

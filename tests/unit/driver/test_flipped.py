@@ -20,7 +20,7 @@ from sop_driver.schema import ENTRIES
 __all__ = ["fleet", "sop"]
 REQUEST, OPEN = "R-2026-0001", "R-2026-0002"  # one that is on the servers, one that is under way
 READING = [("status",), ("status", REQUEST), ("list",), ("history", REQUEST), ("report", REQUEST), ("actors", "list"),
-           ("register", "receipt", REQUEST), ("emergency", "list"), ("freeze", "list")]
+           ("emergency", "list"), ("freeze", "list")]
 
 
 def written(desk: Desk) -> list[str]:
@@ -67,6 +67,8 @@ def test_flipped_bit_stops_gates_and_never_reading(desk: Desk, sop: Sop, fleet: 
             for words in READING:
                 code, out, err = sop(*words)
                 assert (code, "refused" in err) == (0, False), (number, flipped, words, err)
+            code, _, err = sop("register", "receipt", REQUEST)  # goes to outsiders as a proof: whole, or not at all
+            assert code == 0 or (code == 3 and "gate: the register" in err), (number, flipped, err)
             code, out, _ = sop("register", "verify")
             assert code == 1 and "rely on nothing from entry" in out, (number, flipped)
             code, _, err = sop("run", OPEN, "--as", "subkoor")
