@@ -77,10 +77,10 @@ def _check(entry: Entry) -> None:
             OF_RUN(row)
             itemgetter("ipv4")(row["address"])
     elif entry.kind == "actors":
-        times += [actor["until"] for actor in data["actors"].values() if actor["until"]]
+        times += [actor["until"] for actor in data["actors"].values() if actor.get("until")]
         times += itemgetter("from", "until")(data["freeze"]) if "freeze" in data else ()
         for actor in data["actors"].values():
-            if actor["key"]:
+            if actor.get("key"):
                 fingerprint(actor["key"])
         for name, root in data.get("roots", {}).items():
             if hashlib.sha256(base64.b64decode(root)).hexdigest() != name:
