@@ -87,6 +87,7 @@ class Layer(Generations):
     def make(self):
         """Users, homes and releases: all beside what is live, so visitors see none of it yet."""
         lacking = [w for w in self.wanted.values() if self.lacks(w)]
+        bare = [w for w in self.wanted.values() if w not in lacking and self.bare(w)]
         self.made = {w["name"]: host_side.brings(w) for w in lacking if w["name"] in self.old}
         going = [*self.new, *[self.old[name] for name in self.purged if name in self.old]]
         self.begun = {w["name"]: w["uid"] for w in going}
@@ -98,6 +99,8 @@ class Layer(Generations):
         archives = pathlib.Path(self.params["archives"])
         for website in [w for w in lacking if w["name"] in self.wanted]:
             self.each([website], lambda one: host_side.make_release(one[0], archives / one[0]["release"]["sha256"]))
+        for website in [w for w in bare if w["name"] in self.wanted]:  # never unmade: the live release needs them
+            self.each([website], lambda one: host_side.make_folders(one[0], archives / one[0]["release"]["sha256"]))
 
     def set_up(self):
         """Run the setup scripts of new releases as the websites' own users, before anything is live."""

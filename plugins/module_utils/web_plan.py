@@ -9,7 +9,7 @@ import pwd
 from collections import Counter
 from hashlib import sha256
 
-from ansible.module_utils import manifest, web, web_apps
+from ansible.module_utils import manifest, releases, web, web_apps
 from ansible.module_utils import web_server as host_side
 from ansible.module_utils.transaction import Change, Left, Refused, read_json
 
@@ -179,6 +179,11 @@ class Plan:
         live = name in self.old and self.serves(name) and web.paths(self.old[name])["release"] == release
         return not live and bool(manifest.differences(pathlib.Path(release)))
 
+    def bare(self, website):
+        """Writable folders that are gone: by hand, say, or by a restore that was killed."""
+        data = pathlib.Path(web.paths(website)["data"])
+        return [folder for folder in website["writable"] if releases.first_missing(data, folder)]
+
     def plan(self):
         """All changes; fills self.files with the whole wanted tree of the next generation."""
         changes = []
@@ -197,8 +202,11 @@ class Plan:
                 mine.append(Change(name, "application", "update", "stopped or changed by hand", None))
             if name in self.old and web.user(website) not in users:
                 mine.append(Change(name, "user", "create", None, web.user(website)))
-            if not any(c.subject == "release" for c in mine) and self.lacks(website):
-                mine.append(Change(name, "release", "create", None, website["release"]["sha256"]))
+            if not any(c.subject == "release" for c in mine):
+                if self.lacks(website):
+                    mine.append(Change(name, "release", "create", None, website["release"]["sha256"]))
+                else:
+                    mine += [Change(name, f"data {folder}", "create") for folder in self.bare(website)]
             changes += mine
         for name, website in self.old.items():
             if name in self.left:
@@ -251,11 +259,11 @@ class Plan:
         return found
 
     def missing_archives(self):
-        """Hashes of the releases that neither lie unpacked here, as they were, nor as an archive."""
+        """Hashes of the releases that neither lie whole here, with their writable folders, nor as an archive."""
         archives = pathlib.Path(self.params["archives"])
         going = {pathlib.Path(path) for path in self.leftovers()}
         needed = {w["release"]["sha256"] for w in self.wanted.values()
-                  if pathlib.Path(web.paths(w)["release"]) in going or self.lacks(w)}
+                  if pathlib.Path(web.paths(w)["release"]) in going or self.lacks(w) or self.bare(w)}
         return sorted(needed - {path.name for path in archives.glob("*")})
 
     def leftovers(self):

@@ -14,6 +14,7 @@ import secrets
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils import manifest, releases, web
@@ -108,10 +109,11 @@ def brings(website: dict[str, Any]) -> list[pathlib.Path]:
     return [pathlib.Path(where["release"]), *[folder for folder in folders if folder]]
 
 
-def make_release(website: dict[str, Any], archive: pathlib.Path) -> None:
-    """Unpack a release under a partial name and rename it when whole. Leaves nothing of it where it is refused."""
+@contextlib.contextmanager
+def _unpacked(website: dict[str, Any], archive: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A release unpacked under a partial name, its writable folders among the data. What is not renamed goes again."""
     where, wanted = web.paths(website), website["release"]["sha256"]
-    release = pathlib.Path(where["release"])
+    release, data = pathlib.Path(where["release"]), pathlib.Path(where["data"])
     partial = release.with_name(f".{release.name}.partial")
     if partial.exists():
         shutil.rmtree(partial)
@@ -130,15 +132,28 @@ def make_release(website: dict[str, Any], archive: pathlib.Path) -> None:
                 f"the release of {website['name']} has no folder {website['document_root']!r}", "mend document_root"
             )
         releases.guard(partial, links, website["writable"])
+        data.mkdir(mode=0o755, exist_ok=True)
         for path in website["writable"]:
-            releases.share(partial, pathlib.Path(where["data"]), path, website["uid"])
+            releases.share(partial, data, path, website["uid"])
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def make_release(website: dict[str, Any], archive: pathlib.Path) -> None:
+    """Unpack a release under a partial name and rename it when whole. Leaves nothing of it where it is refused."""
+    release = pathlib.Path(web.paths(website)["release"])
+    with _unpacked(website, archive) as partial:
         write_atomic(partial / manifest.MANIFEST, json.dumps(manifest.held_by(partial), sort_keys=True), 0o600)
         if release.is_dir():  # kept, and not as it was unpacked
             shutil.rmtree(release)
         partial.rename(release)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+
+
+def make_folders(website: dict[str, Any], archive: pathlib.Path) -> None:
+    """Make the writable folders that are gone, with their first content. The release stays as it stands."""
+    with _unpacked(website, archive):
+        pass
 
 
 def processes(uid: int) -> list[int]:

@@ -10,7 +10,7 @@ description:
   - Restores a website's files and the dump of its database into an empty folder, or puts the website itself back.
   - In place, the snapshot is restored aside and compared with its manifest before anything changes. The data, the
     release and a dump of the database as they were are kept in the folder named in RV(restored), and put back where
-    the restore fails.
+    the restore fails. Where it is killed, the next start of C(website-backup) puts it back or finishes it.
 author: DKISP Kota Tarakan
 options:
   name:

@@ -1,7 +1,8 @@
 """On a server of the lab: when a program enters or leaves a named function, run a command, once.
 
-`test_fault_injection.py` installs it where every Python of the server loads it at its start, so that the modules that
-we ship need no hooks for tests. FAULT holds JSON: file, function, event (call or return), command.
+`test_fault_injection.py`, and `stages/kill.py` of the scenario `backup`, install it where every Python of the server
+loads it at its start, so that the modules that we ship need no hooks for tests. FAULT holds JSON: file, function, event
+(call or return), command.
 """
 
 import json

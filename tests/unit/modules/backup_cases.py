@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-from website_backup import repository, restore, settings, snapshot
+import pytest
+from ansible.module_utils.transaction import Refused
+from website_backup import database, exchange, repository, restore, settings, snapshot
 
 NAME = "dinkes.tarakankota.go.id"
 RELEASE = "0123456789abcdef" * 4
@@ -78,4 +82,57 @@ class Copies(repository.Repository):
         return ""
 
 
-__all__ = ["NAME", "RELEASE", "Copies", "repository", "restore", "row", "server", "settings", "snapshot"]
+def serve(root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[settings.Settings, Copies]:
+    """The settings of a server below `root`, and its repository of copies."""
+    given = server(root)
+    copies = Copies(given)
+    for module in (snapshot, restore):
+        monkeypatch.setattr(module, "Repository", lambda _: copies)
+    for module in (snapshot, restore, exchange):
+        monkeypatch.setattr(module, "server_lock", lambda *_: contextlib.nullcontext())
+    for module in (snapshot, exchange):  # root's files are this user's here
+        monkeypatch.setattr(module, "write_atomic", lambda path, text, *_: path.write_text(text))
+    monkeypatch.setattr(snapshot, "TURN", 0)
+    monkeypatch.setattr(snapshot, "next_run", lambda _: None)
+    monkeypatch.setattr(database, "LOGINS", root / "state")
+    monkeypatch.setattr(os, "sync", lambda: None)
+    return given, copies
+
+
+@pytest.fixture
+def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[settings.Settings, Copies]:
+    return serve(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    return tmp_path / "srv" / NAME
+
+
+def website(given: settings.Settings) -> settings.Website:
+    return settings.read_websites(given)[0][0]
+
+
+def with_database(given: settings.Settings, root: Path, engine: str = "mariadb") -> settings.Website:
+    entry = row(root, database={"engine": engine, "host": "db1", "address": "10.89.77.21", "port": 3306})
+    Path(given.websites_file).write_text(json.dumps([entry]))
+    return website(given)
+
+
+def refuse(*_: Any) -> None:
+    raise Refused("restic says no", "mend it")
+
+
+def prepared(ours: Any, root: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[settings.Settings, list[Path]]:
+    """A snapshot with a dump, and the loads that a restore makes from then on."""
+    given, _ = ours
+    with_database(given, root)
+    monkeypatch.setattr(database, "dump", lambda site, given, path: path.write_text("-- Dump completed\n"))
+    snapshot.backup(given, [], only_missing=False, plan=False)
+    loads: list[Path] = []
+    monkeypatch.setattr(database, "load", lambda site, given, path: loads.append(path))
+    return given, loads
+
+
+__all__ = ["NAME", "RELEASE", "Copies", "exchange", "ours", "prepared", "refuse", "repository", "restore", "row",
+           "serve", "server", "settings", "site", "snapshot", "website", "with_database"]

@@ -1,6 +1,5 @@
 """The servers' backup code around restic: the list of websites, snapshots, retention, proof and restore in place."""
 
-import contextlib
 import json
 import os
 import subprocess
@@ -8,38 +7,24 @@ from pathlib import Path
 
 import pytest
 from ansible.module_utils.transaction import Refused
-from backup_cases import NAME, RELEASE, Copies, repository, restore, row, server, settings, snapshot
+from backup_cases import (
+    NAME,
+    RELEASE,
+    ours,
+    prepared,
+    refuse,
+    repository,
+    restore,
+    row,
+    server,
+    settings,
+    site,
+    snapshot,
+    with_database,
+)
 from website_backup import database, manifest
 
-
-@pytest.fixture
-def ours(tmp_path, monkeypatch):
-    """A server's settings, and its repository of copies."""
-    given = server(tmp_path)
-    copies = Copies(given)
-    for module in (snapshot, restore):
-        monkeypatch.setattr(module, "Repository", lambda _: copies)
-        monkeypatch.setattr(module, "server_lock", lambda *_: contextlib.nullcontext())
-    monkeypatch.setattr(snapshot, "TURN", 0)
-    monkeypatch.setattr(snapshot, "next_run", lambda _: None)
-    # Root's files are this user's here.
-    monkeypatch.setattr(snapshot, "write_atomic", lambda path, text, *_: path.write_text(text))
-    return given, copies
-
-
-@pytest.fixture
-def site(tmp_path):
-    return tmp_path / "srv" / NAME
-
-
-def website(given):
-    return settings.read_websites(given)[0][0]
-
-
-def with_database(given, tmp_path, engine="mariadb"):
-    entry = row(tmp_path, database={"engine": engine, "host": "db1", "address": "10.89.77.21", "port": 3306})
-    Path(given.websites_file).write_text(json.dumps([entry]))
-    return website(given)
+__all__ = ["ours", "site"]
 
 
 @pytest.mark.parametrize("values", [
@@ -114,10 +99,6 @@ def test_backup_removes_the_dump_when_restic_fails(ours, tmp_path, monkeypatch):
     monkeypatch.setattr(copies, "backup", refuse)
     assert snapshot.backup(given, [], only_missing=False, plan=False).failures == {NAME: "restic says no"}
     assert not list(given.state_folder.glob("*/database.sql"))
-
-
-def refuse(*_):
-    raise Refused("restic says no", "mend it")
 
 
 def test_backup_takes_the_configuration_that_is_there(ours, tmp_path):
@@ -221,17 +202,6 @@ def test_restore_in_place_changes_nothing_when_the_snapshot_is_rotten(ours, site
     with pytest.raises(Refused, match="not what the manifest says"):
         restore.in_place(given, NAME, "latest", with_database=True, plan=False)
     assert [path.name for path in site.parent.iterdir()] == [NAME]
-
-
-def prepared(ours, tmp_path, monkeypatch):
-    """A snapshot with a dump, and the loads that a restore makes from then on."""
-    given, _ = ours
-    with_database(given, tmp_path)
-    monkeypatch.setattr(database, "dump", lambda site, given, path: path.write_text("-- Dump completed\n"))
-    snapshot.backup(given, [], only_missing=False, plan=False)
-    loads = []
-    monkeypatch.setattr(database, "load", lambda site, given, path: loads.append(path))
-    return given, loads
 
 
 def test_restore_in_place_puts_all_back_when_the_exchange_fails(ours, site, tmp_path, monkeypatch):

@@ -185,7 +185,7 @@ def test_purge_is_finished_by_the_next_run_where_the_user_would_not_go(
     assert after["users"] == before["users"] and not (host.root / "srv" / TWO["name"]).exists() and not host.left
 
 
-@pytest.mark.parametrize("damage", ["vhost", "pool", "release", "user", "home"])
+@pytest.mark.parametrize("damage", ["vhost", "pool", "release", "user", "home", "data"])
 def test_apply_mends_what_was_damaged_by_hand(host: WebHost, damage: str) -> None:
     host.converge(ONE, TWO)
     before = host.census()
@@ -194,7 +194,8 @@ def test_apply_mends_what_was_damaged_by_hand(host: WebHost, damage: str) -> Non
      "pool": lambda: (generation / f"fpm/{name}.conf").unlink(),
      "release": lambda: shutil.rmtree(web.paths(TWO)["release"]),
      "user": lambda: (host.root / "users/w20002").unlink(),
-     "home": lambda: shutil.rmtree(web.paths(TWO)["home"])}[damage]()
+     "home": lambda: shutil.rmtree(web.paths(TWO)["home"]),
+     "data": lambda: shutil.rmtree(web.paths(TWO)["data"])}[damage]()
     assert {change.website for change in host.converge(ONE, TWO)} == {name}
     after = host.census()
     assert all(after[part] == before[part] for part in ("srv", "log", "users"))
@@ -395,6 +396,51 @@ def test_killed_update_leaves_nothing_though_going_back_is_killed_too(
     found = host.census()
     assert all(found[part] == before[part] for part in ("srv", "log", "users"))
     assert host.converge(*back) == [] and not (host.root / "web/journal.json").exists()
+
+
+WRITABLE = php(writable=["public/berkas", "public/gambar/kecil"])
+
+
+@pytest.mark.parametrize("gone", ["data", "data/public/berkas", "data/public/gambar"])
+def test_plan_names_writable_folders_that_are_gone_and_the_run_seeds_them_alone(host: WebHost, gone: str) -> None:
+    """The live release stays the very folder it was, and nothing that visitors stored elsewhere is touched."""
+    host.converge(ONE, WRITABLE)
+    home, release = Path(web.paths(WRITABLE)["home"]), Path(web.paths(WRITABLE)["release"])
+    before, inode = host.census()["srv"], release.stat().st_ino
+    shutil.rmtree(home / gone)
+    names = [f"data {f}" for f in WRITABLE["writable"] if not (home / "data" / f).exists()]
+    assert actions(host.layer(ONE, WRITABLE).plan()) == [(TWO["name"], name, "create") for name in names]
+    assert actions(host.converge(ONE, WRITABLE)) == [(TWO["name"], name, "create") for name in names]
+    assert host.census()["srv"] == before and release.stat().st_ino == inode and host.converge(ONE, WRITABLE) == []
+
+
+def test_writable_folder_that_is_gone_is_made_where_the_website_goes_back_to_a_kept_release(host: WebHost) -> None:
+    host.converge(WRITABLE)
+    before = host.census()["srv"]
+    host.converge(php(archive=PHP_2))
+    shutil.rmtree(Path(web.paths(WRITABLE)["data"]) / "public/gambar")
+    host.converge(WRITABLE)
+    found = host.census()["srv"]
+    assert {path: found.get(path) for path in before} == before and host.converge(WRITABLE) == []
+
+
+DATA = [*[(module, step) for module, step in STEPS if step in ("unpack", "guard", "share", "swap", "reload", "look")],
+        (web_server, "make_folders"), (web_layer.Layer, "prune")]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("module", "step"), DATA, ids=[step for _, step in DATA])
+def test_next_run_mends_the_data_though_the_one_that_did_was_killed(
+    host: WebHost, monkeypatch: pytest.MonkeyPatch, module: Any, step: str, after: bool,
+) -> None:
+    host.converge(ONE, WRITABLE)
+    before = host.census()
+    shutil.rmtree(web.paths(WRITABLE)["data"])
+    killed(host, monkeypatch, module, step, after, wanted=[ONE, WRITABLE])
+    host.converge(ONE, WRITABLE)
+    found = host.census()
+    assert all(found[part] == before[part] for part in ("srv", "log", "users"))
+    assert host.converge(ONE, WRITABLE) == [] and not (host.root / "web/journal.json").exists()
 
 
 def test_prune_keeps_so_many_releases_and_generations(host: WebHost) -> None:

@@ -8,7 +8,7 @@ import pathlib
 import sys
 from typing import Any
 
-from website_backup import restore, snapshot
+from website_backup import exchange, restore, snapshot
 from website_backup.repository import Repository
 from website_backup.settings import CONFIGURATION, Settings, read_settings
 from website_backup.transaction import Refused, server_lock
@@ -45,11 +45,13 @@ def parser() -> argparse.ArgumentParser:
 def answer(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
     """Do what was asked; the answer's `failures` name what did not go well."""
     if args.command == "initialise":
-        with server_lock(snapshot.LAYER, snapshot.WAIT):
+        with server_lock(exchange.LAYER, exchange.WAIT):
             return {"made": Repository(settings).initialise()}
     if args.command == "list":
         return {"snapshots": [{"id": shot.id, "time": shot.time, "website": shot.website, "release": shot.release}
                               for shot in Repository(settings).snapshots()]}
+    if args.command == "nightly" or (not getattr(args, "plan", True) and exchange.pending(settings)):
+        exchange.tidy(settings)
     if args.command == "restore":
         if args.target:
             facts = restore.to_folder(settings, args.name, args.snapshot, args.target.absolute(), args.plan)
@@ -60,7 +62,6 @@ def answer(args: argparse.Namespace, settings: Settings) -> dict[str, Any]:
         facts, failures = restore.verify(settings, args.website, args.subset or settings.check_subset)
         return {"verified": facts, "failures": failures}
     if args.command == "nightly":
-        snapshot.tidy(settings)
         return snapshot.nightly(settings)._asdict()
     return snapshot.backup(settings, args.website, args.if_missing, args.plan)._asdict()
 

@@ -15,6 +15,9 @@ from website_backup.settings import Settings, Website
 from website_backup.transaction import Refused, read_json
 
 TIMEOUT = 6 * 3600.0
+LOGINS, LOGIN = pathlib.Path("/run"), "website-backup-"
+# A client that outlived a killed run would go on writing to a database that the next one puts back.
+TIED = ["setpriv", "--pdeathsig", "KILL"]
 COMPLETE = {
     "mariadb": re.compile(rb"^-- Dump completed", re.MULTILINE),
     "postgresql": re.compile(rb"^-- PostgreSQL database dump complete$", re.MULTILINE),
@@ -81,7 +84,8 @@ class Client:
 
     def call(self, argv: list[str], stdin: IO[bytes] | int | None = None, text: bytes | None = None,
              stdout: IO[bytes] | int = subprocess.PIPE) -> bytes:
-        words = [argv[0], f"--defaults-file={self.argv_file}", *argv[1:]] if self.engine == "mariadb" else argv
+        login = [f"--defaults-file={self.argv_file}"] if self.engine == "mariadb" else []
+        words = [*TIED, argv[0], *login, *argv[1:]]
         given = {"input": text} if text is not None else {"stdin": subprocess.DEVNULL if stdin is None else stdin}
         try:
             done = subprocess.run(words, **given, stdout=stdout, stderr=subprocess.PIPE, env=self.env, cwd="/",
@@ -106,7 +110,7 @@ def client(website: Website, settings: Settings) -> Iterator[Client]:
     credential = read_json(path, None)
     if credential is None or credential.get("engine") != database.engine:
         raise Refused(f"{path} holds no {database.engine} credential", "run playbooks/websites.yml, which makes it")
-    with tempfile.TemporaryDirectory(prefix="website-backup-", dir="/run") as folder:
+    with tempfile.TemporaryDirectory(prefix=LOGIN, dir=LOGINS) as folder:
         file = f"{folder}/login"
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w") as login:
@@ -167,6 +171,10 @@ def load(website: Website, settings: Settings, path: pathlib.Path) -> None:
                             stdin=both, stdout=subprocess.DEVNULL)
             return
         into = ["mariadb", f"--database={website.account}"]
-        drops = way_in.call([*into, "-N", "-B", "--raw", "-e", CLEAR_MARIADB])
-        way_in.call(into, text=b"SET FOREIGN_KEY_CHECKS=0;\n" + drops)
+        clear_mariadb(way_in, into)
         way_in.call(into, stdin=file)
+
+
+def clear_mariadb(way_in: Client, into: list[str]) -> None:
+    drops = way_in.call([*into, "-N", "-B", "--raw", "-e", CLEAR_MARIADB])
+    way_in.call(into, text=b"SET FOREIGN_KEY_CHECKS=0;\n" + drops)

@@ -8,6 +8,7 @@ import os
 import subprocess
 from typing import Any, NamedTuple
 
+from website_backup.database import TIED
 from website_backup.settings import Settings
 from website_backup.transaction import Refused
 
@@ -35,7 +36,7 @@ class Repository:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.base = ["restic"]
+        self.base = [*TIED, "restic"]
         if settings.sftp_command:
             self.base += ["-o", f"sftp.command={settings.sftp_command}"]
         self.env = {

@@ -9,10 +9,11 @@ import shutil
 import tempfile
 from typing import Any
 
-from website_backup import database, manifest
+from website_backup import database, exchange, manifest
+from website_backup.exchange import LAYER, WAIT
 from website_backup.repository import Repository, Snapshot
 from website_backup.settings import NAME, Settings, Website
-from website_backup.snapshot import LAYER, WAIT, newest, select
+from website_backup.snapshot import newest, select
 from website_backup.transaction import Refused, server_lock
 
 
@@ -63,69 +64,38 @@ def in_place(settings: Settings, name: str, wanted: str, with_database: bool, pl
     facts: dict[str, Any] = {"snapshot": shot.id, "time": shot.time, "release": shot.release, "target": "in place"}
     if plan:
         return facts
-    with server_lock(LAYER, WAIT):
+    with exchange.lock(settings, website):
         return facts | _put(settings, repository, website, shot, with_database)
 
 
 def _put(settings: Settings, repository: Repository, website: Website, shot: Snapshot,
          with_database: bool) -> dict[str, Any]:
-    root = pathlib.Path(settings.websites_root)  # root's own, unlike a website's folder, and on the same file system
+    root = pathlib.Path(settings.websites_root)
     stamp = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}"
-    stage = pathlib.Path(tempfile.mkdtemp(prefix=f".restore-{website.name}-", dir=root))
-    kept = root / f".before-restore-{website.name}-{stamp}"
+    stage = pathlib.Path(tempfile.mkdtemp(prefix=f"{exchange.STAGE}{website.name}-", dir=root))
+    kept = pathlib.Path(exchange.free(f"{root}/.before-restore-{website.name}-{stamp}"))
     try:
         repository.restore(shot.id, str(stage))
         proof = _proven(settings, stage)
         entry = _entry(settings, stage)
         dump = _inside(stage, settings.state_folder / str(entry["uid"]) / "database.sql")
-        loads = with_database and website.database is not None and dump.is_file()
-        kept.mkdir(mode=0o700)
-        if loads:
-            database.dump(website, settings, kept / "database.sql")
-        done: list[tuple[pathlib.Path, pathlib.Path]] = []
-        try:
-            if loads:
-                database.load(website, settings, dump)
-            _swap(website, entry, stage, kept, done)
-        except BaseException as error:
-            _undo(settings, website, done, kept, loads, error)
-            raise
-    finally:
+    except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
+        raise
+    loads = with_database and website.database is not None and dump.is_file()
+    pairs = _pairs(website, entry, stage, kept)
+    exchange.make(settings, website, exchange.Exchange(website.name, website.uid, str(stage), str(kept), pairs),
+                  dump if loads else None)
     return {**proof, "database": loads, "previous": str(kept)}
 
 
-def _swap(website: Website, entry: dict[str, Any], stage: pathlib.Path, kept: pathlib.Path,
-          done: list[tuple[pathlib.Path, pathlib.Path]]) -> None:
-    """Exchange the data folder and the snapshot's release by renaming; `done` tells what to put back."""
-    release = website.release_folder.parent / pathlib.Path(entry["paths"]["release"]).name
-    pairs = [(pathlib.Path(entry["paths"]["data"]), website.data_folder, "data"),
-             (pathlib.Path(entry["paths"]["release"]), release, "release")]
-    for was, live, label in pairs:
-        fresh = _inside(stage, was)
-        if not fresh.is_dir() or fresh.is_symlink():
-            continue
-        done.append((live, kept / label))
-        if live.exists():
-            live.rename(kept / label)
-        fresh.rename(live)
-
-
-def _undo(settings: Settings, website: Website, done: list[tuple[pathlib.Path, pathlib.Path]], kept: pathlib.Path,
-          loads: bool, error: BaseException) -> None:
-    """Put back what was there before. Raises Refused that names both faults and the folder where even that fails."""
-    try:
-        for live, old in reversed(done):
-            if old.exists():
-                if live.exists():
-                    live.rename(old.with_name(f"{old.name}-restored"))
-                old.rename(live)
-        if loads:
-            database.load(website, settings, kept / "database.sql")
-        shutil.rmtree(kept)  # all of it is back where it was
-    except (Refused, OSError) as again:
-        raise Refused(f"{website.name} could not be restored ({error}), and not be put back either ({again})",
-                      f"mend the cause; all that was there before lies in {kept}") from again
+def _pairs(website: Website, entry: dict[str, Any], stage: pathlib.Path, kept: pathlib.Path) -> list[exchange.Pair]:
+    """The data folder and the snapshot's release: each that the snapshot holds, and what it takes the place of."""
+    was = {"data": pathlib.Path(entry["paths"]["data"]), "release": pathlib.Path(entry["paths"]["release"])}
+    live = {"data": website.data_folder, "release": website.release_folder.parent / was["release"].name}
+    fresh = {label: _inside(stage, path) for label, path in was.items()}
+    return [exchange.Pair(str(fresh[label]), str(live[label]), str(kept / label), live[label].exists())
+            for label in was if fresh[label].is_dir() and not fresh[label].is_symlink()]
 
 
 def _inside(stage: pathlib.Path, path: pathlib.Path) -> pathlib.Path:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import datetime
 import json
 import pathlib
-import shutil
 import subprocess
 import time
 from typing import Any, NamedTuple
 
-from website_backup import database, manifest
+from website_backup import database, exchange, manifest
+from website_backup.exchange import LAYER, WAIT
 from website_backup.repository import Repository, Snapshot
 from website_backup.settings import Settings, Website, read_websites
 from website_backup.transaction import Refused, read_json, server_lock, write_atomic
 
-LAYER = "backup"
-WAIT = 1800.0  # seconds: a large website's first snapshot, or a prune, may be under way
 TURN = 0.3  # seconds between two websites of the nightly round, in which a waiting run takes the lock
 
 
@@ -67,7 +65,7 @@ def backup(settings: Settings, names: list[str], only_missing: bool, plan: bool)
         return Report(planned, before, _facts(repository, found, websites), {}, orphans)
     for website in todo:
         try:
-            with server_lock(LAYER, WAIT):
+            with exchange.lock(settings, website):
                 found[website.name] = take(repository, website, found.get(website.name))
         except Refused as error:
             failures[website.name] = error.what
@@ -188,12 +186,3 @@ def _weekly(repository: Repository, report: Report) -> None:
         stamp.touch()
     except Refused as error:
         report.failures["(repository)"] = error.what
-
-
-def tidy(settings: Settings) -> None:
-    """Remove dumps that a killed run left: they hold a website's data and belong nowhere but in the repository."""
-    with server_lock(LAYER, WAIT):
-        for left in settings.state_folder.glob("*/database.sql"):
-            left.unlink(missing_ok=True)
-        for scratch in settings.state_folder.glob("scratch-*"):
-            shutil.rmtree(scratch)
