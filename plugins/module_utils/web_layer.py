@@ -51,6 +51,7 @@ class Layer(Generations):
         """Remove a website from this server; what will not go stays in the journal."""
         try:
             host_side.remove_website(name, uid)
+            web_tls.release([name])  # a killed run may have held it back
             self.stuck.pop(name, None)
         except (Refused, OSError) as error:
             self.stuck[name] = uid

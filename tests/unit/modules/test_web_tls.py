@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from ansible.module_utils import web_server, web_tls
+from ansible.module_utils import web_layer, web_server, web_tls
 from ansible.module_utils.transaction import Refused
 from web_cases import HOST, WebHost, host, website
 
@@ -64,3 +64,22 @@ def test_failed_run_holds_nothing_back(host: WebHost, store: Path, monkeypatch: 
     with pytest.raises(Refused, match="does not answer"):
         host.converge(ONE)
     assert held(store) == []
+
+
+def test_website_that_a_killed_run_made_is_not_held_back_once_it_is_removed(
+    host: WebHost, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run that removes it did not hold it back itself."""
+    host.converge(TWO)
+
+    def die(*_: object) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as killed:
+        killed.setattr(web_server, "swap", die)
+        killed.setattr(web_layer.Layer, "put_back", lambda *_: None)
+        with pytest.raises(SystemExit):
+            host.converge(ONE, TWO)
+    assert ONE["name"] in held(store)
+    host.converge({**ONE, "state": "purged"}, TWO)
+    assert held(store) == [TWO["name"]]

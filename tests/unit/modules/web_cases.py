@@ -12,7 +12,7 @@ from typing import Any
 
 import apache_websites
 import pytest
-from ansible.module_utils import transaction, web, web_apps, web_layer, web_plan, web_server, web_setup
+from ansible.module_utils import transaction, web, web_apps, web_layer, web_plan, web_server, web_setup, web_tls
 from ansible.module_utils.transaction import Change, Refused
 from archive_cases import PACKERS, tree
 
@@ -74,7 +74,7 @@ class WebHost:
         places = [(web, "HOMES", root / "srv"), (web, "LOGS", root / "log"), (web_server, "HERE", here),
                   (web_server, "CURRENT", here / "current"), (web_server, "LIVE", here / "live"),
                   (web_server, "JOURNAL", here / "journal.json"), (web_server, "SITES", root / "sites"),
-                  (web_plan, "CREDENTIALS", root / "credentials")]
+                  (web_plan, "CREDENTIALS", root / "credentials"), (web_tls, "HELD", root / "https/held")]
         places += [(web_apps, "UNITS", root / "units"), (web_apps, "ENVIRONMENTS", root / "web/apps")]
         programs = [(web_server, "run", self.run), (web_apps, "run", self.run), (web_apps, "answer", self.answer),
                     (web_server, "ask", self.ask),
