@@ -1,7 +1,8 @@
 """On a server of the lab: when a program enters or leaves a named function, run a command, once.
 
 `test_fault_injection.py` installs it where every Python of the server loads it at its start, so that the modules that
-we ship need no hooks for tests. FAULT holds JSON: file, function, event (call or return), command.
+we ship need no hooks for tests. FAULT holds JSON: file, function, event (call or return), nth (of that event in one
+program), argument (one that the program was started with, or null), command.
 """
 
 import json
@@ -18,8 +19,13 @@ if FAULT.exists():
     def look(frame, event, argument):
         code = frame.f_code
         if (event, code.co_name) == (wanted["event"], wanted["function"]) and code.co_filename.endswith(wanted["file"]):
-            sys.setprofile(None)
-            FAULT.unlink()
-            subprocess.run(["/bin/sh", "-c", wanted["command"]], env={**os.environ, "VICTIM": str(os.getpid())})
+            if wanted["argument"] not in (None, *sys.argv):
+                return
+            wanted["nth"] -= 1
+            if not wanted["nth"]:
+                sys.setprofile(None)
+                FAULT.unlink()
+                environment = {**os.environ, "VICTIM": str(os.getpid())}
+                subprocess.run(["/bin/sh", "-c", wanted["command"]], env=environment)
 
     sys.setprofile(look)

@@ -311,7 +311,8 @@ def test_address_that_a_killed_run_never_took_is_no_longer_ours(monkeypatch: pyt
     gateway = Gateway(monkeypatch, tmp_path, None)
     gateway.file.write_text('{"interface": "eth1", "held": ["198.51.100.9", "198.51.100.101"], "live": "old"}')
     held = {"198.51.100.9": Lease(None, "web1", "web", "10.89.77.11")}
-    monkeypatch.setattr(public_ip_leases, "plan", lambda *_: public_ip_leases.Plan([], [], [], held, "eth1", [], [], ""))
+    planned = public_ip_leases.Plan([], [], [], held, "eth1", [], [], "")
+    monkeypatch.setattr(public_ip_leases, "plan", lambda *_: planned)
     for name in ("ETC", "STATE"):
         monkeypatch.setattr(public_ip_leases, name, tmp_path)
     params = {**SETTINGS._asdict(), "websites": [], "host": "gateway1"}
