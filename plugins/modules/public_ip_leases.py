@@ -280,8 +280,10 @@ def converge(module: AnsibleModule) -> Outcome:
     planned = plan(module.params, state)
     if planned.changes and not module.check_mode:
         apply(planned, state)
-    elif planned.changes and module.check_mode and nft.installed():
+    elif planned.changes and nft.installed():
         nft.check(planned.text)
+    elif not module.check_mode and state["held"] != sorted(planned.leases):  # what a killed run noted and never took
+        write_state({**state, "held": sorted(planned.leases)})
     websites = module.params["websites"] or []
     settings = public_ip.Settings(*(module.params[name] for name in public_ip.Settings._fields))
     refused, conflicts = list(planned.refused), planned.conflicts

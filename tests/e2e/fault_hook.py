@@ -2,7 +2,8 @@
 
 `test_fault_injection.py`, and `stages/kill.py` of the scenario `backup`, install it where every Python of the server
 loads it at its start, so that the modules that we ship need no hooks for tests. FAULT holds JSON: file, function, event
-(call or return), command.
+(call or return), command, and where they count, nth (of that event in one program) and argument (one that the program was
+started with).
 """
 
 import json
@@ -14,13 +15,18 @@ import sys
 FAULT = pathlib.Path("/run/websites-fault.json")
 
 if FAULT.exists():
-    wanted = json.loads(FAULT.read_text())
+    wanted = {"nth": 1, "argument": None} | json.loads(FAULT.read_text())
 
     def look(frame, event, argument):
         code = frame.f_code
         if (event, code.co_name) == (wanted["event"], wanted["function"]) and code.co_filename.endswith(wanted["file"]):
-            sys.setprofile(None)
-            FAULT.unlink()
-            subprocess.run(["/bin/sh", "-c", wanted["command"]], env={**os.environ, "VICTIM": str(os.getpid())})
+            if wanted["argument"] not in (None, *sys.argv):
+                return
+            wanted["nth"] -= 1
+            if not wanted["nth"]:
+                sys.setprofile(None)
+                FAULT.unlink()
+                environment = {**os.environ, "VICTIM": str(os.getpid())}
+                subprocess.run(["/bin/sh", "-c", wanted["command"]], env=environment)
 
     sys.setprofile(look)

@@ -1,5 +1,6 @@
 """What goes wrong must end in a clear error, with servers and register as before."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -154,15 +155,20 @@ def test_two_playbooks_at_once_queue(tmp_path: Path) -> None:
         command = [f"{ROOT}/.venv/bin/ansible-playbook", "playbooks/websites.yml", "-e", f"desired_state_file={file}"]
         return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
-    before, lock = census(), "/run/websites-web.lock"
+    before, locks = census(), {"web1": "/run/websites-web.lock", "ns1": "/run/websites-dns.lock"}
     quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen([*ssh("web1"), f"flock -o {lock} sleep 120"], **quiet):  # a third one, until both wait
+    with contextlib.ExitStack() as others:  # a third one on each server, until both wait there
+        for host, lock in locks.items():
+            others.enter_context(subprocess.Popen([*ssh(host), f"flock -o {lock} sleep 240"], **quiet))
         both = [converge(new), converge(new)]
         try:
-            waiting = f"[ $(ls -l /proc/[0-9]*/fd 2> /dev/null | grep -c {lock}) = 3 ]"
-            on("web1", f"for _ in $(seq 600); do {waiting} && exit; sleep 0.1; done; exit 1", timeout=90)
+            for host, lock in locks.items():
+                waiting = f"[ $(ls -l /proc/[0-9]*/fd 2> /dev/null | grep -c {lock}) = 3 ]"
+                go_on = "{ pkill -f '[s]leep 240'; exit; }"
+                on(host, f"for _ in $(seq 600); do {waiting} && {go_on}; sleep 0.1; done; exit 1", timeout=90)
         finally:
-            on("web1", "pkill -f '[s]leep 120'")
+            for host in locks:
+                on(host, "pkill -f '[s]leep 240'", check=False)
     said = [run.communicate(timeout=300)[0] for run in both]
     seen = census()
     gone = converge({**new, "state": "purged"})

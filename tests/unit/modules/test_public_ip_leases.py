@@ -1,6 +1,7 @@
 """Who leases which address, what is refused by name, and the translation that follows."""
 
 import copy
+from types import SimpleNamespace
 
 import public_ip_leases
 import pytest
@@ -303,6 +304,20 @@ def test_apply_knows_an_address_as_ours_before_it_takes_it(monkeypatch: pytest.M
     planned = public_ip_leases.Plan([], [], [], leases(own(ipv6=None)), "eth1", [("eth1", "198.51.100.101")], [], "new")
     public_ip_leases.apply(planned, dict(public_ip_leases.NOTHING))
     assert "198.51.100.101" in seen[0]
+
+
+def test_address_that_a_killed_run_never_took_is_no_longer_ours(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    """An administrator may use it then, and the next run would take it off."""
+    gateway = Gateway(monkeypatch, tmp_path, None)
+    gateway.file.write_text('{"interface": "eth1", "held": ["198.51.100.9", "198.51.100.101"], "live": "old"}')
+    held = {"198.51.100.9": Lease(None, "web1", "web", "10.89.77.11")}
+    planned = public_ip_leases.Plan([], [], [], held, "eth1", [], [], "")
+    monkeypatch.setattr(public_ip_leases, "plan", lambda *_: planned)
+    for name in ("ETC", "STATE"):
+        monkeypatch.setattr(public_ip_leases, name, tmp_path)
+    params = {**SETTINGS._asdict(), "websites": [], "host": "gateway1"}
+    public_ip_leases.converge(SimpleNamespace(check_mode=False, params=params))
+    assert public_ip_leases.read_json(gateway.file, {})["held"] == ["198.51.100.9"]
 
 
 def test_announcements_name_the_address_and_its_new_holder() -> None:
