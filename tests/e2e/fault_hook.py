@@ -2,8 +2,8 @@
 
 `test_fault_injection.py`, and `stages/kill.py` of the scenario `backup`, install it where every Python of the server
 loads it at its start, so that the modules that we ship need no hooks for tests. FAULT holds JSON: file, function, event
-(call or return), command, and where they count, nth (of that event in one program) and argument (one that the program was
-started with).
+(call or return), command, and where they count, nth (of that event in one program) and argument (one that the program
+was started with).
 """
 
 import json
