@@ -253,7 +253,8 @@ def main() -> int:
     options = parser.parse_args()
     counts = [int(count) for count in options.counts.split(",")]
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory(dir=LAB) as folder, visit.certified(Path(folder)) as certificates:
+    with (visit.real(), tempfile.TemporaryDirectory(dir=LAB) as folder,
+          visit.certified(Path(folder)) as certificates):
         ours = Ours(Path(folder), certificates, list(FLEET["web"])[:options.web])
         for contender in [Floor(), ours, *map(peer, options.peer)]:
             for count in counts:

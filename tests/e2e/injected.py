@@ -140,6 +140,8 @@ TROUBLES = [
     Fault("web: SSH is cut at `swap`", WEB, "pkill -KILL -f '^sshd: root@'", "web_server.swap", says=WEBSITES),
     Fault("database: MariaDB is down", DATABASE, "systemctl stop mariadb", undo="systemctl start mariadb",
           served=(*ALONE, SUSPENDED), left=NOTHING, says="MariaDB does not answer"),
+    Fault("database: PostgreSQL is down", DATABASE, "systemctl stop postgresql", undo="systemctl start postgresql",
+          served=(*ALONE, UPDATED), of="zone", left=NOTHING, says="PostgreSQL does not answer"),
     Fault("database: MariaDB stops at `carry_out`", DATABASE, "systemctl stop mariadb", "database_websites.carry_out",
           undo="systemctl start mariadb", served=(*ALONE, SUSPENDED), left=NEXT, says="MariaDB does not answer"),
     Fault("database: MariaDB refuses the login", DATABASE, LOCK.format("true"), left=NOTHING, says="does not answer",

@@ -61,6 +61,7 @@ DOCUMENT = ROOT / "docs/operations.md"
 TABLE = re.compile(r"(\| fault \|[^\n]*\n\|[-|]*\n)((?:\|[^\n]*\n)*)()")
 SITE = "/usr/local/lib/python3*/dist-packages"
 ARMED, RESULT = "/run/websites-fault.json", "/run/websites-fault.result"
+NIGHTLY = "website-backup.timer website-manifest.timer"
 WEB_TEST = "apache2ctl -t && php-fpm$(ls /etc/php) -t && nft -c -f /etc/websites/firewall.nft"
 TESTS = {  # that the daemons would start again, asked in the very state that a killed module leaves
     WEB: WEB_TEST,
@@ -277,12 +278,16 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     start = "echo import websites_fault > websites_fault.pth"
     for host in TESTS:
         on(host, f"cd {SITE} && cat > websites_fault.py <<'E'\n{hook}\nE\n{start}")
+    for host in (WEB, OTHER):  # a nightly round would come to the faults' points as well
+        on(host, f"systemctl stop {NIGHTLY}")
     found.last = census()
     lines = TABLE.search(DOCUMENT.read_text())[2].splitlines()
     found.rows = {line.split(" | ")[0].removeprefix("| "): f"{line}\n" for line in lines}
     yield found
     for host in TESTS:
         on(host, f"rm -f {ARMED} {SITE}/websites_fault.py {SITE}/websites_fault.pth")
+    for host in (WEB, OTHER):
+        on(host, f"systemctl start {NIGHTLY}")
     if os.environ.get("SOP_TABLE"):
         whole = "".join(found.rows[title] for title in TITLES if title in found.rows)
         DOCUMENT.write_text(TABLE.sub(lambda match: match[1] + whole + match[3], DOCUMENT.read_text()))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from driver.cluster import Cluster
-from driver.desk import Desk
+from driver.desk import Begun, Desk
 from sop_driver import transfer
 
 
@@ -33,16 +33,44 @@ def begun_there(cluster: Cluster, begun: Path) -> str:
     return name
 
 
-@pytest.fixture
-def file_desk(tmp_path: Path, begun: Path) -> Desk:
-    return Desk(tmp_path, begun)
+@pytest.fixture(scope="session")
+def approved(tmp_path_factory: pytest.TempPathFactory, begun: Path) -> Begun:
+    """A home with an approved request, and what its clock says."""
+    desk = Desk(tmp_path_factory.mktemp("approved"), begun)
+    desk.approved()
+    return Begun(desk.office.home.path, desk.clock.time)
+
+
+@pytest.fixture(scope="session")
+def approved_there(cluster: Cluster, approved: Begun) -> str:
+    """A database with the same register, to copy."""
+    name = cluster.create()
+    transfer.copy(str(approved.path / "register.db"), cluster.url(name), approved.path)
+    return name
 
 
 @pytest.fixture
-def shared_desk(tmp_path: Path, begun: Path, begun_there: str, cluster: Cluster) -> Iterator[Desk]:
-    name = cluster.create(begun_there)
-    yield Desk(tmp_path, begun, cluster.url(name))
-    cluster.drop(name)
+def file_desk(tmp_path: Path, begun: Path, request: pytest.FixtureRequest) -> Desk:
+    desk = Desk(tmp_path, begun)
+    desk.ready = lambda: desk.begin(request.getfixturevalue("approved"))
+    return desk
+
+
+@pytest.fixture
+def shared_desk(
+    tmp_path: Path, begun: Path, begun_there: str, cluster: Cluster, request: pytest.FixtureRequest
+) -> Iterator[Desk]:
+    made = [cluster.create(begun_there)]
+    desk = Desk(tmp_path, begun, cluster.url(made[0]))
+
+    def ready() -> None:
+        made.append(cluster.create(request.getfixturevalue("approved_there")))
+        desk.begin(request.getfixturevalue("approved"), cluster.url(made[1]))
+
+    desk.ready = ready
+    yield desk
+    for name in made:
+        cluster.drop(name)
 
 
 @pytest.fixture(params=["file_desk", "shared_desk"])
