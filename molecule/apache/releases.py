@@ -31,6 +31,10 @@ class Page(http.server.BaseHTTPRequestHandler):
         if "connect" in asked:
             socket.socket(socket.AF_UNIX).connect(asked["connect"])
             return "connected"
+        if "open" in asked:
+            host, _, port = asked["open"].rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), 2).close()
+            return "opened"
         if "header" in asked:
             return str(self.headers[asked["header"]])
         if "die" in asked:

@@ -3,6 +3,7 @@
 import urllib.parse
 
 import pytest
+from test_isolation import SERVICES
 
 APP = "aplikasi.example.go.id"
 
@@ -83,6 +84,18 @@ def test_application_cannot_reach_its_neighbours_socket(host):
     others = [f"{folder}/socket" for folder in folders(host) if host.file(folder).user != "w20016"]
     for path in [*others, *sockets_of_php(host), "/run/dbus/system_bus_socket"]:
         assert ask(host, "connect", path).startswith("denied"), path
+
+
+@pytest.mark.parametrize("target", SERVICES)
+def test_application_opens_no_other_service(host, target):
+    """Neither the network by which servers are managed, nor the one of this server."""
+    assert ask(host, "open", target).startswith("denied")
+
+
+@pytest.mark.parametrize("target", ["10.89.80.21:3306", "[2001:db8:77::66]:80"])
+def test_application_opens_its_database_and_pages_of_the_internet(host, target):
+    """The rules that confine it must let it work."""
+    assert ask(host, "open", target) == "opened"
 
 
 @pytest.mark.parametrize("folder", list("abcdefgh"))

@@ -57,6 +57,32 @@ def test_measuring_the_fleet_ends_with_1_where_a_number_is_missed(
     monkeypatch.setattr(module, "Ours", Contender)
     monkeypatch.setattr(module, "Floor", Contender)
     monkeypatch.setattr(module.visit, "certified", lambda _: contextlib.nullcontext([]))
+    monkeypatch.setattr(module.visit, "real", contextlib.nullcontext)
     monkeypatch.setattr(module, "goals", lambda *_: [module.Goal("ratio", value, 2), module.Goal("other", 1, 1)])
     monkeypatch.setattr(sys, "argv", ["bench", *words])
     assert module.main() == code
+
+
+ADAPTER = """
+from bench import Row
+
+class Peer:
+    name = "peer"
+
+    def measure(self, count, repeat):
+        return [Row(self.name, "one more on top", count, [3.0] * repeat)]
+"""
+
+
+def test_peer_is_measured_by_its_adapter(bench: Any, tmp_path: Path) -> None:
+    (tmp_path / "peer.py").write_text(ADAPTER)
+    module = bench("bench")
+    rows = module.peer(tmp_path / "peer.py").measure(10, 2)
+    rows.append(module.Row(module.Floor.name, "one more on top", 10, [1.5]))
+    assert module.show(rows, [], []).splitlines()[2].split() == [
+        "peer", "one", "more", "on", "top", "10", "3.00", "3.000", "2.0"]
+
+
+def test_peer_without_an_adapter_is_refused(bench: Any, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="is no Python file"):
+        bench("bench").peer(tmp_path / "peer.txt")
