@@ -6,6 +6,7 @@ the folder is missing, everything is compiled as on any other server.
 
 import contextlib
 import hashlib
+import os
 import types
 import zipimport
 from importlib.machinery import SourceFileLoader
@@ -27,7 +28,6 @@ def kept(pathname: str, source: bytes) -> types.CodeType:
 
 def keep(path: str, source: bytes) -> None:
     """The copy, as a whole."""
-    import os
     from pathlib import Path  # what is kept already is found without it
 
     whole = Path(path)
@@ -37,4 +37,5 @@ def keep(path: str, source: bytes) -> None:
     part.replace(whole)
 
 
-zipimport._compile_source = kept
+if os.access(FOLDER, os.W_OK):
+    zipimport._compile_source = kept
