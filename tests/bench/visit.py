@@ -36,7 +36,7 @@ MEMORY = "cat $(pgrep '^(apache2|php-fpm)' | sed 's#.*#/proc/&/smaps_rollup#') |
 IDLE, ERRORS = "memory of an idle website", "of these, answered by an error"
 BROKEN = "of these, on a kept connection that was closed"
 RELOADS = "reloads of Apache for another policy"
-BYTECODE = "/var/cache/lab-bytecode"
+BYTECODE = "/var/cache/lab-bytecode"  # as tests/e2e/lab_bytecode.py names it
 SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "m": 60}  # as wrk writes them
 
 
@@ -95,13 +95,16 @@ def certified(folder: Path) -> Iterator[list[dict[str, Any]]]:
 def real() -> Iterator[None]:
     """Servers that compile all that Ansible sends, as real ones do: tests/e2e/lab_bytecode.py spares the lab that."""
     servers = [host["ansible_host"] for group in GROUPS.values() for host in group["hosts"].values()]
-    for address in servers:
-        ssh(address, f"if [ -d {BYTECODE} ]; then mv {BYTECODE} {BYTECODE}.off; fi")
+
+    def move(old: str, new: str) -> None:
+        for address in servers:
+            ssh(address, f"if [ -d {old} ]; then mv {old} {new}; fi")
+
+    move(BYTECODE, f"{BYTECODE}.off")
     try:
         yield
     finally:
-        for address in servers:
-            ssh(address, f"if [ -d {BYTECODE}.off ]; then mv {BYTECODE}.off {BYTECODE}; fi")
+        move(f"{BYTECODE}.off", BYTECODE)
 
 
 def memory() -> float:

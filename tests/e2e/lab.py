@@ -38,7 +38,7 @@ getent passwd | awk -F: '$3 >= 20000 && $3 < 60000'
 # all but the logs that were put by at midnight
 find /srv/websites /etc/apache2 /etc/websites /var/log/websites /run/php/websites /run/websites-apps \
   /etc/systemd/system/website-app-* /etc/systemd/system/*.wants/website-app-* \
-  ! -name '*.log.*' -printf '%p %U %G %m %l\n' 2>/dev/null | sort
+  ! -path '/var/log/websites/*.log.*' -printf '%p %U %G %m %l\n' 2>/dev/null | sort
 systemctl list-units --all --plain --no-legend 'website-app-*' 2>/dev/null
 find /var/lib/websites/web/current/ /etc/postgresql /etc/websites /etc/systemd/system/website-app-* -type f \
   ! -name .generation 2>/dev/null | sort | xargs -r sha256sum
@@ -47,7 +47,7 @@ find /var/lib/websites/web/current/ /etc/postgresql /etc/websites /etc/systemd/s
 # the releases found; certificates and what the next look at them compares with, since they come and go by themselves,
 # and who comes back has them again.
 find /var/lib/websites -type f ! -path '*/web/generations/*' ! -path '*/web/live' ! -name previous.nft \
-  ! -path '*/websites/manifest.json' ! -path '/var/lib/websites/backup/*' ! -path '/var/lib/websites/md/*' \
+  ! -path /var/lib/websites/manifest.json ! -path '/var/lib/websites/backup/*' ! -path '/var/lib/websites/md/*' \
   ! -path '/var/lib/websites/https/*.json' ! -path '*/https/served/*' 2>/dev/null | sort | xargs -r sha256sum
 if cd /var/lib/websites/https/served 2>/dev/null; then
   for name in *; do grep -qF "\"$name\"" ../../web/current/websites.json && echo "http://$name/ leads to HTTPS"; done

@@ -91,7 +91,7 @@ def locks():
 
 
 def interrupt(name):
-    """Kill a snapshot while restic holds its lock, which it reads for hours: a file of a tebibyte comes with it."""
+    """Kill a snapshot while restic holds its lock; it does so for hours, since a file of a tebibyte comes with it."""
     before, huge = locks(), SITES / name / "data/uploads/besar"
     SLOW.mkdir()
     (SLOW / "restic").write_text(
@@ -103,6 +103,7 @@ def interrupt(name):
         assert snapshot.poll() is None
         time.sleep(0.1)
     restic = child(snapshot.pid)
+    assert restic
     snapshot.kill()
     snapshot.wait()
     while runs(restic):

@@ -76,10 +76,10 @@ class Cluster:
     def url(self, name: str, user: str = "sop") -> str:
         return f"postgresql+psycopg://{user}@/{name}?host={self.folder}"
 
-    def create(self, template: str = "template0") -> str:
-        """A database of its own, empty or a copy. Gives its name."""
+    def create(self, template: str = "template0", name: str | None = None) -> str:
+        """A database, empty or a copy, under a new name unless one is given. Gives its name."""
         self.count += 1
-        name = f"register_{self.count}"
+        name = name or f"register_{self.count}"
         self.admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         return name
 

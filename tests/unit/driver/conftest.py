@@ -28,8 +28,12 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def begun_there(cluster: Cluster, begun: Path) -> str:
     """A database with the same register, to copy."""
+    return copied(cluster, begun)
+
+
+def copied(cluster: Cluster, home: Path) -> str:
     name = cluster.create()
-    transfer.copy(str(begun / "register.db"), cluster.url(name), begun)
+    transfer.copy(str(home / "register.db"), cluster.url(name), home)
     return name
 
 
@@ -44,9 +48,7 @@ def approved(tmp_path_factory: pytest.TempPathFactory, begun: Path) -> Begun:
 @pytest.fixture(scope="session")
 def approved_there(cluster: Cluster, approved: Begun) -> str:
     """A database with the same register, to copy."""
-    name = cluster.create()
-    transfer.copy(str(approved.path / "register.db"), cluster.url(name), approved.path)
-    return name
+    return copied(cluster, approved.path)
 
 
 @pytest.fixture
@@ -60,17 +62,17 @@ def file_desk(tmp_path: Path, begun: Path, request: pytest.FixtureRequest) -> De
 def shared_desk(
     tmp_path: Path, begun: Path, begun_there: str, cluster: Cluster, request: pytest.FixtureRequest
 ) -> Iterator[Desk]:
-    made = [cluster.create(begun_there)]
-    desk = Desk(tmp_path, begun, cluster.url(made[0]))
+    name = cluster.create(begun_there)
+    desk = Desk(tmp_path, begun, cluster.url(name))
 
     def ready() -> None:
-        made.append(cluster.create(request.getfixturevalue("approved_there")))
-        desk.begin(request.getfixturevalue("approved"), cluster.url(made[1]))
+        cluster.drop(name)
+        cluster.create(request.getfixturevalue("approved_there"), name)
+        desk.begin(request.getfixturevalue("approved"))
 
     desk.ready = ready
     yield desk
-    for name in made:
-        cluster.drop(name)
+    cluster.drop(name)
 
 
 @pytest.fixture(params=["file_desk", "shared_desk"])

@@ -281,9 +281,9 @@ class Desk:
             return "R-2026-0001"
         return self.approve(self.submit(**fields))
 
-    def begin(self, there: Begun, url: str | None = None) -> None:
-        """Open the office as it was left there."""
-        self.begun, self.place, self.clock.time = there.path, url or self.place, there.time
+    def begin(self, there: Begun) -> None:
+        """Let the office begin as it was left there, with the form that was submitted."""
+        self.begun, self.clock.time = there
         self.write(self.form())
 
     def enroll(self, who: str, role: str, by: tuple[str, ...] = ("kasubbag", "kabid"), **fields: Any) -> Any:
