@@ -102,6 +102,8 @@ class Audit:
             signed = self._void(number, body, digest)
         elif body["kind"] == "run":
             self.findings += [(number, what) for what in self.courses.ran(body, self.people)]
+        elif body["kind"] != "record":
+            self.found(number, f"there are no entries of the kind {body['kind']!r}")
         said = statement(body, self.people.register, spell) if signed else ""
         return [(number, by, key, said, armored) for by, key, armored in signed]
 
@@ -244,7 +246,7 @@ def read(texts: Iterable[str], sizes: Iterable[int] = (), order: Order = nowhere
 def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, witnesses: Sequence[str] = (),
           order: Order = nowhere) -> Audit:
     """Read a whole register and hold it against signed checkpoints (name → note). `key` is the register's, pinned."""
-    opened, against = dict[str, Checkpoint](), list[tuple[int, str]]()
+    opened, against, signed = dict[str, Checkpoint](), list[tuple[int, str]](), 0
     for label, text in notes.items():
         try:
             opened[label] = open_note(text, witnesses)
@@ -256,7 +258,9 @@ def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, w
         against.append((1, "the key of its checkpoints is another than the one that its first actors signed"))
     for label, note in list(opened.items()):
         try:
-            if not signed_with(audit.people, notes[label], note.size, key):
+            if signed_with(audit.people, notes[label], note.size, key):
+                signed = max(signed, note.size)
+            else:
                 against.append((1, f"{label} is not signed by this register's key"))
         except ValueError as error:
             against.append((1, f"{label}: {error}"))
@@ -271,6 +275,8 @@ def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, w
         elif audit.roots[note.size] != note.root:
             against.append((min(agreed, note.size - 1) + 1,
                             f"{label} saw other entries up to {note.size} than are here: they were written anew"))
+    if audit.tree.size > signed:  # else who adds entries adds the key that makes their checkpoint look good, too
+        against.append((signed + 1, "no checkpoint signs it, nor what comes after it: it was added past `sop`"))
     audit.findings += against
     return audit
 
@@ -296,7 +302,7 @@ def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = (), orde
         if number <= last:
             audit.found(number, f"it stands behind entry {last}: who acted when is not as the register has it")
         last = number
-        if inclusion_root(digest, number - 1, note.size, proof) != note.root:
+        if number > note.size or inclusion_root(digest, number - 1, note.size, proof) != note.root:
             audit.found(number, "it is not at its place in the tree that the checkpoint signs")
         audit.check(audit.one(number, body, digest.hex()))
     if "personal" in value:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import fcntl
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sop_driver.config import write_atomic
 from sop_driver.errors import Usage
-from sop_driver.note import ALGORITHMS, SIGNED, Verifier, signed_text
+from sop_driver.note import ALGORITHMS, SIGNED, Verifier, open_note, signed_text
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,16 @@ def make(path: Path, name: str, algorithm: int = SIGNED) -> Notary:
     secret = base64.b64encode(bytes([algorithm]) + made.secret).decode()
     write_atomic(path, f"PRIVATE+KEY+{name}+{identity}+{secret}\n".encode())
     return made
+
+
+def keep(path: Path, note: str) -> None:
+    """Keep a checkpoint in a file, unless a later one is there: who wrote first may come here second."""
+    with path.with_name(f"{path.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            if open_note(path.read_text(), []).size >= open_note(note, []).size:
+                return
+        write_atomic(path, note.encode())
 
 
 def load(path: Path) -> Notary:

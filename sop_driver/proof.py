@@ -129,6 +129,8 @@ def joined(peaks: list[bytes]) -> bytes:
 
 def inclusion_root(leaf: bytes, index: int, size: int, proof: Iterable[bytes]) -> bytes:
     """The root that a proof leads to (RFC 9162, 2.1.3.2). Raises ValueError for one that fits no such tree."""
+    if not 0 <= index < size:
+        raise ValueError(f"a tree of {size} has no place {index + 1}")
     last = size - 1
     for beside in proof:
         if last == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -16,7 +16,6 @@ from sqlalchemy import ColumnElement, func, insert, literal_column, select
 
 from sop_driver import merkle, notary
 from sop_driver.audit import ORIGIN
-from sop_driver.config import write_atomic
 from sop_driver.errors import Usage, refuse
 from sop_driver.merkle import Node
 from sop_driver.notary import Notary
@@ -28,6 +27,7 @@ from sop_driver.store import Store, located
 SLACK = timedelta(seconds=60)  # by which time servers put a clock back
 BATCH = 1000  # entries read in one go
 Found = TypeVar("Found")
+PLACED = (ENTRIES.c.sequence, ENTRIES.c.entry)
 LAST = select(ENTRIES.c.sequence, ENTRIES.c.hash).order_by(ENTRIES.c.sequence.desc()).limit(1)
 
 
@@ -122,23 +122,23 @@ class Register:
 
     def numbered(self, kind: str | None = None, request: str | None = None) -> Iterator[tuple[int, str]]:
         """The same with their places, whatever number they tell themselves."""
-        return self._portions(ENTRIES.c.sequence, ENTRIES.c.entry, _of(kind, request))
+        return self.portions(PLACED, _of(kind, request))
 
-    def _portions(self, key: ColumnElement[int], value: ColumnElement[str], wanted: Iterable[ColumnElement[bool]] = (),
-                  size: int = BATCH, last_first: bool = False) -> Iterator[tuple[int, str]]:
-        """A column in the order of a key, read by portions, so that a long register needs no long memory."""
-        first = select(key, value).where(*wanted).order_by(key.desc() if last_first else key).limit(size)
+    def portions(self, columns: Sequence[ColumnElement[Any]], wanted: Iterable[ColumnElement[bool]] = (),
+                 size: int = BATCH, last_first: bool = False) -> Iterator[Any]:
+        """Columns in the order of the first one, read by portions, so that a long register needs no long memory."""
+        key = columns[0]
+        first = select(*columns).where(*wanted).order_by(key.desc() if last_first else key).limit(size)
         query, portion = first, size
         while portion == size:
             rows = self.db.execute(query).all()
-            yield from ((row[0], row[1]) for row in rows)
+            yield from rows
             if portion := len(rows):
                 query = first.where(key < rows[-1][0] if last_first else key > rows[-1][0])
 
     def latest_first(self, kind: str) -> Iterator[Entry]:
         """Entries of one kind from the last one on; for who needs only a few."""
-        found = self._portions(ENTRIES.c.sequence, ENTRIES.c.entry, _of(kind, None), 50, True)
-        return (self.read(text) for _, text in found)
+        return (self.read(text) for _, text in self.portions(PLACED, _of(kind, None), 50, True))
 
     def head(self) -> tuple[int, str]:
         """Sequence and hash of the last entry."""
@@ -173,7 +173,7 @@ class Register:
             self.__dict__.pop("notary", None)  # it may be one that the entries taken back had brought
             raise
         if grown:
-            write_atomic(self.checkpoint_file, self.checkpoint().encode())
+            notary.keep(self.checkpoint_file, self.checkpoint())
             with contextlib.suppress(FileNotFoundError):  # from now on it shows that a register was here
                 self.prepared_key.rename(self.key_file)
 
@@ -233,7 +233,7 @@ class Register:
 
     def checkpoints(self) -> Iterator[str]:
         """All signed checkpoints, one for each time that the register was written to."""
-        return (note for _, note in self._portions(CHECKPOINTS.c.size, CHECKPOINTS.c.note))
+        return (note for _, note in self.portions((CHECKPOINTS.c.size, CHECKPOINTS.c.note)))
 
     def _sign(self) -> None:
         self.__dict__.pop("notary", None)  # the entries may have brought another one

@@ -67,7 +67,7 @@ class Store:
     def __init__(self, place: Path | URL, folder: Path) -> None:
         self.place, self.folder = place, folder
         self.name = str(place)
-        self.writing = False
+        self.writing = self.held = False
         if isinstance(place, Path):
             if not place.exists():
                 self._make_file(place)
@@ -121,6 +121,24 @@ class Store:
         """Take back what was not committed, whatever state the connection is in."""
         self.writing = False
         self.db.rollback()
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Within it all that is read is of one moment, whatever others write meanwhile."""
+        if self.writing or self.held:
+            yield
+            return
+        self.held = True
+        try:
+            if self.shared:
+                self.db.exec_driver_sql("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                self.db.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")  # it keeps out nobody
+            else:
+                self.db.exec_driver_sql("BEGIN")
+            yield
+        finally:
+            self.held = False
+            self.db.rollback()
 
     def schema_fault(self) -> str | None:
         found = schema.fingerprint(self.db)

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+from collections import deque
 from collections.abc import Container, Iterable
 from concurrent import futures  # which loads its pools only when one is asked for
 from itertools import repeat
@@ -22,6 +23,7 @@ from sop_driver.register import Entry, Register
 from sop_driver.sheet import Signed
 from sop_driver.standing import Office
 from sop_driver.statement import PERSONAL, Body
+from sop_driver.tables import Tables
 
 GATE, MEND = "the register", "see `sop register verify`, then bring it back from its backup"
 FEW = 20  # signatures within PDFs that are checked sooner than processes are started for them
@@ -139,16 +141,17 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
         elif lost := register.gone():
             empty.found(1, lost)
         return empty
-    notes = {"its checkpoint": register.checkpoint(), "the last checkpoint outside of it": "", **witnessed(office)}
-    if register.checkpoint_file.exists():
-        notes["the last checkpoint outside of it"] = _text(register.checkpoint_file)
-    with register.store.comparing(register.head()[0]) as index_fault:
-        found = audit.whole(register.texts, notes, register.notary.verifier, office.config.witnesses, order_of(office))
+    outside = _text(register.checkpoint_file) if register.checkpoint_file.exists() else ""
+    notes = {"the last checkpoint outside of it": outside, **witnessed(office)}  # no later than what is read below
+    with register.store.snapshot(), register.store.comparing(register.head()[0]) as index_fault:
+        notes["its checkpoint"] = register.checkpoint()
+        tables = Tables(register)
+        found = audit.whole(tables.texts, notes, register.notary.verifier, office.config.witnesses, order_of(office))
         if found.findings and (earlier := _agreed(register)):
             notes["an earlier checkpoint of it"] = earlier
             found = audit.whole(register.texts, notes, register.notary.verifier, office.config.witnesses,
                                 order_of(office))
-        if fault := register.schema_fault() or index_fault():
+        if fault := register.schema_fault() or index_fault() or tables.fault:
             found.found(found.tree.size + 1, fault)
     for told in found.people.adoptions:
         found.findings += [(told["entry"], what) for what in adopted(office, told["sop"], told)]
@@ -166,7 +169,10 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
 def _agreed(register: Register) -> str:
     """The last of the register's checkpoints that its entries still fit, so that trust ends no earlier than it must."""
     tree, agreed = Tree(), ""
-    checkpoints = {open_note(note, []).size: note for note in register.checkpoints()}
+    checkpoints = {}
+    for note in register.checkpoints():
+        with contextlib.suppress(ValueError):  # an old one that cannot be read proves nothing any more
+            checkpoints[open_note(note, []).size] = note
     for text in register.texts():
         tree.add(leaf_hash(text))
         if tree.size in checkpoints and open_note(checkpoints[tree.size], []).root != tree.root():
@@ -192,12 +198,11 @@ def unchanged(office: Office) -> None:
 
     Call it within `register.writing()`: what is read after it in there was verified, and nobody has changed it since.
     """
-    register, tree = office.register, Tree()
+    register, tables = office.register, Tables(office.register)
     with register.store.comparing(register.tree.size) as index_fault:
-        for text in register.texts():
-            tree.add(leaf_hash(text))
-        fault = index_fault()
-    if tree.root() != register.tree.root():
+        deque(tables.texts(), maxlen=0)
+        fault = index_fault() or tables.fault
+    if tables.tree.root() != register.tree.root():
         fault = "its entries are not those that its last checkpoint signs"
     if fault:
         refuse(f"{register.path} was changed past `sop` while this ran: {fault}; {register.since()}", "the register",

@@ -99,7 +99,18 @@ def test_inclusion_leads_to_the_root_from_its_own_place_only(case: tuple[int, in
             try:
                 assert inclusion_root(leaf, place, width, steps) != mth(leaves)
             except ValueError as error:
-                assert "too" in str(error)
+                assert "too" in str(error) or "has no place" in str(error)
+
+
+@given(st.integers(1, 200).flatmap(lambda size: st.tuples(st.just(size), st.integers(0, size - 1))), st.integers(1, 9))
+def test_no_place_beyond_the_tree_is_in_it(case: tuple[int, int], turns: int) -> None:
+    """What counts beyond the tree's width would be cut off, and one leaf stand at many places."""
+    size, index = case
+    leaves = numbered(size)
+    path = merkle.inclusion(index, size, forest(leaves))
+    for place in (index + turns * (1 << (size - 1).bit_length()), index - turns * size - size):
+        with pytest.raises(ValueError, match="has no place"):
+            inclusion_root(leaves[index], place, size, path)
 
 
 @given(st.integers(1, 200).flatmap(lambda size: st.tuples(st.just(size), st.integers(0, size))))

@@ -1,0 +1,70 @@
+"""Whether the register's tables tell, beside its entries' words, only what follows from these."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import func, select
+
+from sop_driver.audit import UNREADABLE
+from sop_driver.proof import Tree, leaf_hash
+from sop_driver.register import Register
+from sop_driver.schema import ENTRIES, NODES
+
+TOLD = ("kind", "request", "brought_by", "agenda_year", "agenda_number")  # by which entries are looked for
+
+
+class Tables:
+    """All entries' words, each held against its row and its nodes. `fault` is the first that says otherwise.
+
+    Of a file of SQLite the columns are made from the words as they are read, and `comparing` sees to the indexes.
+    PostgreSQL keeps them, and its superuser can write to them what gates then go by.
+    """
+
+    def __init__(self, register: Register) -> None:
+        self.register, self.tree = register, Tree()
+        self.fault: str | None = None
+        self._nodes: dict[int, Iterator[tuple[int, bytes]]] = {}
+
+    def texts(self) -> Iterator[str]:
+        """Entries in their order; read them to the end, and once."""
+        shared = self.register.store.shared
+        columns = [ENTRIES.c[name] for name in ("sequence", "entry", "hash", *(TOLD if shared else ()))]
+        for number, text, digest, *told in self.register.portions(columns):
+            leaf = leaf_hash(text)
+            made = self.tree.add(leaf)
+            if digest != leaf.hex():
+                self._found(f"the hash beside entry {number} is not its words'")
+            if shared and tuple(told) != _follows(text):
+                self._found(f"the columns {', '.join(TOLD)} of entry {number} do not say what its words say")
+            for level, node in enumerate(made, 1):
+                self._compare(level, node)
+            yield text
+        # Of n leaves, as many subtrees are complete as n has more than its number has ones.
+        inner = self.register.db.execute(select(func.count()).select_from(NODES)).scalar_one()
+        if inner != self.tree.size - self.tree.size.bit_count():
+            self._found(f"its tree has {inner} inner nodes, which is not what {self.tree.size} entries have")
+
+    def _compare(self, level: int, node: bytes) -> None:
+        if level not in self._nodes:
+            self._nodes[level] = self.register.portions((NODES.c.position, NODES.c.hash), [NODES.c.level == level])
+        wanted = (self.tree.size - 1 >> level, node)
+        if (found := next(self._nodes[level], None)) is None or (found[0], bytes(found[1])) != wanted:
+            self._found(f"the tree's node {wanted[0]} of level {level} is not that of its entries")
+
+    def _found(self, what: str) -> None:
+        self.fault = self.fault or f"{what}: the tables beside the entries were changed past `sop`"
+
+
+def _follows(text: str) -> tuple[Any, ...] | None:
+    """What the columns of TOLD have to hold; None, which is never there, for what is no entry."""
+    try:
+        body = json.loads(text)
+        data = body["data"]
+        agenda = data.get("agenda") or {}
+        by = body["actor"] if "replaces" in data else None
+        return body["kind"], body["request"], by, agenda.get("year"), agenda.get("number")
+    except UNREADABLE:
+        return None
