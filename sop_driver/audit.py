@@ -219,12 +219,12 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def read(texts: Iterable[str], sizes: Iterable[int] = (), order: Order = nowhere) -> Audit:
-    """Read all entries, and keep the tree's root at the given sizes. Signatures are checked on all processors.
+def read(texts: Iterable[str], sizes: Iterable[int] = (), order: Order = nowhere, tree: Tree | None = None) -> Audit:
+    """Read all entries into a tree, and keep its root at the given sizes. Signatures are checked on all processors.
 
     `order` gives an SOP's, where the entry that adopts it does not tell it.
     """
-    audit, jobs, wanted = Audit(courses=Courses(order)), list[Job](), {0, *sizes}
+    audit, jobs, wanted = Audit(tree or Tree(), courses=Courses(order)), list[Job](), {0, *sizes}
     pending: list[futures.Future[list[tuple[int, str]]]] = []
     audit.roots[0] = audit.tree.root()
     with _uncollected(), futures.ProcessPoolExecutor(os.cpu_count()) as pool:  # starts no process before a batch
@@ -244,7 +244,7 @@ def read(texts: Iterable[str], sizes: Iterable[int] = (), order: Order = nowhere
 
 
 def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, witnesses: Sequence[str] = (),
-          order: Order = nowhere) -> Audit:
+          order: Order = nowhere, tree: Tree | None = None) -> Audit:
     """Read a whole register and hold it against signed checkpoints (name → note). `key` is the register's, pinned."""
     opened, against, signed = dict[str, Checkpoint](), list[tuple[int, str]](), 0
     for label, text in notes.items():
@@ -252,7 +252,7 @@ def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, w
             opened[label] = open_note(text, witnesses)
         except ValueError as error:
             against.append((1, f"{label}: {error}"))
-    audit = read(texts(), (note.size for note in opened.values()), order)
+    audit = read(texts(), (note.size for note in opened.values()), order, tree)
     audit.signers = {key for key in witnesses for label in opened if open_note(notes[label], [key]).signers}
     if key not in (each for _, each in audit.people.keys):
         against.append((1, "the key of its checkpoints is another than the one that its first actors signed"))

@@ -9,48 +9,53 @@ from typing import Any
 from sqlalchemy import func, select
 
 from sop_driver.audit import UNREADABLE
-from sop_driver.proof import Tree, leaf_hash
+from sop_driver.proof import Tree
 from sop_driver.register import Register
 from sop_driver.schema import ENTRIES, NODES
 
 TOLD = ("kind", "request", "brought_by", "agenda_year", "agenda_number")  # by which entries are looked for
 
 
-class Tables:
-    """All entries' words, each held against its row and its nodes. `fault` is the first that says otherwise.
+class Tables(Tree):
+    """The tree of all entries, each held against its row and its nodes. `fault` is the first that says otherwise.
 
     Of a file of SQLite the columns are made from the words as they are read, and `comparing` sees to the indexes.
     PostgreSQL keeps them, and its superuser can write to them what gates then go by.
     """
 
     def __init__(self, register: Register) -> None:
-        self.register, self.tree = register, Tree()
+        super().__init__()
+        self.register = register
         self.fault: str | None = None
+        self._hash = ""  # beside the entry that is read now
         self._nodes: dict[int, Iterator[tuple[int, bytes]]] = {}
 
     def texts(self) -> Iterator[str]:
-        """Entries in their order; read them to the end, and once."""
+        """Entries in their order, to the end and once; whoever reads them adds each to this tree."""
         shared = self.register.store.shared
         columns = [ENTRIES.c[name] for name in ("sequence", "entry", "hash", *(TOLD if shared else ()))]
         for number, text, digest, *told in self.register.portions(columns):
-            leaf = leaf_hash(text)
-            made = self.tree.add(leaf)
-            if digest != leaf.hex():
-                self._found(f"the hash beside entry {number} is not its words'")
+            self._hash = digest
             if shared and tuple(told) != _follows(text):
                 self._found(f"the columns {', '.join(TOLD)} of entry {number} do not say what its words say")
-            for level, node in enumerate(made, 1):
-                self._compare(level, node)
             yield text
         # Of n leaves, as many subtrees are complete as n has more than its number has ones.
         inner = self.register.db.execute(select(func.count()).select_from(NODES)).scalar_one()
-        if inner != self.tree.size - self.tree.size.bit_count():
-            self._found(f"its tree has {inner} inner nodes, which is not what {self.tree.size} entries have")
+        if inner != self.size - self.size.bit_count():
+            self._found(f"its tree has {inner} inner nodes, which is not what {self.size} entries have")
+
+    def add(self, leaf: bytes) -> list[bytes]:
+        made = super().add(leaf)
+        if self._hash != leaf.hex():
+            self._found(f"the hash beside entry {self.size} is not its words'")
+        for level, node in enumerate(made, 1):
+            self._compare(level, node)
+        return made
 
     def _compare(self, level: int, node: bytes) -> None:
         if level not in self._nodes:
             self._nodes[level] = self.register.portions((NODES.c.position, NODES.c.hash), [NODES.c.level == level])
-        wanted = (self.tree.size - 1 >> level, node)
+        wanted = (self.size - 1 >> level, node)
         if (found := next(self._nodes[level], None)) is None or (found[0], bytes(found[1])) != wanted:
             self._found(f"the tree's node {wanted[0]} of level {level} is not that of its entries")
 

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import json
 import os
-from collections import deque
 from collections.abc import Container, Iterable
 from concurrent import futures  # which loads its pools only when one is asked for
 from itertools import repeat
@@ -146,7 +145,8 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
     with register.store.snapshot(), register.store.comparing(register.head()[0]) as index_fault:
         notes["its checkpoint"] = register.checkpoint()
         tables = Tables(register)
-        found = audit.whole(tables.texts, notes, register.notary.verifier, office.config.witnesses, order_of(office))
+        found = audit.whole(tables.texts, notes, register.notary.verifier, office.config.witnesses, order_of(office),
+                            tables)
         if found.findings and (earlier := _agreed(register)):
             notes["an earlier checkpoint of it"] = earlier
             found = audit.whole(register.texts, notes, register.notary.verifier, office.config.witnesses,
@@ -200,9 +200,10 @@ def unchanged(office: Office) -> None:
     """
     register, tables = office.register, Tables(office.register)
     with register.store.comparing(register.tree.size) as index_fault:
-        deque(tables.texts(), maxlen=0)
+        for text in tables.texts():
+            tables.add(leaf_hash(text))
         fault = index_fault() or tables.fault
-    if tables.tree.root() != register.tree.root():
+    if tables.root() != register.tree.root():
         fault = "its entries are not those that its last checkpoint signs"
     if fault:
         refuse(f"{register.path} was changed past `sop` while this ran: {fault}; {register.since()}", "the register",

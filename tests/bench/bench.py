@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import importlib.util
 import io
+import itertools
 import json
 import os
 import shutil
@@ -226,8 +227,27 @@ def goals(ours: str, rows: list[Row], facts: list[Fact]) -> list[Goal]:
     ]
 
 
+class Growth(NamedTuple):
+    """What each website more costs from one number of websites to the next: `each` is seconds of wall time."""
+
+    who: str
+    work: str
+    since: int
+    count: int
+    each: float
+
+
+def growth(rows: list[Row]) -> list[Growth]:
+    """How the time grows with the number of websites."""
+    took: dict[tuple[str, str], list[Row]] = {}
+    for row in sorted(rows, key=lambda row: row.count):
+        took.setdefault((row.who, row.work), []).append(row)
+    return [Growth(*key, less.count, more.count, (more.median - less.median) / (more.count - less.count))
+            for key, measured in sorted(took.items()) for less, more in itertools.pairwise(measured)]
+
+
 def show(rows: list[Row], facts: list[Fact], reached: list[Goal]) -> str:
-    """The table: medians, time a website, and the ratio to the bare shell; then the numbers to reach."""
+    """The table: medians, time a website, and the ratio to the bare shell; the growth; the numbers to reach."""
     floor = {(row.work, row.count): row.median for row in rows if row.who == Floor.name}
     lines = [f"{'who':<24}{'work':<24}{'N':>6}{'seconds':>10}{'a website':>11}{'to shell':>9}"]
     for row in sorted(rows, key=lambda r: (r.work, r.count, r.who)):
@@ -235,6 +255,8 @@ def show(rows: list[Row], facts: list[Fact], reached: list[Goal]) -> str:
         each = row.median / row.count if row.work != "one more on top" else row.median
         ratio = f"{row.median / base:9.1f}" if base else f"{'-':>9}"
         lines.append(f"{row.who:<24}{row.work:<24}{row.count:>6}{row.median:>10.2f}{each:>11.3f}{ratio}")
+    lines += ["", *(f"{grown.who:<24}{grown.work:<24}{f'{grown.since}-{grown.count}':>10}{1000 * grown.each:>10.2f} ms"
+                    " for each website more" for grown in growth(rows))]
     lines += ["", *(f"{fact.what:<48}{fact.count:>6}{fact.value:>10.2f} {fact.unit}" for fact in facts)]
     lines += ["", *(f"{goal.what:<62}{goal.value:>10.2f} of {goal.most:<6g}{'met' if goal.met else 'MISSED'}"
                     for goal in reached)]
@@ -266,7 +288,8 @@ def main() -> int:
         measured = [{**row._asdict(), "median": row.median, "to_shell": base and row.median / base}
                     for row in rows for base in [floor.get((row.work, row.count))]]
         sys.stdout.write(json.dumps({
-            "cores": os.cpu_count(), "rows": measured, "facts": [fact._asdict() for fact in ours.facts],
+            "cores": os.cpu_count(), "rows": measured,
+            "growth": [grown._asdict() for grown in growth(rows)], "facts": [fact._asdict() for fact in ours.facts],
             "goals": [{**goal._asdict(), "met": goal.met} for goal in reached]}, indent=2) + "\n")
     else:
         sys.stdout.write(show(rows, ours.facts, reached) + "\n")

@@ -23,7 +23,6 @@ from injected import (
     ENDS,
     FIREWALL,
     GATEWAY,
-    KILL,
     KILLS,
     NAME,
     NOTHING,
@@ -164,7 +163,7 @@ def was_reached(fault: Fault) -> bool:
 
 
 def restart(host: str) -> None:
-    """Start a server's daemons anew in the state that a killed module left, and wait until visitors are served."""
+    """Start a server's daemons anew in the state that a fault left, and wait until visitors are served."""
     on(host, RESTARTS[host])
     pages = " ".join(f"-o /dev/null https://{name}/" for name in (STATIC, UPDATED, SUSPENDED, APPLICATION)
                      if name in present())
@@ -321,8 +320,7 @@ def bear(fault: Fault, ground: Ground) -> None:
     before, told = dict(ground.last), len(runs(request))
     done, took = strike(fault, request)
     assert done.returncode in (1, 3), done.stdout
-    if fault.command == KILL:
-        restart(fault.host)
+    restart(fault.host)
     if [entry["outcome"] for entry in runs(request)[-1:]] == ["unknown"]:  # the next run settles this one
         began = time.monotonic()
         refused = sop("run", request, "--as", "kasubbag")  # whatever becomes of itself

@@ -86,3 +86,11 @@ def test_peer_is_measured_by_its_adapter(bench: Any, tmp_path: Path) -> None:
 def test_peer_without_an_adapter_is_refused(bench: Any, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="is no Python file"):
         bench("bench").peer(tmp_path / "peer.txt")
+
+
+def test_growth_is_what_each_website_more_takes(bench: Any) -> None:
+    module = bench("bench")
+    took = [(100, 3.0), (1, 1.0), (10, 1.9)]  # in any order
+    rows = [module.Row("peer", "all", count, [seconds]) for count, seconds in took]
+    assert [(g.since, g.count, round(g.each, 6)) for g in module.growth(rows)] == [(1, 10, 0.1), (10, 100, 0.012222)]
+    assert "1-10    100.00 ms for each website more" in module.show(rows, [], [])
