@@ -32,7 +32,7 @@ from sop_driver import (
 )
 from sop_driver.config import write_atomic
 from sop_driver.errors import Usage, refuse
-from sop_driver.note import COSIGNED, open_note
+from sop_driver.note import COSIGNED, Checkpoint, open_note
 from sop_driver.standing import Office
 from sop_driver.statement import PERSONAL
 
@@ -143,7 +143,7 @@ def witness(file: Path, state: Path, name: str | None, trusted: str | None,
     """On another machine: sign a checkpoint that follows on the last one seen there. Gives it and the witness's key.
 
     Raises Refused where the register did not only grow. `state` keeps the witness's key, the register's, the last note.
-    A receipt of the actors proves which key followed on the register's known one.
+    A receipt of the actors with the same checkpoint proves which key followed on the register's known one.
     """
     with _alone(state):
         return _witness(file, state, name, trusted, receipt)
@@ -170,10 +170,10 @@ def _witness(file: Path, state: Path, name: str | None, trusted: str | None,
         notary.make(key_file, name, COSIGNED)
         write_atomic(pinned, f"{trusted}\n".encode())
     mine, known = notary.load(key_file), pinned.read_text().strip()
-    key = _followed(receipt, known) if receipt else known
     try:
         head, _, text = file.read_text().partition("\n\n")
         old, *path = head.split("\n")
+        key = _followed(receipt, known, open_note(text, [])) if receipt else known
         new = open_note(text, [key])
         before = open_note(seen.read_text(), [known]) if seen.exists() else None
         steps = [base64.b64decode(line, validate=True) for line in path]
@@ -197,12 +197,21 @@ def _witness(file: Path, state: Path, name: str | None, trusted: str | None,
     return cosigned, mine.verifier
 
 
-def _followed(receipt: Path, known: str) -> str:
-    """The register's key now, where a receipt proves that it follows on the known one. Raises Refused, Usage."""
+def _followed(receipt: Path, known: str, new: Checkpoint) -> str:
+    """The register's key now, where a receipt proves that it follows on the known one. Raises Refused, Usage.
+
+    The receipt is of the very tree that is to be signed, which has to hold what was seen before. A receipt of another
+    tree proves nothing: who has the known key can invent actors for one.
+    """
     try:
-        found = audit.receipt(json.loads(receipt.read_text()), known)
+        value = json.loads(receipt.read_text())
+        found, of = audit.receipt(value, known), open_note(value["checkpoint"], [])
     except (OSError, *audit.UNREADABLE) as error:
         raise Usage(f"no receipt: {error}", str(receipt), "make it by `sop register receipt`") from error
+    if of != new:
+        refuse(f"the receipt is of {of.size} entries with the root {of.root.hex()}, the checkpoint of {new.size} with "
+               f"{new.root.hex()}", "the witness", "make both while nobody records: `sop register checkpoint --since "
+               "SIZE`, then `sop register receipt`")
     if lines := found.lines():
         refuse(lines[0], "the witness", "keep the receipt; it proves that something is wrong")
     return found.people.checkpoint_key

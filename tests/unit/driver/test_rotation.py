@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from driver import insider
+from driver import insider, people
 from driver.desk import Desk
 from driver.test_cli import Sop, fleet, sop
 from driver.test_export import verify
-from sop_driver import actors, export, notary, orders, outsider, trust
+from sop_driver import actors, audit, export, merkle, notary, orders, outsider, trust
 from sop_driver.directory import Directory
 from sop_driver.errors import Refused, Usage
-from sop_driver.note import COSIGNED, announcement, open_note, signed_by
+from sop_driver.note import COSIGNED, Checkpoint, announcement, open_note, signed_by
+from sop_driver.proof import canonical, leaf_hash, node_hash
 from sop_driver.register import Entry
+from sop_driver.statement import statement
 
 __all__ = ["fleet", "sop"]
 BY = ["kadis", "kasubbag"]
@@ -227,6 +231,109 @@ def test_witness_follows_by_a_receipt_and_not_without(desk: Desk, sop: Sop, tmp_
     desk.office.config = desk.config.model_copy(update={"witnesses": (mine,)})
     assert export.take_back(desk.office, write(tmp_path / "cosigned", cosigned)) == "inspektorat"
     assert trust.examine(desk.office).findings == []
+
+
+def tree(texts: list[str]) -> Callable[[int, int], bytes]:
+    def node(level: int, position: int) -> bytes:
+        if level == 0:
+            return leaf_hash(texts[position])
+        return node_hash(node(level - 1, 2 * position), node(level - 1, 2 * position + 1))
+
+    return node
+
+
+def noted(texts: list[str], key: notary.Notary) -> str:
+    point = Checkpoint(key.name, len(texts), merkle.root(len(texts), tree(texts)))
+    return f"{point.body}\n{key.sign(point.body)}"
+
+
+class Thief:
+    """Has the register's key and no official's: invents actors of its own, who let another key follow."""
+
+    def __init__(self, desk: Desk) -> None:
+        stolen, self.real = notary.load(desk.office.register.key_file), insider.texts(desk)
+        self.known, self.key = stolen.verifier, notary.make(desk.folder / "evil.key", stolen.name)
+        self.first = json.loads(self.real[0])
+        self.first["data"]["checkpoint_key"] = self.known
+        for who, actor in self.first["data"]["actors"].items():
+            actor["key"] = actor["key"] and people.public(f"palsu-{who}")
+        word = stolen.sign(announcement(stolen.name, self.key.verifier))
+        data = {"actors": {}, "retired": [], "checkpoint_key": self.key.verifier, "announced": word}
+        signed = [{"by": who} for who in BY]
+        self.next = {**self.first, "outcome": "rotate", "evidence": {}, "data": data, "signatures": signed}
+
+    def texts(self, behind: list[str]) -> list[str]:
+        """The invented actors and the other key, as the entries that follow on these."""
+        made = list(behind)
+        for body in (self.first, self.next):
+            if body is self.next:
+                body["data"]["previous"] = leaf_hash(made[-1]).hex()
+            said = statement(body, self.key.name)
+            signed = [{"by": by["by"], "sig": people.sign(f"palsu-{by['by']}", said)} for by in body["signatures"]]
+            prev = leaf_hash(made[-1]).hex() if made else audit.ORIGIN
+            made.append(canonical({**body, "sequence": len(made) + 1, "prev": prev, "signatures": signed}))
+        return made
+
+    def receipt(self, texts: list[str]) -> str:
+        """Of the invented actors alone, the last two entries."""
+        shown = [(place, texts[place]) for place in range(len(texts) - 2, len(texts))]
+        entries = [{"text": text, "proof": [base64.b64encode(part).decode() for part in
+                                            merkle.inclusion(place, len(texts), tree(texts))]} for place, text in shown]
+        note = noted(texts, self.key)
+        return json.dumps({"request": None, "key": self.known, "entries": entries, "checkpoint": note})
+
+    def update(self, texts: list[str]) -> str:
+        old = len(self.real)
+        path = [base64.b64encode(part).decode() for part in merkle.consistency(old, len(texts), tree(texts))]
+        return "\n".join([f"old {old}", *path, "", noted(texts, self.key)])
+
+
+@pytest.mark.parametrize(("beside", "told"), [
+    (True, r"the receipt is of 2 entries with the root \w+, the checkpoint of 4 with "),
+    (False, "entry 3: the first actors are entered once, before all others"),
+], ids=["a tree of its own", "the real tree, continued"])
+def test_witness_follows_no_key_by_actors_whom_a_thief_of_the_key_invented(
+    desk: Desk, tmp_path: Path, beside: bool, told: str
+) -> None:
+    """Else the real register would be refused there ever after, and the thief's one be signed."""
+    desk.submit()
+    there, known = tmp_path / "there", desk.office.people().checkpoint_key
+    export.witness(write(tmp_path / "update", export.update(desk.office, 0)), there, "inspektorat", known)
+    before = insider.take_copy(there)
+    thief = Thief(desk)
+    texts = thief.texts(thief.real)
+    update = write(tmp_path / "evil", thief.update(texts))
+    receipt = write(tmp_path / "receipt", thief.receipt(thief.texts([]) if beside else texts))
+    with pytest.raises(Refused, match=told):
+        export.witness(update, there, None, None, receipt)
+    assert insider.take_copy(there) == before
+    desk.take("R-2026-0001", "agenda")
+    export.witness(write(tmp_path / "update", export.update(desk.office, 2)), there, None, None)
+
+
+def test_receipt_shows_no_second_first_actors(desk: Desk, tmp_path: Path) -> None:
+    """A witness's signature on the thief's tree says that it grew, not what is in it."""
+    desk.submit()
+    thief = Thief(desk)
+    found = audit.receipt(json.loads(thief.receipt(thief.texts(thief.real))), thief.known)
+    assert "entry 3: the first actors are entered once, before all others" in found.lines()
+    assert audit.receipt(json.loads(thief.receipt(thief.texts([]))), thief.known).findings == []
+
+
+def test_witness_asks_for_the_receipt_of_the_checkpoint_that_it_signs(desk: Desk, tmp_path: Path) -> None:
+    """Somebody recorded between the two: nothing is wrong, and both are made anew."""
+    there, first = tmp_path / "there", desk.office.people().checkpoint_key
+    export.witness(write(tmp_path / "update", export.update(desk.office, 0)), there, "inspektorat", first)
+    rotate(desk)
+    update = write(tmp_path / "update", export.update(desk.office, 1))
+    desk.submit()
+    receipt = write(tmp_path / "receipt", json.dumps(trust.make_receipt(desk.office, None)))
+    with pytest.raises(Refused, match=r"the receipt is of 3 entries (?s:.*)mend: make both while nobody records"):
+        export.witness(update, there, None, None, receipt)
+    assert (there / "trusted").read_text().strip() == first
+    write(update, export.update(desk.office, 1))
+    export.witness(update, there, None, None, receipt)
+    assert (there / "trusted").read_text().strip() == desk.office.people().checkpoint_key
 
 
 def test_statement_signed_elsewhere_names_the_same_new_key(desk: Desk, sop: Sop, tmp_path: Path) -> None:
