@@ -24,7 +24,6 @@ from sop_driver import (
     outsider,
     proof,
     sheet,
-    signatures,
     statement,
     taken,
     tenure,
@@ -77,7 +76,7 @@ def export(office: Office, folder: Path, documents: bool) -> list[Path]:
     with (folder / "register.jsonl").open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{text}\n" for text in islice(register.texts(), size))
     written = {"checkpoint": signed, "key": f"{register.key_at(size) or register.notary.verifier}\n",
-               "verify.py": verifier(), "allowed_signers": signatures.allowed_signers(office.people()),
+               "verify.py": verifier(), "allowed_signers": outsider.allowed_signers(office.people(size)),
                **_witnessed_of(office, size)}
     for name, text in written.items():
         write_atomic(folder / name, text.encode())

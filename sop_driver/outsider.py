@@ -7,19 +7,25 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Container, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Container, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 from sop_driver.audit import UNREADABLE, Audit, receipt, whole
 from sop_driver.directory import Directory
 from sop_driver.note import verifier_of
+from sop_driver.proof import NAMESPACE
 from sop_driver.sheet import sheet
 from sop_driver.statement import PERSONAL, digest_fault
 
 GIVEN = ("NOT checked here, as the key was taken from the export or receipt itself: whose register this is; compare it "
          "with the one on a printed report, and give that one by --key: ")
+LACKS = {"evidence": "NOT checked here, as the export brings no folder `evidence`: the documents that its entries name "
+                     "({}); ask for one that was made with --documents",
+         "personal": "NOT checked here, as the receipt brings no `personal`: the personal data that its entries name "
+                     "({}); ask for one as `sop register receipt` makes it"}
 
 
 def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> tuple[int, list[str]]:
@@ -36,18 +42,16 @@ def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> 
 def _checked(path: Path, key: str | None, witnesses: Sequence[str]) -> tuple[int, list[str]]:
     if path.is_dir():
         pinned = key or (path / "key").read_text().strip()
-        found, told = _export(path, pinned, witnesses)
+        found, told, left = _export(path, pinned, witnesses)
     else:
         value = json.loads(path.read_text())
         pinned = key or value["key"]
-        found = receipt(value, pinned, witnesses)
-        of = f"{value['request']} and " if value["request"] else ""
-        told = f"{len(value['entries'])} entries of {of}the actors, each in its place"
+        found, told, left = _receipt(value, pinned, witnesses)
     found.findings += [(1, f"no checkpoint here is signed by the witness {witness.split('+')[0]}")
                        for witness in witnesses if witness not in found.signers]
     found.findings += not_witnesses(found.people, witnesses)
-    left = [f"NOT checked here, as it is a signature within a PDF: entry {signed.entry}, {signed.by}, "
-            f"evidence/{signed.document}" for signed in found.pdfs if signed.document not in found.people.erased]
+    left += [f"NOT checked here, as it is a signature within a PDF: entry {signed.entry}, {signed.by}, "
+             f"evidence/{signed.document}" for signed in found.pdfs if signed.document not in found.people.erased]
     left += found.courses.left()
     if not key:
         left.append(GIVEN + pinned)
@@ -77,18 +81,47 @@ def _octets(key: str) -> bytes:
         return b""
 
 
-def _export(folder: Path, key: str, witnesses: Sequence[str]) -> tuple[Audit, str]:
+def _receipt(value: dict[str, Any], key: str, witnesses: Sequence[str]) -> tuple[Audit, str, list[str]]:
+    found = receipt(value, key, witnesses)
+    left = [] if "personal" in value or found.findings else _lacking(
+        "personal", (item["text"] for item in value["entries"]), found.people.erased)
+    of = f"{value['request']} and " if value["request"] else ""
+    return found, (f"{len(value['entries'])} entries of {of}the actors, each in its place; their documents are no part "
+                   "of a receipt"), left
+
+
+def _export(folder: Path, key: str, witnesses: Sequence[str]) -> tuple[Audit, str, list[str]]:
     notes = {path.name: path.read_text() for path in (folder / "checkpoint", *sorted(folder.glob("witnessed/*")))}
-    found = whole(lambda: texts(folder / "register.jsonl"), notes, key, witnesses)
-    evidence, erased = folder / "evidence", found.people.erased
+    entries, evidence = folder / "register.jsonl", folder / "evidence"
+    found, left = whole(lambda: texts(entries), notes, key, witnesses), list[str]()
+    erased = found.people.erased
     if not found.findings:  # what an entry names that does not hold is nothing to look for
-        found.findings += documents(texts(folder / "register.jsonl"), evidence if evidence.is_dir() else None,
-                                    folder / "personal", erased)
-    if evidence.is_dir() and not found.findings:
+        found.findings += documents(texts(entries), evidence if evidence.is_dir() else None, folder / "personal",
+                                    erased)
+        made = {"key": f"{found.people.key_at(found.tree.size)}\n", "allowed_signers": allowed_signers(found.people)}
+        found.findings += [(found.tree.size + 1, f"the file {name} is not the one that the entries before make")
+                           for name, text in made.items() if not _is(folder / name, text.encode())]
+    if not found.findings and evidence.is_dir():
         found.findings += [(signed.entry, "its signed PDF is not the sheet of what it says") for signed in found.pdfs
                            if signed.document not in erased
                            and not _begins(evidence / signed.document, sheet(signed.statement))]
-    return found, f"{found.tree.size} entries of {found.people.register}, root {found.tree.root().hex()}"
+    elif not found.findings:
+        left = _lacking("evidence", texts(entries), erased)
+    return found, f"{found.tree.size} entries of {found.people.register}, root {found.tree.root().hex()}", left
+
+
+def _lacking(what: str, entries: Iterable[str], erased: Container[str]) -> list[str]:
+    """What was not checked, where the whole of it is missing: what entries name says what there should be."""
+    named = {digest for text in entries for name, digest in json.loads(text)["evidence"].items()
+             if name.startswith(PERSONAL) == (what == "personal") and digest not in erased}
+    return [LACKS[what].format(len(named))] if named else []
+
+
+def _is(path: Path, octets: bytes) -> bool:
+    try:
+        return _begins(path, octets) and path.stat().st_size == len(octets)
+    except OSError:
+        return False
 
 
 def _begins(path: Path, octets: bytes) -> bool:
@@ -134,3 +167,21 @@ def _document_fault(path: Path, digest: str) -> str:
     except OSError as error:
         return f"{path} cannot be read ({error.strerror})"
     return "" if found == digest else f"{path} was changed"
+
+
+def allowed_signers(people: Directory) -> str:
+    """OpenSSH's allowed_signers: each key with the time in which it is somebody's. Closed ones stay in it."""
+    lines = [_line(name, actor.key, people.since[name], actor.until) for name, actor in people.actors.items()
+             if actor.key]
+    lines += [_line(name, actor.key, since, min(until, actor.until or until)) for name, actor, since, until
+              in people.closed if actor.key]
+    return "".join(sorted(lines))
+
+
+def _line(name: str, key: str, since: str, until: str | None) -> str:
+    def stamp(time: str, shift: int = 0) -> str:
+        return f'"{datetime.fromisoformat(time) + timedelta(seconds=shift):%Y%m%d%H%M%SZ}"'
+
+    # OpenSSH still takes a key in the second that valid-before names.
+    ends = f",valid-before={stamp(until, -1)}" if until else ""
+    return f'{name} namespaces="{NAMESPACE}",valid-after={stamp(since)}{ends} {" ".join(key.split()[:2])}\n'

@@ -6,13 +6,14 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from sop_driver.config import write_atomic
 from sop_driver.directory import Directory
 from sop_driver.errors import Usage
+from sop_driver.outsider import allowed_signers
 from sop_driver.proof import NAMESPACE
 
 Sign = Callable[[str, str], str | None]  # (who, statement) → signature; None where it is to be made elsewhere
@@ -57,24 +58,6 @@ def fault(people: Directory, who: str, message: str, armored: str, time: datetim
         done = _keygen(["verify", "-f", str(signers), "-I", who, "-n", NAMESPACE, "-s", str(signature),
                         f"-Overify-time={time:%Y%m%d%H%M%SZ}"], message)
     return None if done.returncode == 0 else " ".join((done.stderr or done.stdout).split())
-
-
-def allowed_signers(people: Directory) -> str:
-    """OpenSSH's allowed_signers: each key with the time in which it is somebody's. Closed ones stay in it."""
-    lines = [_line(name, actor.key, people.since[name], actor.until) for name, actor in people.actors.items()
-             if actor.key]
-    lines += [_line(name, actor.key, since, min(until, actor.until or until)) for name, actor, since, until
-              in people.closed if actor.key]
-    return "".join(sorted(lines))
-
-
-def _line(name: str, key: str, since: str, until: str | None) -> str:
-    def stamp(time: str, shift: int = 0) -> str:
-        return f'"{datetime.fromisoformat(time) + timedelta(seconds=shift):%Y%m%d%H%M%SZ}"'
-
-    # OpenSSH still takes a key in the second that valid-before names.
-    ends = f",valid-before={stamp(until, -1)}" if until else ""
-    return f'{name} namespaces="{NAMESPACE}",valid-after={stamp(since)}{ends} {" ".join(key.split()[:2])}\n'
 
 
 def pen(key: Path | None, prepare: Path | None, signature: Path | None) -> Sign:

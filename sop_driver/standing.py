@@ -50,10 +50,15 @@ class Office:
     def year(self) -> int:
         return self.register.now().astimezone(ZoneInfo(self.config.timezone)).year
 
-    def people(self) -> Directory:
-        """The actors as the register has them now; whether its entries can be relied on is another question."""
+    def people(self, size: int | None = None) -> Directory:
+        """The actors as the register has them now, or its first `size` entries had them.
+
+        Whether its entries can be relied on is another question.
+        """
         people = Directory(rules={"signers": (), "count": 0})  # of one without its first entry, for who only reads
         for number, text in self.register.numbered(kind="actors"):
+            if size is not None and number > size:
+                break
             digest = leaf_hash(text).hex()
             with self.register.using(number):
                 people.read(self.register.read(text).__dict__, digest)

@@ -132,7 +132,7 @@ def receipts(desk: Desk, repeat: int, started: float) -> Row:
     """By the one-file verifier, as the agency that asked checks it."""
     size, request = desk.office.register.head()[0], "R-2026-0001"
     receipt, verifier = desk.folder / "receipt.json", desk.folder / "verify.py"
-    receipt.write_text(json.dumps(trust.make_receipt(desk.office, request)))
+    receipt.write_text(json.dumps(desk.receipt(request)))
     verifier.write_text(export.verifier())
     key = desk.office.people().checkpoint_key
     took = usual(repeat, process(sys.executable, "-I", verifier, receipt, "--key", key))

@@ -300,5 +300,10 @@ class Desk:
     def run(self, *requests: str, actor: str | None = None) -> run.Outcome:
         return run.run(self.office, self.fleet, self.facts, list(requests), self.sign, actor)
 
+    def receipt(self, request: str | None) -> dict[str, Any]:
+        """As `sop register receipt` makes it."""
+        value = trust.make_receipt(self.office, request)
+        return {**value, "personal": trust.personal(self.office, value)}
+
     def outcomes(self) -> list[str]:
         return [str(entry.outcome) for entry in self.office.register.entries(kind="run")]

@@ -503,8 +503,8 @@ def test_register_changed_before_the_servers_are_put_back_is_found(
 def test_witness_that_was_asked_for_must_have_signed(desk: Desk, tmp_path: Path) -> None:
     """Who compares with the Inspektorat's key wants its word."""
     request, other = cleared(desk), notary.make(tmp_path / "k", "inspektorat", COSIGNED)
-    export.export(desk.office, tmp_path / "out", False)
-    (tmp_path / "receipt").write_text(json.dumps(trust.make_receipt(desk.office, request)))
+    export.export(desk.office, tmp_path / "out", True)
+    (tmp_path / "receipt").write_text(json.dumps(desk.receipt(request)))
     for path in (tmp_path / "out", tmp_path / "receipt"):
         assert outsider.check(path, desk.office.register.notary.verifier)[0] == 0
         code, lines = outsider.check(path, desk.office.register.notary.verifier, [other.verifier])

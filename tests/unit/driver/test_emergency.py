@@ -287,7 +287,7 @@ def test_emergency_by_commands_and_in_an_export(desk: Desk, sop: Sop, fleet: Any
     assert "replaced by an EMERGENCY: disposition" in sop("status", request)[1]
     told, = json.loads(sop("status", request, "--json")[1])[0]["emergencies"]
     assert told["entry"] == 3 and told["until"] < told["report_by"] and "freeze" in told["waives"]
-    sop("register", "export", tmp_path / "export")
+    sop("register", "export", tmp_path / "export", "--documents")
     (tmp_path / "receipt.json").write_text(sop("register", "receipt", request)[1])
     for path in (tmp_path / "export", tmp_path / "receipt.json"):
         code, told = verify(tmp_path / "export/verify.py", path, "--key", desk.office.people().checkpoint_key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
 import venv
@@ -14,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from driver import insider
+from driver import insider, people
 from driver.desk import Desk
 from driver.test_cli import Sop, sop
-from sop_driver import audit, export, notary, outsider, standing, trust
+from sop_driver import audit, export, notary, orders, outsider, standing, trust
 from sop_driver.errors import Refused, Usage
 from sop_driver.note import COSIGNED
+from sop_driver.statement import PERSONAL
 
 __all__ = ["sop"]
 
@@ -79,8 +81,8 @@ def test_nothing_is_proven_by_the_key_that_comes_along(desk: Desk, tmp_path: Pat
     """Whoever invents a register makes its key too; a script reads exit codes."""
     request = desk.approved()
     folder, receipt = tmp_path / "export", tmp_path / "receipt"
-    export.export(desk.office, folder, documents=False)
-    receipt.write_text(json.dumps(trust.make_receipt(desk.office, request)))
+    export.export(desk.office, folder, documents=True)
+    receipt.write_text(json.dumps(desk.receipt(request)))
     key = desk.office.people().checkpoint_key
     for path in (folder, receipt):
         assert verify(folder / "verify.py", path, "--key", key)[0] == 0
@@ -211,6 +213,93 @@ def test_export_that_was_changed_is_found(desk: Desk, sop: Sop, tmp_path: Path) 
     assert verify(folder / "verify.py", folder, "--key", key)[0] == 0
 
 
+def test_export_without_its_documents_is_not_all_checked(desk: Desk, tmp_path: Path) -> None:
+    """Whoever swapped one could leave all of them out: what the entries name is what there has to be."""
+    desk.approved()
+    folder, key = tmp_path / "export", desk.office.people().checkpoint_key
+    export.export(desk.office, folder, documents=True)
+    named = {digest for entry in desk.office.register.entries() for name, digest in entry.evidence.items()
+             if not name.startswith(PERSONAL)}
+    assert outsider.check(folder, key)[0] == 0 and len(named) > 3
+    gone = sorted(named)[0]
+    (folder / "evidence" / gone).unlink()
+    code, lines = outsider.check(folder, key)
+    assert code == 1 and f"evidence/{gone} cannot be read (No such file" in lines[0]
+    shutil.rmtree(folder / "evidence")
+    code, told = verify(folder / "verify.py", folder, "--key", key)
+    assert code == 3 and told.splitlines()[-1].startswith("what was checked here holds; NOT all was")
+    assert f"brings no folder `evidence`: the documents that its entries name ({len(named)})" in told
+    shutil.rmtree(folder / "personal")
+    code, lines = outsider.check(folder, key)
+    assert code == 1 and "evidence personal." in lines[0]
+
+
+def test_documents_that_were_erased_are_not_missed(desk: Desk, tmp_path: Path) -> None:
+    request = desk.submit()
+    orders.erase(desk.office, [f"{request}/surat", f"{request}/contact"], ["kadis", "kasubbag"], desk.sign, "UU PDP")
+    export.export(desk.office, tmp_path / "export", documents=True)
+    key = desk.office.people().checkpoint_key
+    assert outsider.check(tmp_path / "export", key)[0] == 0
+    value, named = desk.receipt(request), len(desk.office.people().erased)
+    (tmp_path / "receipt").write_text(json.dumps(value))
+    code, lines = outsider.check(tmp_path / "receipt", key)
+    assert code == 0 and "erased on 2026-11-02 by kadis, kasubbag" in lines[1] and named == 2, lines
+
+
+def test_receipt_without_its_personal_data_is_not_all_checked(desk: Desk, tmp_path: Path) -> None:
+    value, key = desk.receipt(desk.submit()), desk.office.people().checkpoint_key
+    (tmp_path / "receipt").write_text(json.dumps(value))
+    code, lines = outsider.check(tmp_path / "receipt", key)
+    assert code == 0 and "their documents are no part of a receipt" in lines[0]
+    named = len(value.pop("personal"))
+    (tmp_path / "receipt").write_text(json.dumps(value))
+    code, lines = outsider.check(tmp_path / "receipt", key)
+    assert code == 3 and f"brings no `personal`: the personal data that its entries name ({named})" in lines[1]
+    assert lines[-1].startswith("what was checked here holds; NOT all was") and named > 1
+
+
+@pytest.mark.parametrize("name", ["allowed_signers", "key"])
+def test_what_an_export_tells_beside_the_entries_follows_from_them(desk: Desk, tmp_path: Path, name: str) -> None:
+    """Somebody else's key under an official's name, which the next auditor gives to ssh-keygen."""
+    desk.submit()
+    folder, key = tmp_path / "export", desk.office.people().checkpoint_key
+    export.export(desk.office, folder, documents=True)
+    kept = (folder / name).read_text()
+    assert outsider.check(folder, key)[0] == 0
+    stranger = people.public("stranger").split()[1]
+    for text in (kept.replace(kept.split()[-1], stranger), f"{kept}x", kept[:-1], "", None):
+        (folder / name).unlink()
+        if text is not None:
+            (folder / name).write_text(text)
+        code, told = verify(folder / "verify.py", folder, "--key", key)
+        assert code == 1 and f"entry 3: the file {name} is not the one that the entries before make" in told, told
+        (folder / name).write_text(kept)
+    (folder / name).rename(tmp_path / "elsewhere")
+    (folder / name).symlink_to(tmp_path / "elsewhere")
+    assert outsider.check(folder, key)[0] == 1
+
+
+def test_allowed_signers_of_an_export_are_those_of_its_checkpoint(
+    file_desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody is enrolled while it is written."""
+    desk = file_desk
+    desk.submit()
+    texts, meanwhile = desk.office.register.texts, list[Any]()
+
+    def read(*words: Any, **more: Any) -> Iterator[str]:
+        yield from texts(*words, **more)
+        if not meanwhile:
+            meanwhile.append("")
+            meanwhile[0] = desk.enroll("baru", "pd")
+
+    monkeypatch.setattr(desk.office.register, "texts", read)
+    export.export(desk.office, tmp_path / "export", documents=True)
+    code, lines = outsider.check(tmp_path / "export", desk.office.people().checkpoint_key)
+    assert code == 0 and lines[0].startswith("2 entries of ") and meanwhile[0].sequence == 3, lines
+    assert "baru " not in (tmp_path / "export/allowed_signers").read_text()
+
+
 def test_export_is_refused_under_another_key(desk: Desk, tmp_path: Path) -> None:
     """An insider who began a whole register anew cannot show the key that people have on paper."""
     export.export(desk.office, tmp_path / "export", documents=False)
@@ -294,7 +383,7 @@ def test_witness_signs_growth_round_after_round(desk: Desk, sop: Sop, tmp_path: 
         assert code == 0 and "inspektorat bears no signature of a witness that sop.yml names" in out
         if since < 3:
             desk.take(request, "agenda" if since == 0 else "disposition")
-    assert sop("register", "export", tmp_path / "export")[0] == 0
+    assert sop("register", "export", tmp_path / "export", "--documents")[0] == 0
     code, told = verify(tmp_path / "export/verify.py", tmp_path / "export", "--key", key, "--witness", mine)
     assert code == 0, told
     other = notary.make(tmp_path / "other", "inspektorat", COSIGNED).verifier  # of the same name

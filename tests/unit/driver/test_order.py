@@ -39,7 +39,7 @@ def finished(desk: Desk, **fields: Any) -> str:
 def outside(desk: Desk) -> tuple[int, list[str]]:
     """What the code of the one-file verifier says of an export."""
     with tempfile.TemporaryDirectory() as folder:
-        export.export(desk.office, Path(folder) / "export", documents=False)
+        export.export(desk.office, Path(folder) / "export", documents=True)
         return outsider.check(Path(folder) / "export", desk.office.people().checkpoint_key)
 
 

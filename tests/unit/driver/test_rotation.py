@@ -133,7 +133,7 @@ def test_announcement_is_one_keys_signature_over_one_text(tmp_path: Path) -> Non
 def test_whoever_knows_either_key_verifies_export_and_receipt(rotated: tuple[Desk, str, str], tmp_path: Path) -> None:
     desk, old, new = rotated
     export.export(desk.office, tmp_path / "export", documents=True)
-    write(tmp_path / "receipt.json", json.dumps(trust.make_receipt(desk.office, "R-2026-0001")))
+    write(tmp_path / "receipt.json", json.dumps(desk.receipt("R-2026-0001")))
     stranger = notary.make(tmp_path / "k", desk.office.people().register).verifier
     for path in (tmp_path / "export", tmp_path / "receipt.json"):
         for key, code in ((old, 0), (new, 0), (stranger, 1)):

@@ -318,7 +318,7 @@ def test_security_key_is_enrolled_signs_and_is_verified_outside(carried: Desk, t
     entry = carried.take(request, "disposition", actor="plh")
     assert entry.actor == "plh" and trust.examine(carried.office).lines() == []
     assert "sk-ssh-ed25519@openssh.com" in signatures.allowed_signers(carried.office.people())
-    export.export(carried.office, tmp_path / "export", documents=False)
+    export.export(carried.office, tmp_path / "export", documents=True)
     words = [sys.executable, "-I", tmp_path / "export/verify.py", tmp_path / "export", "--key",
              carried.office.people().checkpoint_key]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -190,7 +190,7 @@ def test_voiding_by_commands_and_in_a_receipt(desk: Desk, sop: Sop, fleet: Any, 
     code, _, err = sop("run", request)
     assert code == 3 and "salah berkas" in err
     assert sop("register", "verify")[0] == 0
-    sop("register", "export", tmp_path / "export")
+    sop("register", "export", tmp_path / "export", "--documents")
     (tmp_path / "receipt.json").write_text(sop("register", "receipt", request)[1])
     for path in (tmp_path / "export", tmp_path / "receipt.json"):
         code, told = verify(tmp_path / "export/verify.py", path, "--key", desk.office.people().checkpoint_key)
