@@ -22,6 +22,7 @@ from sop_driver.proof import canonical
 from sop_driver.sheet import ROOM, Signed, sheet
 
 if TYPE_CHECKING:
+    from pyhanko.pdf_utils.generic import DictionaryObject
     from pyhanko.pdf_utils.reader import PdfFileReader
     from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
     from pyhanko_certvalidator import ValidationContext
@@ -31,6 +32,9 @@ MEND = ("have the sheet signed as it was prepared, and record it at once; where 
 MAX_SIGNED = 16 * 1024**2
 IDENTITY = ("common_name", "serial_number", "organization_name")
 UNCLEAR, UNKNOWN = "CERTIFICATE_CHAIN_GENERAL_FAILURE", "REVOCATION_UNKNOWN"
+# What the fields of signatures say, and their marks on pages. All else may act (/A, /AA) or show another text.
+MARK = {"/Type", "/Subtype", "/Rect", "/P", "/F", "/AP", "/MK", "/BS", "/Border", "/H", "/M", "/NM", "/Parent"}
+FIELD = MARK | {"/FT", "/T", "/TU", "/TM", "/Ff", "/V", "/Lock", "/DA", "/Q", "/Kids"}
 REASONS = {
     "REVOKED": "its certificate was revoked",
     "EXPIRED": "its certificate had expired",
@@ -84,6 +88,8 @@ def _fault(signed: Signed, subject: dict[str, str], octets: bytes, length: int, 
         contexts = [_context(reader, signature, signed, crls, mode) for mode in ("require", "soft-fail")]
         if found := _against(signature, *contexts, last=signature is made[-1]):
             return found
+    if found := _added(reader):
+        return found
     names = [signature.signer_cert.subject.native for signature in made]
     if any(all(name.get(key) == value for key, value in subject.items()) for name in names):
         return None
@@ -97,7 +103,6 @@ def told(name: Mapping[str, Any]) -> str:
 
 def _changed(reader: PdfFileReader, drawn: bytes) -> str | None:
     """What else than signatures was added to the sheet, or laid over its text: its signer saw another one."""
-    from pyhanko.pdf_utils.generic import ArrayObject
     from pyhanko.sign.diff_analysis import (
         DEFAULT_DIFF_POLICY,
         CatalogModificationRule,
@@ -120,10 +125,43 @@ def _changed(reader: PdfFileReader, drawn: bytes) -> str | None:
     if not isinstance(result, DiffResult) or result.modification_level > ModificationLevel.FORM_FILLING:
         return "the prepared sheet was changed by more than signatures"
     for page in reader.root["/Pages"]["/Kids"]:
-        for mark in page.get_object().get("/Annots", ArrayObject()):
-            left, low, right, high = map(float, mark.get_object()["/Rect"])
-            if (left, low) != (right, high) and not 0 <= min(low, high) <= max(low, high) <= ROOM:
+        for mark in page.get_object().get_and_apply("/Annots", _objects, default=()):
+            _, low, _, high = map(float, mark["/Rect"])
+            if _visible(mark) and not 0 <= min(low, high) <= max(low, high) <= ROOM:
                 return "a visible signature covers the sheet's text: place it in the room at the page's lower end"
+    return None
+
+
+def _objects(references: Any) -> list[DictionaryObject]:
+    return [reference.get_object() for reference in references]
+
+
+def _visible(mark: DictionaryObject) -> bool:
+    left, low, right, high = map(float, mark["/Rect"])
+    return (left, low) != (right, high)
+
+
+def _added(reader: PdfFileReader) -> str | None:
+    """Which field is, or was when somebody signed, more than a signature's: what it does and shows nobody signed."""
+    known = {made.field_name: str(made.sig_object_type) for made in reader.embedded_signatures}
+    for revision in {*(made.signed_revision for made in reader.embedded_signatures), reader.total_revisions - 1}:
+        for field in _objects(reader.get_historical_root(revision)["/AcroForm"]["/Fields"]):
+            if found := _more(field, known):
+                return found
+    return None
+
+
+def _more(field: DictionaryObject, known: dict[str, str]) -> str | None:
+    marks = [field, *field.get_and_apply("/Kids", _objects, default=())]
+    more = field.keys() - FIELD | {key for kid in marks[1:] for key in kid.keys() - MARK}
+    more |= {f"/AP {key}" for mark in marks for key in mark.get_and_apply("/AP", set, default=set()) - {"/N"}}
+    more |= {f"/Subtype {mark['/Subtype']}" for mark in marks if "/Subtype" in mark} - {"/Subtype /Widget"}
+    if more:
+        return f"a field was added that is more than a signature's: it has {', '.join(map(repr, sorted(more)))}"
+    if "/V" not in field or field["/T"] not in known:
+        return "a field without a signature was added: nothing may be but signatures"
+    if known[field["/T"]] != "/Sig" and any("/Rect" in mark and _visible(mark) for mark in marks):
+        return "a timestamp is drawn on the sheet: nothing may be but signatures"
     return None
 
 

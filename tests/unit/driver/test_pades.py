@@ -16,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.sign import signers
 from pyhanko.sign.fields import SigFieldSpec, append_signature_field
+from pyhanko.sign.timestamps import DummyTimeStamper
 
 from driver import insider, people
 from driver.authority import NOW, Authority, Holder, name, sign, sign_in_part
@@ -206,6 +209,128 @@ def another_field(octets: bytes) -> bytes:
     out = BytesIO()
     writer.write(out)
     return out.getvalue()
+
+
+def with_field(octets: bytes, change: Callable[[IncrementalPdfFileWriter, Any], None], **more: Any) -> bytes:
+    """A field of a signature as somebody adds it beforehand, changed."""
+    writer = IncrementalPdfFileWriter(BytesIO(octets))
+    spec = {"sig_field_name": "Lain", "on_page": 0, "box": (50, 20, 250, 120), **more}
+    append_signature_field(writer, SigFieldSpec(**spec))
+    field = writer.root["/AcroForm"]["/Fields"][0].get_object()
+    change(writer, field["/Kids"][0].get_object() if "/Kids" in field else field)
+    out = BytesIO()
+    writer.write(out)
+    return out.getvalue()
+
+
+def pdf_object(value: Any) -> Any:
+    """A dictionary, a name (/…) or a text for a PDF; others as they are."""
+    if isinstance(value, dict):
+        return generic.DictionaryObject({generic.pdf_name(key): pdf_object(each) for key, each in value.items()})
+    if isinstance(value, str):
+        return (generic.pdf_name if value.startswith("/") else generic.pdf_string)(value)
+    return value
+
+
+def saying(key: str, value: Any) -> Callable[[IncrementalPdfFileWriter, Any], None]:
+    return lambda writer, field: field.update(pdf_object({key: value}))
+
+
+def drawing(state: str) -> Callable[[IncrementalPdfFileWriter, Any], None]:
+    """A white room, say, or words in it."""
+    def change(writer: IncrementalPdfFileWriter, field: Any) -> None:
+        box = generic.ArrayObject(map(generic.NumberObject, (0, 0, 200, 100)))
+        form = pdf_object({"/Type": "/XObject", "/Subtype": "/Form", "/BBox": box})
+        drawn = writer.add_object(generic.StreamObject(form, stream_data=b"1 1 1 rg 0 0 200 100 re f"))
+        field["/AP"] = pdf_object({**field["/AP"], state: drawn})
+
+    return change
+
+
+SCRIPT = {"/S": "/JavaScript", "/JS": "app.alert('x')"}
+ACTIVE = {
+    "script when the page is shown": (saying("/AA", {"/PV": SCRIPT}), "'/AA'"),
+    "script when it is clicked": (saying("/A", SCRIPT), "'/A'"),
+    "layer that comes and goes": (saying("/OC", {"/Type": "/OCG", "/Name": "x"}), "'/OC'"),
+    "another kind of mark": (saying("/Subtype", "/FreeText"), "'/Subtype /FreeText'"),
+}
+
+
+@pytest.mark.parametrize("name", ["Lain", "TTE"], ids=["beside", "signed"])
+@pytest.mark.parametrize("what", ACTIVE)
+def test_field_that_does_more_than_a_signatures_is_refused(
+    trusting: Desk, bsre: Authority, kadis: Holder, what: str, name: str
+) -> None:
+    """Whether it stays empty or is the one that is signed: what it does on the signer's screen, nobody signed.
+
+    It may be one with its mark on the page, or have it apart.
+    """
+    change, told = ACTIVE[what]
+    for apart in (False, True):
+        request = waiting(trusting)
+        pdf = with_field(prepared(trusting, request), change, sig_field_name=name, combine_annotation=not apart)
+        text = refused(trusting, request, sign(pdf, kadis), bsre.lists)
+        assert "a field was added that is more than a signature's: it has" in text and told in text
+
+
+def test_field_that_shows_another_text_under_the_pointer_is_refused(
+    trusting: Desk, bsre: Authority, kadis: Holder
+) -> None:
+    request = waiting(trusting)
+    pdf = with_field(prepared(trusting, request), drawing("/R"))
+    assert "it has '/AP /R'" in refused(trusting, request, sign(pdf, kadis), bsre.lists)
+
+
+@pytest.mark.parametrize("box", [(50, 20, 250, 120), (0, 0, 0, 0)], ids=["visible", "invisible"])
+def test_field_that_nobody_signed_is_refused(
+    trusting: Desk, bsre: Authority, kadis: Holder, box: tuple[int, ...]
+) -> None:
+    request = waiting(trusting)
+    pdf = with_field(prepared(trusting, request), drawing("/N") if box[2] else lambda *_: None, box=box)
+    assert "a field without a signature was added" in refused(trusting, request, sign(pdf, kadis), bsre.lists)
+
+
+def test_field_that_another_signs_later_is_refused(trusting: Desk, bsre: Authority, kadis: Holder) -> None:
+    """What it showed when the Kadis signed is gone by then."""
+    request = waiting(trusting)
+    first = sign(with_field(prepared(trusting, request), drawing("/N")), kadis)
+    made = sign(first, bsre.person("Sekretaris", "9"), field_name="Lain", box=(50, 20, 250, 120))
+    assert "a field without a signature was added" in refused(trusting, request, made, bsre.lists)
+
+
+@pytest.mark.parametrize("kind", ["/adbe.x509.rsa_sha1", "/Palsu"])
+def test_field_whose_signature_nobody_can_read_is_refused(
+    trusting: Desk, bsre: Authority, kadis: Holder, kind: str
+) -> None:
+    """It would be drawn, and left out of the signatures that are checked."""
+    request = waiting(trusting)
+
+    def as_if(writer: IncrementalPdfFileWriter, field: Any) -> None:
+        said = {"/Type": "/Sig", "/Filter": "/Adobe.PPKLite", "/SubFilter": kind, "/Contents": "x"}
+        field["/V"] = writer.add_object(pdf_object(said))
+
+    pdf = with_field(prepared(trusting, request), as_if)
+    assert "a field without a signature was added" in refused(trusting, request, sign(pdf, kadis), bsre.lists)
+
+
+def test_timestamp_that_is_drawn_is_refused(trusting: Desk, bsre: Authority, kadis: Holder) -> None:
+    """Times within the file count for nothing, and so nobody checks whose they are."""
+    request, own = waiting(trusting), Authority("Palsu")
+    clock = own.issuing.issue(name(CN="Waktu", O="Negara"), purpose=ExtendedKeyUsageOID.TIME_STAMPING)
+    stamper, out = DummyTimeStamper(clock.asn1, clock.asn1_key, fixed_dt=NOW, include_nonce=False), BytesIO()
+    writer = IncrementalPdfFileWriter(BytesIO(with_field(prepared(trusting, request), drawing("/N"))))
+    signers.PdfTimeStamper(stamper, field_name="Lain").timestamp_pdf(writer, "sha256", output=out)
+    assert "a timestamp is drawn on the sheet" in refused(trusting, request, sign(out.getvalue(), kadis), bsre.lists)
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["field", "its mark"])
+def test_service_that_adds_its_field_before_it_signs_is_taken(
+    trusting: Desk, bsre: Authority, kadis: Holder, apart: bool
+) -> None:
+    request = waiting(trusting)
+    pdf = with_field(prepared(trusting, request), saying("/MK", {}), sig_field_name="TTE",
+                     combine_annotation=not apart)
+    assert take(trusting, request, signed(trusting, sign(pdf, kadis), bsre.lists))
 
 
 def flipped(octets: bytes, place: int) -> bytes:
@@ -569,7 +694,7 @@ def test_export_tells_what_it_leaves_to_others(trusting: Desk, bsre: Authority, 
     words = [sys.executable, "-I", folder / "verify.py", folder, "--key", trusting.office.people().checkpoint_key]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 3 and done.stdout.splitlines()[:2] == lines[:2]
-    (tmp_path / "receipt").write_text(json.dumps(trust.make_receipt(trusting.office, request)))
+    (tmp_path / "receipt").write_text(json.dumps(trusting.receipt(request)))
     code, lines = outsider.check(tmp_path / "receipt", trusting.office.register.notary.verifier)
     assert code == 3 and "NOT checked here" in "\n".join(lines)
 
