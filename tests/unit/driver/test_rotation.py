@@ -179,7 +179,7 @@ def test_crash_after_the_entry_and_before_the_checkpoint_beside_it_hurts_nothing
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("sop_driver.notary.write_atomic", died)
+        patch.setattr("sop_driver.notary.keep", died)
         with pytest.raises(KeyboardInterrupt):
             rotate(desk)
     desk.office.register.close()
