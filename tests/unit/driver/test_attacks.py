@@ -686,7 +686,7 @@ def test_crash_before_the_checkpoint_beside_the_file_is_written_hurts_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("sop_driver.notary.write_atomic", died)
+        patch.setattr("sop_driver.notary.keep", died)
         with pytest.raises(KeyboardInterrupt):
             desk.take(request, "agenda")
     assert "agenda" in standing.stand(desk.office, request).done and verified(desk) == []

@@ -70,7 +70,7 @@ def test_entry_of_no_kind_is_found_with_the_key_in_hand(desk: Desk) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        "UPDATE entries SET hash = '00' || substr(hash, 3) WHERE sequence = 5",
+        "UPDATE entries SET hash = substr(hash, 2) || substr(hash, 1, 1) WHERE sequence = 5",
         OTHER_NODE,
         "DELETE FROM nodes WHERE level = 1 AND position = 3",
         "INSERT INTO nodes SELECT 9, 0, hash FROM nodes WHERE level = 1 AND position = 0",
