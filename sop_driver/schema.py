@@ -90,7 +90,8 @@ THERE = """SELECT c.relname FROM pg_namespace n
 CATALOGUE = """
 SELECT concat_ws('|', 'relation', c.relname, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relhasrules,
                  c.relhassubclass, c.relispartition) AS line FROM pg_class c
-  WHERE c.relnamespace = CAST({schema} AS regnamespace) AND left(c.relname, 15) <> 'alembic_version'
+  WHERE c.relnamespace = CAST({schema} AS regnamespace)
+  AND (c.relname, c.relkind) NOT IN (('alembic_version', 'r'), ('alembic_version_pkc', 'i'))
 UNION ALL SELECT concat_ws('|', 'column', c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
                  a.attnotnull, a.attgenerated, a.attidentity, l.collname, pg_get_expr(d.adbin, d.adrelid))
   FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_collation l ON l.oid = a.attcollation
@@ -167,7 +168,8 @@ def migrate(db: Connection, to: str = "head") -> None:
 def fingerprint(db: Connection, name: str = NAME) -> str:
     """Everything that decides what a query finds and what a write may do, as one hash."""
     if db.dialect.name == "sqlite":
-        words = "SELECT sql FROM sqlite_master WHERE sql NOT NULL AND name != 'alembic_version' ORDER BY name"
+        words = ("SELECT sql FROM sqlite_master WHERE sql NOT NULL AND (type, name) != ('table', 'alembic_version')"
+                 " ORDER BY name")
         lines = list(db.exec_driver_sql(words).scalars())
     else:
         found = db.exec_driver_sql(CATALOGUE.format(schema=f"'{name}'")).scalars()

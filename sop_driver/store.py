@@ -23,10 +23,12 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sop_driver import explain, schema
 from sop_driver.config import write_atomic
 from sop_driver.errors import Failed, Usage, refuse
-from sop_driver.schema import ENTRIES
+from sop_driver.proof import Tree, leaf_hash
+from sop_driver.schema import CHECKPOINTS, ENTRIES
 
 APPLICATION_ID = 0x534F5002  # "SOP", 2: tells our file from any other SQLite file
 PATIENCE = 30  # seconds that a writer waits for the one before it
+FEW = 500  # places of the tree that one query asks for
 LONG = 10_000  # entries that take longer to be compared with their indexes than a process to start
 COMPARE = """import sqlite3, sys
 print(sqlite3.connect(sys.argv[1], timeout=30).execute("PRAGMA integrity_check(1)").fetchone()[0])"""
@@ -99,6 +101,19 @@ class Store:
             query = select(ENTRIES.c.sequence, ENTRIES.c.hash).where(ENTRIES.c.sequence.in_(leaves))
             found |= {(0, number - 1): bytes.fromhex(digest) for number, digest in self.db.execute(query)}
         return found
+
+    def keeps(self, tree: Tree, root: bytes, note: str) -> bool:
+        """Whether what was written after a tree is there, read once more: a trigger may drop or change it unasked."""
+        made, found = dict[tuple[int, int], bytes](), True
+        query = select(ENTRIES.c.sequence, ENTRIES.c.entry).where(ENTRIES.c.sequence > tree.size)
+        for number, text in self.db.execute(query.order_by(ENTRIES.c.sequence)).all():
+            made[0, number - 1] = leaf_hash(text)
+            made |= {(level, number - 1 >> level): digest for level, digest in enumerate(tree.add(leaf_hash(text)), 1)}
+            if number % FEW == 0:
+                found, made = found and self.nodes(made) == made, {}
+        last = select(CHECKPOINTS.c.note).order_by(CHECKPOINTS.c.size.desc()).limit(1)
+        return (found and self.nodes(made) == made and tree.root() == root
+                and self.db.execute(last).scalar() == note)
 
     # Every connection is in autocommit, so that each read sees what others have written; `begin` alone begins.
     def begin(self) -> None:
