@@ -6,9 +6,9 @@ import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from sop_driver.adoption import emergency_faults
 from sop_driver.flow import Against
 from sop_driver.note import announcement, signed_by
 from sop_driver.sheet import Signed
@@ -17,10 +17,6 @@ from sop_driver.taken import Taken
 from sop_driver.tenure import Actor, lacks_decree, stand_in_fault
 
 Signature = tuple[str, str, str]  # who, public key, signature
-
-
-def _told(duration: dict[str, int]) -> str:
-    return ", ".join(f"{count} {unit}" for unit, count in duration.items() if count)
 
 
 @dataclass(frozen=True)
@@ -59,6 +55,7 @@ class Directory:
     sops: dict[str, Body] = field(default_factory=dict)  # an adopted SOP's sha256 → the data of its entry, and `entry`
     adoptions: list[Body] = field(default_factory=list)  # the same, of all entries that adopt one
     persons: bool = False  # whether steps say who saw their paper, and persons have ids of this register
+    stops: bool = False  # whether a late report on an emergency stops the next one
     roots: dict[str, str] = field(default_factory=dict)  # authorities that PDF signatures rest on: sha256 → DER
     last: str | None = None
     actors: dict[str, Actor] = field(default_factory=dict)
@@ -145,6 +142,7 @@ class Directory:
         self.actors |= new
         self.since |= dict.fromkeys(new, body["time"])
         self.last = digest
+        self.stops = self.stops or "stops" in data
         if "persons" in data:
             self.persons = True
             new = self.actors
@@ -245,19 +243,14 @@ class Directory:
 
     def emergency(self, body: Body, asker: str) -> tuple[list[str], list[Signature]]:
         """An emergency as declared, or its report. Gives what is against it, and the signatures to check."""
-        data, time = body["data"], datetime.fromisoformat(body["time"])
-        if (rules := self.sops.get(data["sop"], {}).get("emergency")) is None:
+        if (rules := self.sops.get(body["data"]["sop"], {}).get("emergency")) is None:
             return ["the SOP of the request knows no emergency"], []
         if body["outcome"] == "reported":
             strange = [] if body["role"] in rules["reported_by"] else [
                 f"{body['actor']} is {body['role']}; {' or '.join(rules['reported_by'])} reports it"]
             return strange, [self.step_signature(body)]
         found, signatures = self._countersigned(body, {}, rules, {self.person(asker)})
-        if not time < datetime.fromisoformat(data["until"]) <= time + timedelta(**rules["lasts"]):
-            found.append(f"it may last {_told(rules['lasts'])} at the most, and is to last until {data['until']}")
-        if beyond := set(data["waives"]) - set(rules["waives"]):
-            found.append(f"no emergency replaces {', '.join(sorted(beyond))}")
-        return found, signatures
+        return [*found, *emergency_faults(body, rules)], signatures
 
     def refuses(self, made: Taken) -> bool:
         """Whether a step sent the request back; every outcome may have where the SOP's entry does not tell."""
