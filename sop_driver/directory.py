@@ -14,7 +14,7 @@ from sop_driver.note import announcement, signed_by
 from sop_driver.sheet import Signed
 from sop_driver.statement import CRLS, SEALED, Body, statement
 from sop_driver.taken import Taken
-from sop_driver.tenure import Actor, lacks_decree, stand_in_fault
+from sop_driver.tenure import Actor, becomes, held_already, lacks_decree, stand_in_fault
 
 Signature = tuple[str, str, str]  # who, public key, signature
 
@@ -202,15 +202,22 @@ class Directory:
                 if other != name and actor.stands_in is None and self.person(other) == person}
         return stand_in_fault(new, held, time, self.rules)
 
+    def held_already(self, name: str, new: Mapping[str, Actor], time: str,
+                     retired: Iterable[str] = ()) -> Against | None:
+        """Why somebody may not become an office's holder by the SOP that is adopted now."""
+        now = {each: actor for each, actor in self.actors.items() if each not in retired and not self.fault(each, time)}
+        return held_already(name, new[name], now.get(name), {**now, **new}, self.rules)
+
     def _takes_over(self, body: Body, new: dict[str, Actor]) -> Iterator[str]:
         """What is against new holders of offices. What entries from before did not ask for is not asked of them."""
         for name, actor in new.items():
             if actor.stands_in and "stand_ins" in self.rules and (
                     fault := self.stand_in_fault(name, actor, body["time"])):
                 yield f"{name}: {fault[0]}"
-            if body["outcome"] == "replace" and lacks_decree(
-                    actor, self.actors.get(name), body["evidence"], self.rules):
-                yield f"another person takes over {name}, and no decree is brought"
+            if lacks_decree(actor, old := self.actors.get(name), body["evidence"], self.rules):
+                yield f"{becomes(name, actor, old)}, and no decree is brought"
+            if fault := self.held_already(name, new, body["time"], body["data"]["retired"]):
+                yield f"{name}: {fault[0]}"
 
     def _signed(self, body: Body, new: dict[str, Actor]) -> tuple[list[str], list[Signature]]:
         """Each new key proves itself, and so many officials sign who are not concerned (at the beginning, all are)."""
