@@ -20,7 +20,7 @@ from sop_driver.register import Entry
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, stamp
 from sop_driver.statement import CERTIFICATE, PERSONAL, SEALED, statement
-from sop_driver.tenure import Actor
+from sop_driver.tenure import Actor, becomes, holds_anew
 
 GATE = "actors"
 
@@ -120,18 +120,24 @@ def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Si
     people = office.people()
     if actor.stands_in and (fault := people.stand_in_fault(name, actor, stamp(office.register.now()))):
         refuse(f"{name}: {fault[0]}", GATE, fault[1])
-    if replaces and decree is None and _another(office, people, people.actors.get(name), actor):
-        refuse(f"another person takes over {name}, and no decree is brought", GATE,
-               "give its scan: --decree SK.pdf; who only gets a new key keeps the name that `sop actors list` shows")
+    if fault := people.held_already(name, {name: actor}, stamp(office.register.now())):
+        refuse(f"{name}: {fault[0]}", GATE, fault[1])
+    old = people.actors.get(name) if replaces else None
+    if decree is None and _takes_over(office, people, old, actor):
+        refuse(f"{becomes(name, actor, old)}, and no decree is brought", GATE,
+               "give its scan: --decree SK.pdf; who only gets a new key keeps the name that `sop actors list` shows, "
+               "and who acts for a holder is entered by --stands-in")
     evidence = {"decree": keep_document(office, "decree", decree, "any")} if decree else {}
     return enter(office, "replace" if replaces else "enroll", {name: actor}, [], signers, sign, reason=reason,
                   evidence=evidence)
 
 
-def _another(office: Office, people: Directory, now: Actor | None, new: Actor) -> bool:
-    """Whether another person takes over an office whose holders show a decree by the SOP."""
+def _takes_over(office: Office, people: Directory, old: Actor | None, new: Actor) -> bool:
+    """Whether somebody gets an office whose holders show a decree by the SOP, or another person this id of one."""
+    another = old is not None and office.personal(old.name) != new.name
+    roles = {new.role, old.role} if another and old else {new.role}
     shown = people.rules.get("decree", people.rules["signers"])
-    return now is not None and office.personal(now.name) != new.name and not {now.role, new.role}.isdisjoint(shown)
+    return (another or holds_anew(new, old)) and not roles.isdisjoint(shown)
 
 
 def retire(office: Office, names: list[str], signers: list[str], sign: Sign, reason: str) -> Entry | None:

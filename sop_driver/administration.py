@@ -235,7 +235,8 @@ ACTOR: list[Argument] = [
     ("--person", {"metavar": "ID", "help": "the id under which this person holds another office"}),
     ("--stands-in", {"choices": ["Plt", "Plh"], "help": "acts for the office's holder"}),
     ("--until", {"metavar": "YYYY-MM-DD", "help": "the last day, for who stands in"}),
-    ("--decree", {"type": Path, "help": "scan of the decree"}), REASON, BY, *SIGNED_BY_ALL,
+    ("--decree", {"type": Path, "help": "scan of the decree, for a new holder of an office; its number: --reason"}),
+    REASON, BY, *SIGNED_BY_ALL,
 ]
 GROUPS = {"actors": "who may take which step, and by which SOP",
           "register": "whether the register can be relied on, and what proves it"}

@@ -1,12 +1,13 @@
-"""What no SOP that officials adopt may say, and what the entry that adopts it may not leave out."""
+"""What no SOP that officials adopt may say, what the entry that adopts it may not leave out, and what it says then."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 from sop_driver.statement import FREEZE, Body
 
-TOLD = ("rules", "emergency", "refusals", "order", "persons")
+TOLD = ("rules", "emergency", "refusals", "order", "persons", "stops")
 # Gates that look at more than whether a step was taken: what nobody's word can replace.
 NEVER_WAIVED = {"request letter", "agenda number", "approval", "existence check", "build evidence"}
 
@@ -42,3 +43,20 @@ def adoption_faults(body: Body, before: Body) -> Iterator[str]:
     waives = set(emergency.get("waives", ()))
     if never := waives - waivable(data["order"]) if "order" in data else waives & NEVER_WAIVED:
         yield f"it lets an emergency replace {', '.join(sorted(never))}, which none does"
+
+
+def emergency_faults(body: Body, rules: Body) -> Iterator[str]:
+    """What is against an emergency as it is declared, by the adopted rules."""
+    data, time = body["data"], datetime.fromisoformat(body["time"])
+    until = datetime.fromisoformat(data["until"])
+    if not time < until <= time + timedelta(**rules["lasts"]):
+        yield f"it may last {_told(rules['lasts'])} at the most, and is to last until {data['until']}"
+    due = f"{(until + timedelta(**rules['report'])).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    if data["report_by"] != due:
+        yield f"its report is due by {due}, and it says {data['report_by']}"
+    if beyond := set(data["waives"]) - set(rules["waives"]):
+        yield f"no emergency replaces {', '.join(sorted(beyond))}"
+
+
+def _told(duration: dict[str, int]) -> str:
+    return ", ".join(f"{count} {unit}" for unit, count in duration.items() if count)

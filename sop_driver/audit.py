@@ -134,6 +134,8 @@ class Audit:
         self._follows(number, body, digest)
         data = body["data"]
         if body["outcome"] == "declared":
+            if self.people.stops and (late := [n for n, (_, due) in self.unreported.items() if body["time"] > due]):
+                self.found(number, f"it declares an emergency while the report on that of entry {late[0]} is late")
             self.courses.declared[body["request"]] = body
             said = (f"EMERGENCY: entry {number} let {body['request']} pass {', '.join(data['waives'])} until "
                     f"{data['until']}, and is not reported; the report is due by {data['report_by']}")

@@ -6,21 +6,17 @@ import base64
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from sop_driver.adoption import emergency_faults
 from sop_driver.flow import Against
 from sop_driver.note import announcement, signed_by
 from sop_driver.sheet import Signed
 from sop_driver.statement import CRLS, SEALED, Body, statement
 from sop_driver.taken import Taken
-from sop_driver.tenure import Actor, lacks_decree, stand_in_fault
+from sop_driver.tenure import Actor, becomes, held_already, lacks_decree, stand_in_fault
 
 Signature = tuple[str, str, str]  # who, public key, signature
-
-
-def _told(duration: dict[str, int]) -> str:
-    return ", ".join(f"{count} {unit}" for unit, count in duration.items() if count)
 
 
 @dataclass(frozen=True)
@@ -59,6 +55,7 @@ class Directory:
     sops: dict[str, Body] = field(default_factory=dict)  # an adopted SOP's sha256 → the data of its entry, and `entry`
     adoptions: list[Body] = field(default_factory=list)  # the same, of all entries that adopt one
     persons: bool = False  # whether steps say who saw their paper, and persons have ids of this register
+    stops: bool = False  # whether a late report on an emergency stops the next one
     roots: dict[str, str] = field(default_factory=dict)  # authorities that PDF signatures rest on: sha256 → DER
     last: str | None = None
     actors: dict[str, Actor] = field(default_factory=dict)
@@ -145,6 +142,7 @@ class Directory:
         self.actors |= new
         self.since |= dict.fromkeys(new, body["time"])
         self.last = digest
+        self.stops = self.stops or "stops" in data
         if "persons" in data:
             self.persons = True
             new = self.actors
@@ -204,15 +202,22 @@ class Directory:
                 if other != name and actor.stands_in is None and self.person(other) == person}
         return stand_in_fault(new, held, time, self.rules)
 
+    def held_already(self, name: str, new: Mapping[str, Actor], time: str,
+                     retired: Iterable[str] = ()) -> Against | None:
+        """Why somebody may not become an office's holder by the SOP that is adopted now."""
+        now = {each: actor for each, actor in self.actors.items() if each not in retired and not self.fault(each, time)}
+        return held_already(name, new[name], now.get(name), {**now, **new}, self.rules)
+
     def _takes_over(self, body: Body, new: dict[str, Actor]) -> Iterator[str]:
         """What is against new holders of offices. What entries from before did not ask for is not asked of them."""
         for name, actor in new.items():
             if actor.stands_in and "stand_ins" in self.rules and (
                     fault := self.stand_in_fault(name, actor, body["time"])):
                 yield f"{name}: {fault[0]}"
-            if body["outcome"] == "replace" and lacks_decree(
-                    actor, self.actors.get(name), body["evidence"], self.rules):
-                yield f"another person takes over {name}, and no decree is brought"
+            if lacks_decree(actor, old := self.actors.get(name), body["evidence"], self.rules):
+                yield f"{becomes(name, actor, old)}, and no decree is brought"
+            if fault := self.held_already(name, new, body["time"], body["data"]["retired"]):
+                yield f"{name}: {fault[0]}"
 
     def _signed(self, body: Body, new: dict[str, Actor]) -> tuple[list[str], list[Signature]]:
         """Each new key proves itself, and so many officials sign who are not concerned (at the beginning, all are)."""
@@ -245,19 +250,14 @@ class Directory:
 
     def emergency(self, body: Body, asker: str) -> tuple[list[str], list[Signature]]:
         """An emergency as declared, or its report. Gives what is against it, and the signatures to check."""
-        data, time = body["data"], datetime.fromisoformat(body["time"])
-        if (rules := self.sops.get(data["sop"], {}).get("emergency")) is None:
+        if (rules := self.sops.get(body["data"]["sop"], {}).get("emergency")) is None:
             return ["the SOP of the request knows no emergency"], []
         if body["outcome"] == "reported":
             strange = [] if body["role"] in rules["reported_by"] else [
                 f"{body['actor']} is {body['role']}; {' or '.join(rules['reported_by'])} reports it"]
             return strange, [self.step_signature(body)]
         found, signatures = self._countersigned(body, {}, rules, {self.person(asker)})
-        if not time < datetime.fromisoformat(data["until"]) <= time + timedelta(**rules["lasts"]):
-            found.append(f"it may last {_told(rules['lasts'])} at the most, and is to last until {data['until']}")
-        if beyond := set(data["waives"]) - set(rules["waives"]):
-            found.append(f"no emergency replaces {', '.join(sorted(beyond))}")
-        return found, signatures
+        return [*found, *emergency_faults(body, rules)], signatures
 
     def refuses(self, made: Taken) -> bool:
         """Whether a step sent the request back; every outcome may have where the SOP's entry does not tell."""

@@ -32,6 +32,7 @@ def declare(office: Office, request: str, until: str, signers: list[str], sign: 
     """
     now = stand(office, request)
     rules, at = _rules(now), office.register.now()
+    _none_is_late(office, stamp(at))
     if now.installed:
         refuse(f"{request} is already installed", GATE, "submit a new request of kind update")
     if not at < datetime.fromisoformat(until) <= at + rules.lasts.delta():
@@ -43,7 +44,20 @@ def declare(office: Office, request: str, until: str, signers: list[str], sign: 
     due = stamp(datetime.fromisoformat(until) + rules.report.delta())
     fields = _fields(office, now, "declared", plain(reason),
                      {"until": until, "report_by": due, "waives": list(rules.waives)})
-    return written(office, "emergency", fields, sign, signers)
+    return written(office, "emergency", fields, sign, signers, lambda entry: _none_is_late(office, entry.time))
+
+
+def _none_is_late(office: Office, time: str) -> None:
+    """Raises Refused while the report on any request's emergency is late: else nobody would ever have to report one."""
+    late = [entry for entry in unreported(office.register.entries(kind="emergency")) if time > entry.data["report_by"]]
+    if late:
+        named = ", ".join(f"{entry.request} ({entry}, since {entry.data['report_by']})" for entry in late)
+        refuse(f"the report on an emergency is late: {named}", GATE,
+               f"report it first, one signature and one document: {_how(late[0])}")
+
+
+def _how(entry: Entry) -> str:
+    return f"`sop emergency report {entry.request} --as ID --laporan FILE`"
 
 
 def report(office: Office, request: str, actor: str, document: Path, sign: Sign) -> Entry | None:
@@ -79,6 +93,6 @@ def alarms(office: Office, request: str | None = None) -> list[str]:
 def alarm(office: Office, entry: Entry, now: datetime) -> str:
     until, due = (datetime.fromisoformat(entry.data[name]) for name in ("until", "report_by"))
     signers = ", ".join(item["by"] for item in entry.signatures)
-    late = f", LATE by {now - due}".split(".")[0] if now > due else ""
+    late = f", LATE by {now - due}".split(".")[0] + ", and no other is declared until it is" if now > due else ""
     return (f"EMERGENCY: {entry.request} passes {', '.join(entry.data['waives'])} until {local(office, until)}, by "
-            f"{signers} ({entry}): {entry.reason}; not reported, due {local(office, due)}{late}")
+            f"{signers} ({entry}): {entry.reason}; not reported, due {local(office, due)}{late}: {_how(entry)}")

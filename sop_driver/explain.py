@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.engine import ExceptionContext
@@ -35,6 +36,14 @@ def url(text: str, where: str) -> URL:
     except ArgumentError as error:
         raise Usage("this is no URL of a database", where,
                     "write postgresql+psycopg://USER@HOST/DATABASE, or the path of a file") from error
+
+
+def explainer(name: str) -> Callable[[ExceptionContext], None]:
+    """What raises each error of a database as one of ours."""
+    def told(context: ExceptionContext) -> None:
+        raise explained(context, name) from context.original_exception
+
+    return told
 
 
 def explained(context: ExceptionContext, name: str) -> Failed:

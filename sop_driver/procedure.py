@@ -73,7 +73,8 @@ class StandIn(Strict):
 class Officials(Strict):
     """Who signs changes of the actors, how many of them, and who signs for having seen a paper, and who heads all.
 
-    Whose new holders show a decree (all signers where nothing is said), and who may stand in (anybody, for as long).
+    Whose new holders show a decree (all signers where nothing is said), which offices have one holder at a time (none),
+    and who may stand in (anybody, for as long).
     """
 
     signers: tuple[str, ...] = Field(min_length=1)
@@ -81,6 +82,7 @@ class Officials(Strict):
     ink: str
     head: str | None = None
     decree: tuple[str, ...] = Field(default_factory=lambda told: told.get("signers", ()))
+    one_holder: tuple[str, ...] = ()
     stand_ins: dict[str, StandIn] | None = None
 
 
@@ -117,7 +119,7 @@ class Procedure(Strict):
         if [step.id for step in self.steps if step.by == "submit"] != ids[:1] or len(self.steps[0].evidence) != 1:
             raise ValueError("the first step alone is taken `by: submit`, with one document, the letter")
         offices = self.officials
-        named = {*offices.signers, *offices.decree, offices.ink, offices.head or offices.ink}
+        named = {*offices.signers, *offices.decree, *offices.one_holder, offices.ink, offices.head or offices.ink}
         named |= {role for office, rule in (offices.stand_ins or {}).items() for role in (office, *rule.by)}
         if unknown := named - set(self.roles):
             raise ValueError(f"officials: no such role: {', '.join(sorted(unknown))}")
@@ -160,7 +162,7 @@ class Procedure(Strict):
         """What the entry that adopts it tells of it, so that who has not this file can hold entries against it."""
         emergency = self.emergency.model_dump(mode="json") if self.emergency else None
         return {"rules": self.officials.model_dump(mode="json"), "emergency": emergency, "refusals": self.refusals,
-                "order": self.order, "persons": ["person", "seen_by"]}
+                "order": self.order, "persons": ["person", "seen_by"], "stops": ["late report"]}
 
     def belied(self, told: dict[str, Any]) -> list[str]:
         """What an entry that adopts it tells otherwise; an older one tells less."""

@@ -166,7 +166,7 @@ class Register:
             self._as_signed(before)
             yield
             if grown := self.tree.size > before:
-                self._sign()
+                self._sign(before)
             self.store.commit()
         except BaseException:
             self.store.rollback()
@@ -235,11 +235,13 @@ class Register:
         """All signed checkpoints, one for each time that the register was written to."""
         return (note for _, note in self.portions((CHECKPOINTS.c.size, CHECKPOINTS.c.note)))
 
-    def _sign(self) -> None:
+    def _sign(self, before: int) -> None:
         self.__dict__.pop("notary", None)  # the entries may have brought another one
         point = Checkpoint(self.notary.name, self.tree.size, self.tree.root())
         note = f"{point.body}\n{self.notary.sign(point.body)}"
         self.db.execute(insert(CHECKPOINTS), {"size": point.size, "note": note})
+        if not self.store.keeps(self.tree_of(before), point.root, note):
+            self._unreliable("what was written to it is not in it")
 
     def _as_signed(self, size: int) -> None:
         """Refuse to go on where entries were added, removed or changed other than by `append`."""

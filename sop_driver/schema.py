@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from pathlib import Path
 
-from sqlalchemy import BigInteger, Connection, LargeBinary, Text, column, table, text
+from sqlalchemy import BigInteger, Connection, Engine, LargeBinary, Text, column, create_engine, table, text
 
-from sop_driver.errors import Usage
+from sop_driver.errors import Failed, Usage
 
 # What each revision does, by database. Once released, it never changes: registers out there were made by it.
 # What changes nodes or checkpoints past the driver is found by the next writer: they no longer fit the entries.
@@ -83,14 +84,15 @@ END $$""",
         ],
     },
 }
-HEAD = list(REVISIONS)[-1]
+FIRST, HEAD = next(iter(REVISIONS)), list(REVISIONS)[-1]
 NAME = "sop"  # of the schema in PostgreSQL
-THERE = """SELECT c.relname FROM pg_namespace n
-  LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = 'alembic_version' WHERE n.nspname = :schema"""
+THERE = """SELECT c.relname FROM pg_namespace n LEFT JOIN pg_class c ON c.relnamespace = n.oid
+  AND c.relname IN ('alembic_version', 'entries', 'nodes', 'checkpoints') WHERE n.nspname = :schema"""
 CATALOGUE = """
 SELECT concat_ws('|', 'relation', c.relname, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relhasrules,
                  c.relhassubclass, c.relispartition) AS line FROM pg_class c
-  WHERE c.relnamespace = CAST({schema} AS regnamespace) AND left(c.relname, 15) <> 'alembic_version'
+  WHERE c.relnamespace = CAST({schema} AS regnamespace)
+  AND (c.relname, c.relkind) NOT IN (('alembic_version', 'r'), ('alembic_version_pkc', 'i'))
 UNION ALL SELECT concat_ws('|', 'column', c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
                  a.attnotnull, a.attgenerated, a.attidentity, l.collname, pg_get_expr(d.adbin, d.adrelid))
   FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_collation l ON l.oid = a.attcollation
@@ -126,27 +128,37 @@ NODES = table("nodes", column("level", BigInteger), column("position", BigIntege
 CHECKPOINTS = table("checkpoints", column("size", BigInteger), column("note", Text))
 
 
-def build(db: Connection, name: str = NAME) -> None:
-    """Make the tables of the last revision, without alembic, which takes long to load."""
+def build(db: Connection, name: str = NAME, to: str = HEAD) -> None:
+    """Make the tables of a revision, without alembic, which takes long to load."""
     for number in REVISIONS:
-        upgrade(db, number, name)
+        if number <= to:
+            upgrade(db, number, name)
 
 
 def revision(db: Connection) -> str | None:
-    """Which revision the tables are of; None for an empty database. Raises Usage for a stranger's."""
+    """Which revision a database says that it is of: "" where it does not, None where it is empty.
+
+    Registers from before revisions were counted say nothing. Raises Usage for a stranger's.
+    """
     if db.dialect.name == "sqlite":
         names = set(db.exec_driver_sql("SELECT name FROM sqlite_master").scalars())
-        if "alembic_version" not in names:
-            return "0001" if "entries" in names else None  # made before revisions were counted
+        if not names & {"alembic_version", "entries"}:
+            return None
     else:
         # Not by to_regclass(), which may answer from a cache older than the lock that was waited for.
-        there = db.execute(text(THERE), {"schema": NAME}).scalars().all()
-        if there == [None]:
+        names = set(db.execute(text(THERE), {"schema": NAME}).scalars())
+        if not names:
+            return None
+        if not names & {"alembic_version"} and not names >= {"entries", "nodes", "checkpoints"}:
             raise Usage(f"its schema {NAME} is not a register of sop, and was left as it is",
                         db.engine.url.render_as_string(), "name another database")
-        if not there:
-            return None
-    return str(db.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
+    if "alembic_version" not in names:
+        return ""
+    try:
+        found = db.exec_driver_sql("SELECT version_num FROM alembic_version LIMIT 9").scalars().all()
+    except Failed:  # somebody made another table of it
+        return ""
+    return ", ".join(str(each)[:40] for each in found)
 
 
 def migrate(db: Connection, to: str = "head") -> None:
@@ -157,8 +169,8 @@ def migrate(db: Connection, to: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = db
-    if found := revision(db):
-        command.stamp(config, found)  # registers are older than this count of revisions
+    if (found := revision(db)) is not None:
+        command.stamp(config, found or FIRST)  # registers are older than this count of revisions
     elif db.dialect.name == "postgresql":
         db.exec_driver_sql(f"CREATE SCHEMA {NAME}")
     command.upgrade(config, to)
@@ -167,9 +179,30 @@ def migrate(db: Connection, to: str = "head") -> None:
 def fingerprint(db: Connection, name: str = NAME) -> str:
     """Everything that decides what a query finds and what a write may do, as one hash."""
     if db.dialect.name == "sqlite":
-        words = "SELECT sql FROM sqlite_master WHERE sql NOT NULL AND name != 'alembic_version' ORDER BY name"
+        words = ("SELECT sql FROM sqlite_master WHERE sql NOT NULL AND (type, name) != ('table', 'alembic_version')"
+                 " ORDER BY name")
         lines = list(db.exec_driver_sql(words).scalars())
     else:
         found = db.exec_driver_sql(CATALOGUE.format(schema=f"'{name}'")).scalars()
         lines = [line.replace(name, NAME) for line in found]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def made(engine: Engine, to: str = HEAD) -> str:
+    """The fingerprint of tables as a revision has them, in this kind of database.
+
+    PostgreSQL tells its catalogue a little differently in each version, so they are made beside and taken back.
+    """
+    if engine.dialect.name == "sqlite":
+        with create_engine("sqlite://").connect() as scratch:
+            build(scratch, to=to)
+            return fingerprint(scratch)
+    with engine.connect() as scratch:
+        name = f"sop_scratch_{secrets.token_hex(8)}"
+        scratch.exec_driver_sql("BEGIN")
+        scratch.exec_driver_sql(f"CREATE SCHEMA {name}")
+        scratch.exec_driver_sql(f"SET LOCAL search_path = {name}")
+        build(scratch, name, to)
+        found = fingerprint(scratch, name)
+        scratch.exec_driver_sql("ROLLBACK")
+        return found

@@ -20,7 +20,7 @@ from sop_driver.evidence import Evidence
 from sop_driver.flow import Fold
 from sop_driver.procedure import Procedure, Step
 from sop_driver.proof import leaf_hash
-from sop_driver.reading import Shown
+from sop_driver.reading import SINCE, Shown
 from sop_driver.register import Entry, Register
 from sop_driver.request import Request
 from sop_driver.statement import SEALED
@@ -45,6 +45,8 @@ class Office:
     def reading(self, warn: Callable[[str], None]) -> Office:
         """The same office for who only reads: what cannot be used is left out, an SOP that was changed is shown all the
         same, each with a warning."""
+        if fault := self.register.store.revision_fault():
+            warn(f"{fault}; {SINCE}")
         return replace(self, procedures={}, warn=warn, register=Shown(self.register, warn))
 
     def year(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -139,14 +139,19 @@ def _within(office: Office, fields: dict[str, Any], said: str, pdf: Pdf) -> list
     return []
 
 
-def written(office: Office, kind: str, fields: dict[str, Any], sign: Sign, by: Iterable[str]) -> Entry | None:
-    """Write an entry on a request that is no step of it, once all have signed it (see `signed`)."""
+def written(office: Office, kind: str, fields: dict[str, Any], sign: Sign, by: Iterable[str],
+            stands: Callable[[Entry], None] = lambda entry: None) -> Entry | None:
+    """Write an entry on a request that is no step of it, once all have signed it (see `signed`).
+
+    What `stands` raises takes it back.
+    """
     if (signatures := signed(office, fields, sign, kind, by)) is None:
         return None
     with office.register.writing():
         _not_on_the_servers_now(office, fields["request"])
         still(office, fields)
         entry = office.register.append(kind, signatures=signatures, **fields)
+        stands(entry)
         trust.accept(office, entry)
     return entry
 

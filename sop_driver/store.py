@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 import sqlite3
 import subprocess
 import sys
@@ -16,17 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, select
-from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from sop_driver import explain, schema
 from sop_driver.config import write_atomic
 from sop_driver.errors import Failed, Usage, refuse
-from sop_driver.schema import ENTRIES
+from sop_driver.proof import Tree, leaf_hash
+from sop_driver.schema import CHECKPOINTS, ENTRIES
 
 APPLICATION_ID = 0x534F5002  # "SOP", 2: tells our file from any other SQLite file
 PATIENCE = 30  # seconds that a writer waits for the one before it
+FEW = 500  # places of the tree that one query asks for
 LONG = 10_000  # entries that take longer to be compared with their indexes than a process to start
 COMPARE = """import sqlite3, sys
 print(sqlite3.connect(sys.argv[1], timeout=30).execute("PRAGMA integrity_check(1)").fetchone()[0])"""
@@ -60,8 +60,8 @@ def located(text: str, where: str) -> Path | URL:
 class Store:
     """One connection to a register's database, which is made where there is none.
 
-    Raises Usage, everything untouched, where something else is there, or a register made by a newer sop. Whatever the
-    database answers with is raised as Failed.
+    Raises Usage, everything untouched, where something else is there. Whatever the database answers with is raised as
+    Failed.
     """
 
     def __init__(self, place: Path | URL, folder: Path) -> None:
@@ -99,6 +99,19 @@ class Store:
             query = select(ENTRIES.c.sequence, ENTRIES.c.hash).where(ENTRIES.c.sequence.in_(leaves))
             found |= {(0, number - 1): bytes.fromhex(digest) for number, digest in self.db.execute(query)}
         return found
+
+    def keeps(self, tree: Tree, root: bytes, note: str) -> bool:
+        """Whether what was written after a tree is there, read once more: a trigger may drop or change it unasked."""
+        made, found = dict[tuple[int, int], bytes](), True
+        query = select(ENTRIES.c.sequence, ENTRIES.c.entry).where(ENTRIES.c.sequence > tree.size)
+        for number, text in self.db.execute(query.order_by(ENTRIES.c.sequence)).all():
+            made[0, number - 1] = leaf_hash(text)
+            made |= {(level, number - 1 >> level): digest for level, digest in enumerate(tree.add(leaf_hash(text)), 1)}
+            if number % FEW == 0:
+                found, made = found and self.nodes(made) == made, {}
+        last = select(CHECKPOINTS.c.note).order_by(CHECKPOINTS.c.size.desc()).limit(1)
+        return (found and self.nodes(made) == made and tree.root() == root
+                and self.db.execute(last).scalar() == note)
 
     # Every connection is in autocommit, so that each read sees what others have written; `begin` alone begins.
     def begin(self) -> None:
@@ -140,7 +153,17 @@ class Store:
             self.held = False
             self.db.rollback()
 
+    def revision_fault(self) -> str | None:
+        """What is wrong with the revision that the register names, once what is older was brought to this sop's."""
+        if (found := schema.revision(self.db)) == schema.HEAD:
+            return None
+        newer = "a newer sop brought it there, and is to be used, or " if (found or "") > schema.HEAD else ""
+        return (f"its table alembic_version names {found or 'no revision'}, where {schema.HEAD} is due: "
+                f"{newer}somebody changed that")
+
     def schema_fault(self) -> str | None:
+        if fault := self.revision_fault():
+            return fault
         found = schema.fingerprint(self.db)
         return None if found == self._expected else "its tables, indexes or triggers are not as they were made"
 
@@ -170,27 +193,17 @@ class Store:
     def _expected(self) -> str:
         """The fingerprint of tables as this sop makes them.
 
-        PostgreSQL tells its catalogue a little differently in each version, so they are made beside and taken back;
-        that is remembered outside of the database, where whoever changes tables in it does not reach.
+        A server's is remembered outside of the database, where whoever changes tables in it does not reach.
         """
         if not self.shared:
-            with create_engine("sqlite://").connect() as scratch:
-                schema.build(scratch)
-                return schema.fingerprint(scratch)
+            return schema.made(self.engine)
         kept = self.folder / "register.schema"
         version = self.db.exec_driver_sql("SHOW server_version_num").scalar_one()
         key = f"PostgreSQL {version}, {schema.HEAD} {hashlib.sha256(repr(schema.REVISIONS).encode()).hexdigest()}"
         lines = kept.read_text().splitlines() if kept.exists() else []
         if lines[:1] == [key] and len(lines) == 2:
             return lines[1]
-        with self.engine.connect() as scratch:
-            name = f"sop_scratch_{secrets.token_hex(8)}"
-            scratch.exec_driver_sql("BEGIN")
-            scratch.exec_driver_sql(f"CREATE SCHEMA {name}")
-            scratch.exec_driver_sql(f"SET LOCAL search_path = {name}")
-            schema.build(scratch, name)
-            expected = schema.fingerprint(scratch, name)
-            scratch.exec_driver_sql("ROLLBACK")
+        expected = schema.made(self.engine)
         write_atomic(kept, f"{key}\n{expected}\n".encode())
         return expected
 
@@ -229,30 +242,33 @@ class Store:
             Path(name).unlink()
 
     def _ready(self) -> None:
-        """Bring an older register, or an empty database, to what this sop writes."""
-        found = schema.revision(self.db)
+        """Bring an older register, or an empty database, to what this sop writes.
+
+        One that is not as the revision that it names has it stays as it is: it is read, and takes nothing more.
+        """
+        while (found := schema.revision(self.db)) is not None and not self._is_of(found or schema.FIRST):
+            if schema.revision(self.db) == found:  # nor has another driver brought it further meanwhile
+                return
         if found == schema.HEAD:
             return
         if found is None and self.shared:
             self._fit()
-        self._known(found)
         lock = ("BEGIN IMMEDIATE",) if not self.shared else (
             "BEGIN ISOLATION LEVEL READ COMMITTED", f"SELECT pg_advisory_xact_lock({APPLICATION_ID})")
         for statement in lock:
             self.db.exec_driver_sql(statement)
         try:
-            self._known(found := schema.revision(self.db))  # another driver may have been first
-            if found != schema.HEAD:
+            if schema.revision(self.db) == found:  # else another driver was first
                 schema.migrate(self.db)
             self.db.exec_driver_sql("COMMIT")
         except BaseException:
             self.db.rollback()
             raise
 
-    def _known(self, found: str | None) -> None:
-        if found is not None and found not in schema.REVISIONS:
-            raise Usage(f"this register is of the revision {found}, newer than this sop knows ({schema.HEAD})",
-                        self.name, "use the newer sop that wrote it; nothing was changed")
+    def _is_of(self, revision: str) -> bool:
+        """Whether the tables are a revision's; those of the last one are compared when they are written to."""
+        return revision == schema.HEAD or (
+            revision in schema.REVISIONS and schema.fingerprint(self.db) == schema.made(self.engine, revision))
 
     def _fit(self) -> None:
         """Raises Refused for a database that cannot hold a register as it is written."""
@@ -278,7 +294,7 @@ def engine(place: Path | URL) -> Engine:
         settings = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
         made = create_engine(place, connect_args={
             **NETWORK, "options": settings, "application_name": "sop", "client_encoding": "utf8"}, **PLAIN)
-    event.listen(made, "handle_error", _explainer(str(place)))
+    event.listen(made, "handle_error", explain.explainer(str(place)))
     return made
 
 
@@ -286,13 +302,6 @@ def _durable(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.close()
-
-
-def _explainer(name: str) -> Callable[[ExceptionContext], None]:
-    def told(context: ExceptionContext) -> None:
-        raise explain.explained(context, name) from context.original_exception
-
-    return told
 
 
 def begin(db: Connection) -> None:

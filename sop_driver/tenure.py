@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -48,10 +49,34 @@ def stand_in_fault(new: Actor, held: set[str], time: str, rules: Body) -> Agains
     return None
 
 
+def holds_anew(new: Actor, old: Actor | None) -> bool:
+    """Whether an entry makes somebody an office's holder who was not."""
+    return new.stands_in is None and (old is None or old.role != new.role or old.stands_in is not None)
+
+
+def becomes(name: str, new: Actor, old: Actor | None) -> str:
+    return f"{name} becomes {new.role}" if holds_anew(new, old) else f"another person takes over {name}"
+
+
 def lacks_decree(new: Actor, old: Actor | None, evidence: Body, rules: Body) -> bool:
-    """Whether another person takes over an office without the decree that the SOP asks for.
+    """Whether somebody takes an office without the decree that the SOP asks for.
 
     Another key or certificate makes nobody another person. Names that are not sealed are those of the first registers.
+    Who takes a further place in an office shows it where the rules tell which offices have one holder.
     """
-    return (old is not None and old.name.startswith(SEALED) and new.name != old.name and "decree" not in evidence
-            and not {new.role, old.role}.isdisjoint(rules.get("decree", ())))
+    another = old is not None and old.name.startswith(SEALED) and new.name != old.name
+    roles = {new.role, old.role} if another and old else {new.role}
+    return "decree" not in evidence and not roles.isdisjoint(rules.get("decree", ())) and (
+        another or ("one_holder" in rules and holds_anew(new, old)))
+
+
+def held_already(name: str, new: Actor, old: Actor | None, others: Mapping[str, Actor], rules: Body) -> Against | None:
+    """Why somebody may not become the holder of an office that has one; `others` act now, or are entered beside."""
+    if new.role not in rules.get("one_holder", ()) or not holds_anew(new, old):
+        return None
+    for other, actor in others.items():
+        if other != name and actor.role == new.role and actor.stands_in is None:
+            return (f"{new.role} has one holder, and that is {other}",
+                    f"let the next holder take over that id: `sop actors replace {other} … --decree SK.pdf`; who acts "
+                    f"for {other} for some time: --stands-in Plt or Plh, --until YYYY-MM-DD")
+    return None

@@ -289,7 +289,8 @@ class Desk:
     def enroll(self, who: str, role: str, by: tuple[str, ...] = ("kasubbag", "kabid"), **fields: Any) -> Any:
         """Enter an actor whose key is that of their id, or of `key`; or another holder of the id (`replaces`)."""
         replaces = fields.pop("replaces", False)
-        decree = fields.pop("decree", self.paper if replaces else None)
+        official = role != "pd" and not fields.get("stands_in")
+        decree = fields.pop("decree", self.paper if replaces or official else None)
         actor = Actor(**{"name": who, "role": role, "key": people.public(who), **fields})
         return actors.enroll(self.office, who, actor, list(by), self.sign, "SK 800/1/2026", decree,
                              replaces=replaces)

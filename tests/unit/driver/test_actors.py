@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ import pytest
 from driver import people
 from driver.desk import PROJECT, Desk
 from driver.test_cli import Sop, sop
-from sop_driver import actors, directory, orders, signatures, standing, steps, trust
+from sop_driver import actors, directory, export, orders, procedure, signatures, standing, steps, trust
 from sop_driver.errors import Refused, Usage
 from sop_driver.proof import NAMESPACE
 from sop_driver.tenure import Actor
 
 __all__ = ["sop"]
 SOP_FILE, EXAMPLE = "sop_driver/data/sop-website-2024.yml", "sop_driver/data/sop.example.yml"
+
+PLH = {"stands_in": "Plh", "until": "2026-11-05T15:59:59Z"}
 
 
 @pytest.fixture
@@ -173,7 +176,7 @@ def test_nobody_signs_for_what_concerns_them(desk: Desk) -> None:
     with pytest.raises(Refused, match="kabid did"):
         desk.retire("kadis", by=("kadis", "kabid"))
     with pytest.raises(Refused, match="kasubbag did"):
-        desk.enroll("plh", "kadis", person="kabid", by=("kabid", "kasubbag"))
+        desk.enroll("plh", "kadis", person="kabid", by=("kabid", "kasubbag"), **PLH)
 
 
 def test_new_kadis_takes_over_the_office_and_the_old_key_is_closed(desk: Desk) -> None:
@@ -268,12 +271,90 @@ def test_another_person_takes_an_office_over_by_decree_only(desk: Desk, monkeypa
     new = {"name": "dr. Baru", "key": people.public("dr. Baru"), "replaces": True}
     with pytest.raises(Refused, match="another person takes over kadis, and no decree is brought\ngate: actors"):
         desk.enroll("kadis", "kadis", **new, decree=None)
-    monkeypatch.setattr(actors, "_another", lambda *words: False)
+    monkeypatch.setattr(actors, "_takes_over", lambda *words: False)
     desk.sign = lambda who, message: people.sign("dr. Baru" if who == "kadis" else who, message)
     with monkeypatch.context() as changed:
         changed.setattr(directory, "lacks_decree", lambda *words: False)
         desk.enroll("kadis", "kadis", **new, decree=None)
     assert "entry 2: another person takes over kadis, and no decree" in trust.examine(desk.office).lines()[0]
+
+
+@pytest.mark.parametrize(("who", "fields", "what"), [
+    ("kadis2", {"role": "kadis"}, "kadis2: kadis has one holder, and that is kadis"),
+    ("kasubbag2", {"role": "kasubbag"}, "kasubbag2: kasubbag has one holder, and that is kasubbag"),
+    ("kadis2", {"role": "kadis", "person": "kadis"}, "kadis2: kadis has one holder, and that is kadis"),
+    ("subkoor", {"role": "kadis", "replaces": True, "name": "Sub Koordinator"},
+     "subkoor: kadis has one holder, and that is kadis"),
+    ("staf", {"role": "bidang", "decree": None}, "staf becomes bidang, and no decree is brought"),
+    ("dinsos", {"role": "bidang", "replaces": True, "name": "Dinas Sosial", "unit": "Dinas Sosial", "decree": None},
+     "dinsos becomes bidang, and no decree is brought"),
+])
+def test_office_is_entered_by_decree_and_once_only(
+    desk: Desk, who: str, fields: dict[str, Any], what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a second Kadis, of no decree, title or last day, would do what no stand-in may."""
+    by = tuple(name for name in ("kasubbag", "kabid", "kadis") if name != fields.get("person"))[:2]
+    with pytest.raises(Refused) as error:
+        desk.enroll(who, by=by, **fields)
+    refusal, = error.value.refusals
+    assert refusal.what == what and refusal.gate == "actors" and "--decree SK.pdf" in refusal.mend
+    with monkeypatch.context() as changed:
+        changed.setattr(directory.Directory, "held_already", lambda *words: None)
+        changed.setattr(actors, "_takes_over", lambda *words: False)
+        changed.setattr(directory, "lacks_decree", lambda *words: False)
+        desk.enroll(who, by=by, **fields)
+    assert trust.examine(desk.office).lines()[0] == f"entry 2: {what}"
+
+
+def test_further_kadis_is_found_by_the_verifier_of_an_export(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as changed:
+        changed.setattr(directory.Directory, "held_already", lambda *words: None)
+        desk.enroll("kadis2", "kadis")
+    export.export(desk.office, desk.folder / "export", documents=False)
+    done = subprocess.run([sys.executable, desk.folder / "export/verify.py", desk.folder / "export", "--key",
+                           desk.office.people().checkpoint_key], capture_output=True, text=True)
+    assert done.returncode == 1 and "entry 2: kadis2: kadis has one holder, and that is kadis" in done.stdout
+
+
+def test_office_that_nobody_holds_any_more_is_entered_by_decree(desk: Desk) -> None:
+    """A stand-in is no holder, and becomes one only so."""
+    desk.enroll("plh", "kadis", **PLH)
+    with pytest.raises(Refused, match="plh: kadis has one holder, and that is kadis"):
+        desk.enroll("plh", "kadis", replaces=True)
+    desk.retire("kadis")
+    with pytest.raises(Refused, match="plh becomes kadis, and no decree is brought"):
+        desk.enroll("plh", "kadis", replaces=True, decree=None)
+    desk.enroll("plh", "kadis", replaces=True)
+    with pytest.raises(Refused, match="kadis has one holder, and that is plh"):
+        desk.enroll("kadis2", "kadis")
+    assert trust.examine(desk.office).findings == []
+
+
+def test_office_of_several_holders_takes_one_more(desk: Desk) -> None:
+    desk.enroll("staf", "bidang")
+    assert "decree" in list(desk.office.register.entries())[-1].evidence
+    assert trust.examine(desk.office).findings == []
+
+
+def test_office_that_two_hold_by_an_earlier_sop_holds(bare: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its officials did not sign for is no finding; who is there already goes on, with another key too."""
+    told = procedure.Procedure.told.fget
+    with monkeypatch.context() as before:
+        before.setattr(actors, "_takes_over", lambda *words: False)
+        before.setattr(procedure.Procedure, "told", property(lambda self: {**told(self), "rules": {
+            name: rule for name, rule in told(self)["rules"].items() if name != "one_holder"}}))
+        actors.bootstrap(bare.office, bare.ceremony(), bare.sign)
+        bare.enroll("kadis2", "kadis", decree=None)
+        bare.enroll("staf", "bidang", decree=None)
+    assert trust.examine(bare.office).findings == []
+    path = bare.document("new.yml", f"{(PROJECT / SOP_FILE).read_text()}# 2027\n")
+    bare.office.config = bare.config.model_copy(update={"sop": str(path)})
+    actors.adopt(bare.office, ["kadis", "kasubbag"], bare.sign, "SK 3")
+    bare.sign = lambda who, message: people.sign("kunci-2" if who == "kadis2" else who, message)
+    bare.enroll("kadis2", "kadis", key=people.public("kunci-2"), replaces=True, decree=None)
+    assert trust.examine(bare.office).findings == []
+    with pytest.raises(Refused, match="kadis3: kadis has one holder, and that is kadis"):
+        bare.enroll("kadis3", "kadis")
 
 
 def test_same_person_with_another_key_needs_no_decree(desk: Desk) -> None:

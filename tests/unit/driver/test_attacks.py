@@ -329,6 +329,56 @@ def test_tables_made_differently_are_found(desk: Desk) -> None:
     takes_nothing_more(desk, 10)
 
 
+@pytest.mark.parametrize("made", [
+    "CREATE TRIGGER alembic_version BEFORE INSERT ON entries WHEN NEW.entry LIKE '%\"retire\"%' "
+    "BEGIN SELECT RAISE(IGNORE); END",
+    "CREATE TRIGGER alembic_version_pkc AFTER INSERT ON checkpoints BEGIN DELETE FROM nodes WHERE level > 0; END"])
+def test_trigger_named_like_a_table_that_is_left_out_is_found(file_desk: Desk, made: str) -> None:
+    """Only the table that counts revisions is no part of what is compared, and not whatever bears its name."""
+    cleared(file_desk)
+    file_desk.office.register.db.exec_driver_sql(made)
+    assert "not as they were made" in verified(file_desk)[0]
+    with pytest.raises(Refused, match="not as they were made"):
+        file_desk.retire("disdik")
+
+
+@pytest.mark.parametrize("name", ["alembic_version_other", "alembic_version_pkc"])
+def test_view_named_like_what_is_left_out_is_found(shared_desk: Desk, name: str) -> None:
+    cleared(shared_desk)
+    db = shared_desk.office.register.db
+    db.exec_driver_sql("ALTER TABLE alembic_version RENAME CONSTRAINT alembic_version_pkc TO its_key")
+    db.exec_driver_sql(f"CREATE VIEW {name} AS SELECT 1")
+    assert "not as they were made" in verified(shared_desk)[0]
+
+
+DROPS = {"sqlite": ["CREATE TRIGGER x BEFORE INSERT ON {table} BEGIN SELECT RAISE(IGNORE); END"],
+         "postgresql": ["CREATE FUNCTION x() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+                        "CREATE TRIGGER x BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION x()"]}
+CHANGES = {"sqlite": ["DROP TRIGGER no_change", "CREATE TRIGGER x AFTER INSERT ON {table} BEGIN UPDATE entries SET "
+                      "entry = replace(entry, 'other', 'thing') WHERE sequence = NEW.sequence; END"],
+           "postgresql": ["CREATE FUNCTION x() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.entry = "
+                          "replace(NEW.entry, $$other$$, $$thing$$); RETURN NEW; END'",
+                          "CREATE TRIGGER x BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION x()"]}
+
+
+@pytest.mark.parametrize(("table", "how"), [
+    ("entries", DROPS), ("nodes", DROPS), ("checkpoints", DROPS), ("entries", CHANGES)])
+def test_write_that_the_database_does_not_keep_is_never_acknowledged(
+    desk: Desk, table: str, how: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor where the tables look as they were made: what was written is read once more before it is committed."""
+    desk.submit()
+    register = desk.office.register
+    register.append("record", reason="uneven, so that the next entry completes a node")
+    for words in how[register.db.dialect.name]:
+        register.db.exec_driver_sql(words.format(table=table))
+    monkeypatch.setattr(register.store, "schema_fault", lambda: None)
+    with pytest.raises(Refused, match="what was written to it is not in it"):
+        register.append("record", reason="other")
+    assert register.head()[0] == 3 and len(list(register.texts())) == 3
+    assert register.checkpoint_file.read_text() == register.checkpoint()
+
+
 def test_entry_added_past_the_register_is_found_by_the_next_writer(desk: Desk) -> None:
     cleared(desk)
     last = json.loads(insider.texts(desk)[-1])

@@ -16,7 +16,20 @@ from driver.test_actors import bare
 from driver.test_cli import Sop, fleet, sop
 from driver.test_export import verify
 from driver.test_freeze import freeze
-from sop_driver import actors, adoption, emergency, gates, orders, procedure, report, run, standing, trust, voiding
+from sop_driver import (
+    actors,
+    adoption,
+    emergency,
+    export,
+    gates,
+    orders,
+    procedure,
+    report,
+    run,
+    standing,
+    trust,
+    voiding,
+)
 from sop_driver.errors import Refused, Usage
 from sop_driver.register import Entry
 
@@ -166,6 +179,91 @@ def test_emergency_is_seen_until_it_is_reported(desk: Desk) -> None:
     assert trust.examine(desk.office).findings == []
 
 
+def another(desk: Desk) -> str:
+    return desk.submit(requester="disdik", name="lain.tarakankota.go.id")
+
+
+def test_no_other_emergency_is_declared_while_a_report_is_late(desk: Desk) -> None:
+    """Whoever signs it and for whichever request: else two officials would never have to report one."""
+    request, other = desk.submit(), another(desk)
+    declare(desk, request)
+    desk.clock.time += timedelta(days=3)
+    declare(desk, other, until="2026-11-06T08:00")  # the report on the first one is not yet due
+    desk.clock.time += timedelta(days=1)
+    with pytest.raises(Refused) as error:
+        declare(desk, request, ["subkoor", "kabid"], until="2026-11-07T08:00")
+    refusal, = error.value.refusals
+    mend = f"`sop emergency report {request} --as ID --laporan FILE`"
+    assert refusal.what == f"the report on an emergency is late: {request} (entry 4, since 2026-11-05T09:00:00Z)"
+    assert refusal.gate == "emergency" and mend in refusal.mend
+    shown = emergency.alarms(desk.office)
+    assert f", and no other is declared until it is: {mend}" in shown[0].split("LATE by 16:00")[1], shown
+    assert "LATE" not in shown[1] and "due 2026-11-09 08:00:00 WITA: `sop emergency report " in shown[1], shown
+    emergency.report(desk.office, request, "subkoor", desk.paper, desk.sign)
+    declare(desk, request, ["subkoor", "kabid"], until="2026-11-07T08:00")
+    assert trust.examine(desk.office).findings == []
+
+
+def test_report_that_gets_late_while_an_emergency_is_signed_stops_it(desk: Desk) -> None:
+    request = desk.submit()
+    declare(desk, request)
+    desk.clock.time += timedelta(days=3)
+
+    def slow(who: str, message: str) -> str:
+        desk.clock.time = max(desk.clock.time, datetime(2026, 11, 5, 9, 0, tzinfo=UTC))
+        return desk.sign(who, message)
+
+    with pytest.raises(Refused, match="the report on an emergency is late"):
+        emergency.declare(desk.office, another(desk), orders.moment("2026-11-05T20:00", desk.office, ""), BY, slow, "x")
+    assert len(list(desk.office.register.entries(kind="emergency"))) == 1
+
+
+def test_emergency_past_a_late_report_is_found(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who approves and who installs declare one after the other with a changed driver, and report none."""
+    monkeypatch.setattr(emergency, "_none_is_late", lambda *words: None)
+    request, other = desk.submit(), another(desk)
+    by = ["kabid", "subkoor"]
+    declare(desk, request, by)
+    desk.clock.time += timedelta(days=4)
+    with pytest.raises(Refused, match="while the report on that of entry 4 is late"):
+        declare(desk, request, by, until="2026-11-06T20:00")
+    declare(desk, other, by, until="2026-11-06T20:00")  # the entry is held against its own request's
+    line, last = trust.examine(desk.office).lines()
+    assert line == "entry 5: it declares an emergency while the report on that of entry 4 is late"
+    assert last.startswith("rely on nothing from entry 5 on")
+    export.export(desk.office, tmp_path / "export", documents=False)
+    code, told = verify(tmp_path / "export/verify.py", tmp_path / "export", "--key",
+                        desk.office.people().checkpoint_key)
+    assert code == 1 and line in told
+
+
+def test_emergency_past_a_late_report_holds_where_the_adopted_sop_did_not_tell(
+    bare: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was declared before is no finding; once the SOP is adopted anew, what comes after is."""
+    told = procedure.Procedure.told.fget
+    monkeypatch.setattr(emergency, "_none_is_late", lambda *words: None)
+    with monkeypatch.context() as before:
+        before.setattr(procedure.Procedure, "told", property(
+            lambda self: {name: value for name, value in told(self).items() if name != "stops"}))
+        actors.bootstrap(bare.office, bare.ceremony(), bare.sign)
+        request = bare.submit()
+        declare(bare, request)
+        bare.clock.time += timedelta(days=5)
+        declare(bare, request, until="2026-11-07T20:00")
+    assert trust.examine(bare.office).findings == []
+    actors.adopt(bare.office, BY, bare.sign, "SK 3")
+    assert trust.examine(bare.office).findings == []
+    with pytest.raises(Refused, match="it declares an emergency while the report on that of entry 3 is late"):
+        declare(bare, request, until="2026-11-07T20:00")
+    path = bare.document("new.yml", f"{SOP_FILE.read_text()}# 2027\n")
+    bare.office.config = bare.config.model_copy(update={"sop": str(path)})
+    with monkeypatch.context() as before, pytest.raises(Refused, match="it does not tell stops"):
+        before.setattr(procedure.Procedure, "told", property(
+            lambda self: {name: value for name, value in told(self).items() if name != "stops"}))
+        actors.adopt(bare.office, BY, bare.sign, "SK 4")
+
+
 def test_emergency_of_an_sop_without_any_is_refused(desk: Desk) -> None:
     text = SOP_FILE.read_text()
     start, end = text.index("emergency:\n"), text.index("separation:\n")
@@ -196,6 +294,10 @@ def test_emergency_that_says_more_than_the_sop_is_found(desk: Desk, monkeypatch:
     more = rules.model_copy(update={"waives": ("approval",)})
     monkeypatch.setattr(emergency, "_rules", lambda now: more)
     with pytest.raises(Refused, match="no emergency replaces approval"):
+        declare(desk, request)
+    never = rules.model_copy(update={"report": procedure.Duration(days=9000)})
+    monkeypatch.setattr(emergency, "_rules", lambda now: never)
+    with pytest.raises(Refused, match="its report is due by 2026-11-05T09:00:00Z, and it says 2051"):
         declare(desk, request)
     longer = rules.model_copy(update={"lasts": procedure.Duration(days=9)})
     monkeypatch.setattr(emergency, "_rules", lambda now: longer)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.desk import Desk
+from driver.desk import Desk, FakeFleet
 from driver.test_cli import Sop, fleet, sop
 from sop_driver import actors, entrance, report, standing
 from sop_driver.errors import Refused
@@ -82,3 +82,26 @@ def test_changed_personal_data_are_shown_as_changed(desk: Desk, sop: Sop) -> Non
     assert any(line.startswith(f"kadis  changed ({name})") for line in actors.lines(desk.office))
     code, out, _ = sop("actors", "list", "--json")
     assert code == 0 and f"changed ({name})" in out
+
+
+@pytest.mark.parametrize(("changed", "named"), [
+    ("UPDATE alembic_version SET version_num = '1003'", "1003, where 0003 is due: a newer sop brought it there"),
+    ("UPDATE alembic_version SET version_num = '0001'", "0001, where 0003 is due: somebody changed that"),
+    ("DELETE FROM alembic_version", "no revision, where 0003 is due: somebody changed that")])
+def test_changed_revision_stops_gates_and_is_read_with_a_warning(
+    desk: Desk, sop: Sop, fleet: FakeFleet, changed: str, named: str
+) -> None:
+    request = desk.approved()
+    shown = sop("history", request)[1]
+    desk.office.register.db.exec_driver_sql(changed)
+    for words in (("status",), ("list",), ("report", request), ("actors", "list"), ("emergency", "list")):
+        code, _, err = sop(*words)
+        assert code == 0 and err.startswith(f"warning: its table alembic_version names {named}"), (words, err)
+    assert sop("history", request)[:2] == (0, shown)
+    code, out, _ = sop("register", "verify")
+    assert code == 1 and out.startswith(f"entry 10: its table alembic_version names {named}")
+    path = desk.write(desk.form())
+    for gate in (("run", request), ("submit", path, "--letter", desk.letter, "--as", "dinkes")):
+        code, _, err = sop(*gate)
+        assert code == 3 and "names" in err and "\ngate: the register\nmend: " in err, (gate, err)
+    assert fleet.played == []

@@ -40,11 +40,11 @@ def test_nobody_voids_or_reports_on_paper(
     file_desk: Desk, module: Any, order: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the Kasubbag alone could take back whatever another refused."""
-    def seen(office: Any, kind: str, fields: Body, sign: Any, by: list[str]) -> Any:
+    def seen(office: Any, kind: str, fields: Body, sign: Any, by: list[str], *rest: Any) -> Any:
         if kind == "void" or fields["outcome"] == "reported":
             fields["data"] |= INK
             by = ["kasubbag"]
-        return steps.written(office, kind, fields, sign, by)
+        return steps.written(office, kind, fields, sign, by, *rest)
 
     monkeypatch.setattr(module, "written", seen)
     with pytest.raises(Refused, match="it is signed by ink; only steps of the SOP are"):
@@ -262,10 +262,12 @@ RULES = {"signers": ["kadis", "kasubbag", "bidang"], "count": 2, "ink": "kasubba
 
 
 @pytest.mark.parametrize(("change", "part"), [
-    (telling(rules=RULES), "it does not tell rules.decree, rules.stand_ins, as the adoption before it did"),
+    (telling(rules=RULES),
+     "it does not tell rules.decree, rules.one_holder, rules.stand_ins, as the adoption before it did"),
     (telling(persons=None, order=None), "it does not tell order, persons, as the adoption before it did"),
     (telling(rules=None), "it does not tell rules, as the adoption before it did"),
-    (telling(sop=None, order=None, emergency=None), "it tells rules, refusals, persons of an SOP, and adopts none"),
+    (telling(sop=None, order=None, emergency=None),
+     "it tells rules, refusals, persons, stops of an SOP, and adopts none"),
     (lambda bodies: [bodies[0], bodies[1] | {"evidence": {}}], "it adopts an SOP, and does not bring its file"),
 ])
 def test_adoption_that_tells_less_than_the_one_before_is_found(file_desk: Desk, change: Change, part: str) -> None:

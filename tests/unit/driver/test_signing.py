@@ -336,4 +336,4 @@ def test_security_key_without_a_touch_signs_nothing(carried: Desk, touched: bool
 def test_security_key_without_a_touch_is_not_enrolled(desk: Desk) -> None:
     desk.sign = lambda who, message: people.sign(who, message, touched=False if who == "plh" else None)
     with pytest.raises(Refused, match="nobody touched the hardware key"):
-        desk.enroll("plh", "kadis", key=people.hardware("plh"))
+        desk.enroll("plh", "bidang", key=people.hardware("plh"))

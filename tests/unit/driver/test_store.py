@@ -15,7 +15,7 @@ from sqlalchemy import insert, select
 
 from driver.cluster import Cluster
 from driver.desk import PROJECT, Desk
-from sop_driver import explain, schema, store, trust
+from sop_driver import explain, schema, standing, store, trust
 from sop_driver.errors import Failed, Refused, SopError, Usage
 from sop_driver.register import Register
 from sop_driver.schema import CHECKPOINTS, ENTRIES, NODES
@@ -120,13 +120,36 @@ def test_file_is_on_the_disk_before_a_write_is_acknowledged(
         other.close()
 
 
-def test_register_of_a_newer_sop_is_refused_and_left_as_it_is(desk: Desk) -> None:
-    desk.submit()
-    desk.office.register.db.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+@pytest.mark.parametrize("changed", [
+    "UPDATE alembic_version SET version_num = '9999'", "UPDATE alembic_version SET version_num = '0001'",
+    "DELETE FROM alembic_version", "INSERT INTO alembic_version VALUES ('0001')", "DROP TABLE alembic_version",
+    "ALTER TABLE alembic_version RENAME COLUMN version_num TO other"])
+@pytest.mark.parametrize("made", ["", "CREATE VIEW other AS SELECT 1"])
+def test_register_that_names_another_revision_is_read_and_left_as_it_is(desk: Desk, changed: str, made: str) -> None:
+    """Whether a newer sop made it or somebody changed that: what its tables do not show is not made of it."""
+    request = desk.submit()
+    for words in filter(None, (changed, made)):
+        desk.office.register.db.exec_driver_sql(words)
     before = rows(desk)
-    with pytest.raises(Usage, match="revision 9999, newer than this sop knows"):
-        desk.register()
-    assert rows(desk) == before
+    desk.office.register = desk.register()
+    assert rows(desk) == before and "where 0003 is due" in str(desk.office.register.schema_fault())
+    assert standing.stand(desk.office, request).next
+    with pytest.raises(Refused, match=r"cannot be relied on: its table alembic_version names .*\ngate: .*\nmend: "):
+        desk.submit()
+    assert "its table alembic_version names" in trust.examine(desk.office).lines()[0] and rows(desk) == before
+
+
+def test_older_register_that_was_changed_is_not_brought_further(file_desk: Desk) -> None:
+    """A table that is there twice would end the migration, and with it reading."""
+    file_desk.submit()
+    db = file_desk.office.register.db
+    for words in ("DROP INDEX entries_request_number", "UPDATE alembic_version SET version_num = '0001'",
+                  "CREATE TABLE entries_request_number (a int)"):
+        db.exec_driver_sql(words)
+    file_desk.office.register = file_desk.register()
+    assert schema.revision(db) == "0001" and standing.all_standings(file_desk.office)
+    with pytest.raises(Refused, match="names 0001, where 0003 is due"):
+        file_desk.submit()
 
 
 def test_every_revision_is_a_migration(tmp_path: Path) -> None:
