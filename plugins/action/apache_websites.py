@@ -29,7 +29,7 @@ class ActionModule(ActionBase):
         if not self._task.check_mode:
             # Most often it lacks just what it has not unpacked; the module, which knows, would be run in vain first.
             self._bring(self._not_unpacked(releases), evidence, arguments, task_vars)
-        result = self._execute_module("ansible.legacy.apache_websites", arguments, task_vars=task_vars)
+        result = self._execute_module(self._task.action, arguments, task_vars=task_vars)
         missing = result.get("missing_archives")
         if not missing:
             return result
@@ -43,7 +43,7 @@ class ActionModule(ActionBase):
                 )
         self._bring(missing, evidence, arguments, task_vars)
         arguments["brought"] = True
-        return self._execute_module("ansible.legacy.apache_websites", arguments, task_vars=task_vars)
+        return self._execute_module(self._task.action, arguments, task_vars=task_vars)
 
     def _releases(self, arguments: dict[str, Any]) -> dict[str, str]:
         """The sha256 of each website's release on this host; none where the module will refuse what it is given."""
