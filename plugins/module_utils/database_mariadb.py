@@ -16,12 +16,23 @@ CATALOG = {
     "accounts": "SELECT User, Host, Priv FROM mysql.global_priv WHERE User REGEXP '^w[0-9]+$'",
     "grants": "SELECT * FROM mysql.db WHERE User REGEXP '^w[0-9]+$'",
 }
+MEMBER = "member of "
+# What is granted in smaller parts, and by roles: user, host, and the words for it. Nothing of it is ours.
+PARTS = (
+    "SELECT User, Host, 'on table ', Db, '.', Table_name FROM mysql.tables_priv WHERE User REGEXP '^w[0-9]+$'",
+    "SELECT User, Host, 'on columns of ', Db, '.', Table_name FROM mysql.columns_priv WHERE User REGEXP '^w[0-9]+$'",
+    "SELECT User, Host, 'on routine ', Db, '.', Routine_name FROM mysql.procs_priv WHERE User REGEXP '^w[0-9]+$'",
+    "SELECT User, Host, 'member of ', Role FROM mysql.roles_mapping WHERE User REGEXP '^w[0-9]+$'",
+)
 
 
 def seen(databases: Iterable[str], accounts: Iterable[tuple[str, str, str]],
-         grants: Iterable[Mapping[str, Any]]) -> dict[str, Seen]:
-    """Account name -> what exists, from the rows of CATALOG."""
+         grants: Iterable[Mapping[str, Any]], parts: Iterable[tuple[str, ...]] = ()) -> dict[str, Seen]:
+    """Account name -> what exists, from the rows of CATALOG and of PARTS."""
     names, logins, given = set(databases), {}, {}
+    beyond: dict[tuple[str, str], set[str]] = {}
+    for user, host, *words in parts:
+        beyond.setdefault((user, host), set()).add("".join(words))
     for row in grants:
         given.setdefault((row["User"], row["Host"]), []).append(row)
     for user, host, text in accounts:
@@ -30,7 +41,7 @@ def seen(databases: Iterable[str], accounts: Iterable[tuple[str, str, str]],
         logins.setdefault(user, {})[host] = Login(
             priv.get("authentication_string") if native else None,
             bool(priv.get("account_locked")), int(priv.get("max_user_connections", 0)),
-            extra(user, priv, given.get((user, host), [])),
+            extra(user, priv, given.get((user, host), []), beyond.get((user, host), set())),
         )
     reach = {
         name: tuple(sorted(at for at, login in found.items() if not login.locked)) for name, found in logins.items()
@@ -41,9 +52,11 @@ def seen(databases: Iterable[str], accounts: Iterable[tuple[str, str, str]],
     }
 
 
-def extra(user: str, priv: Mapping[str, Any], grants: list[Mapping[str, Any]]) -> tuple[str, ...]:
+def extra(
+    user: str, priv: Mapping[str, Any], grants: list[Mapping[str, Any]], parts: Collection[str]
+) -> tuple[str, ...]:
     """What an account may do beyond all on its own database, and what it lacks of that."""
-    found = ["on the whole server"] if priv.get("access") else []
+    found = [*parts, *(["on the whole server"] if priv.get("access") else [])]
     own = False
     for row in grants:
         held = {column: row[column] == "Y" for column in row if column.endswith("_priv")}
@@ -73,6 +86,12 @@ def _grants(account: str, who: str) -> list[Step]:
     ]
 
 
+def _memberships(who: str, login: Login) -> list[Step]:
+    """An account's roles, which revoking all that it has itself would leave."""
+    roles = [item.removeprefix(MEMBER).replace("`", "``") for item in login.extra if item.startswith(MEMBER)]
+    return [Step(f"REVOKE `{role}` FROM {who}", None, f"REVOKE `{role}` FROM {who}") for role in roles]
+
+
 def _create(account: str, who: str, login: Login) -> list[Step]:
     how = identified(login) or f"IDENTIFIED VIA {NATIVE} USING 'invalid'"
     make = Step(f"CREATE USER {who} {how} {_options(login)}", f"DROP USER {who}", f"CREATE USER {who}")
@@ -96,7 +115,7 @@ def steps(account: str, before: Seen, after: Seen) -> list[Step]:
             undo = f"ALTER USER {who} {' '.join(was)}" if None not in was else None
             found.append(Step(f"ALTER USER {who} {now[0] or ''} {now[1]}", undo, f"ALTER USER {who}"))
         if old.extra and not login.extra:
-            found += _grants(account, who)
+            found += [*_memberships(who, old), *_grants(account, who)]
     for host, login in before.logins.items():
         if host not in after.logins:
             who = f"'{account}'@'{host}'"
@@ -146,7 +165,8 @@ class MariaDB:
     def read(self, accounts: Collection[str] | None = None) -> dict[str, Seen]:
         look = {name: of_accounts(sql, accounts) for name, sql in CATALOG.items()}
         return seen((row[0] for row in self.rows(look["databases"])), self.rows(look["accounts"]),
-                    self.rows(look["grants"], self.rows_as))
+                    self.rows(look["grants"], self.rows_as),
+                    [row for sql in PARTS for row in self.rows(of_accounts(sql, accounts))])
 
     def steps(self, account: str, before: Seen, after: Seen) -> list[Step]:
         return steps(account, before, after)

@@ -24,6 +24,7 @@ CATALOG = {
         SELECT datname, pg_get_userbyid(datdba), EXISTS (
             SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) WHERE grantee = 0)
         FROM pg_database WHERE datname ~ '^w[0-9]+$'""",
+    # What a role is granted in another database is worth nothing: pg_hba.conf lets it into that of its own name alone.
     "roles": """
         SELECT rolname, rolpassword, rolcanlogin, rolconnlimit,
             array_remove(ARRAY[CASE WHEN rolsuper THEN 'superuser' END, CASE WHEN rolcreatedb THEN 'createdb' END,

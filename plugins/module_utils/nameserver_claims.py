@@ -19,6 +19,7 @@ LIVE = ("present", "suspended")
 NAME = re.compile(rf"{LABEL}(\.{LABEL})+", re.ASCII)
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 NO_TTLS: Mapping[str, int] = types.MappingProxyType({})
 
 
@@ -92,13 +93,16 @@ def wishes(
     zones: list[str],
     issuers: Set | None = None,
     held: dict[str, str] | None = None,
+    networks: dict[str, str] | None = None,
 ) -> Wishes:
     """Every record set that must exist. The servers' own names come first: no website takes them.
 
     `issuers` is the CAA record set of every name of a website, `held` gives the owner by mark name, as it is in the
-    zones: whoever holds a name keeps it. Raises Refused for what is wrong with the servers themselves.
+    zones: whoever holds a name keeps it. `networks` gives those of the reverse zones that have names of their own.
+    Raises Refused for what is wrong with the servers themselves.
     """
     wanted = Wishes({zone: {} for zone in zones}, [], {}, [])
+    reverse = {zone: ipaddress.ip_network(network) for zone, network in (networks or {}).items()}
     for zone in zones:
         _claim(wanted, zone, f"_nameserver.{zone}", Claim(None, FLEET, {
             "NS": frozenset(f"{name}." for name in nameservers),
@@ -107,13 +111,13 @@ def wishes(
     for name, address in {**hosts, **nameservers}.items():
         found = check_addresses(address, check_name(name, "a server"))
         for each, records in [(name, {kind: Set(frozenset([value])) for kind, value in found.items()}),
-                              *_pointers(name, found)]:
+                              *_pointers(name, found, reverse)]:
             zone = zone_of(each, wanted.claims)
             if zone:
                 _claim(wanted, zone, f"_website.{each}", _claim_of(None, FLEET, records), {})
     for website in sorted((w for w in websites if w.get("state") in LIVE), key=lambda w: str(w.get("name"))):
         try:
-            _claim_website(wanted, website, _names(website, issuers), held or {})
+            _claim_website(wanted, website, _names(website, issuers, reverse), held or {})
         except Refused as error:
             wanted.faults.append(Left(str(website.get("name")), error.what, error.mend))
     return wanted
@@ -129,7 +133,7 @@ def _claim_website(
             yields = frozenset() if name in asked else frozenset(["CAA"])
             claim = _claim_of(website["name"], str(website["uid"]), sets, yields)
             _claim(wanted, zone, f"_website.{name}", claim, held)
-        elif "PTR" not in sets:
+        else:
             wanted.outside.setdefault(website["name"], []).append(name)
 
 
@@ -138,7 +142,9 @@ def _claim_of(website: str | None, owner: str, sets: dict[str, Set], yields: fro
                  {kind: found.ttl for kind, found in sets.items() if found.ttl is not None}, yields)
 
 
-def _names(website: dict[str, Any], issuers: Set | None) -> list[tuple[str, dict[str, Set]]]:
+def _names(
+    website: dict[str, Any], issuers: Set | None, reverse: Mapping[str, Network]
+) -> list[tuple[str, dict[str, Set]]]:
     """All names of a website, each with its record sets. Raises Refused."""
     name = check_name(website.get("name"), "a website")
     uid, address = website.get("uid"), website.get("address")
@@ -155,12 +161,24 @@ def _names(website: dict[str, Any], issuers: Set | None) -> list[tuple[str, dict
             if issuers:
                 more = names[each].get("CAA", Set(frozenset()))
                 names[each]["CAA"] = Set(more.values | issuers.values, more.ttl)
-    return [*names.items(), *(_pointers(name, found) if address.get("own") else ())]
+    return [*names.items(), *(_pointers(name, found, reverse) if address.get("own") else ())]
 
 
-def _pointers(name: str, found: dict[str, str]) -> list[tuple[str, dict[str, Set]]]:
-    return [(ipaddress.ip_address(value).reverse_pointer, {"PTR": Set(frozenset([f"{name}."]))})
-            for value in found.values()]
+def _pointers(
+    name: str, found: dict[str, str], reverse: Mapping[str, Network]
+) -> list[tuple[str, dict[str, Set]]]:
+    return [(pointer(value, reverse), {"PTR": Set(frozenset([f"{name}."]))}) for value in found.values()]
+
+
+def pointer(value: str, reverse: Mapping[str, Network]) -> str:
+    """An address' name in the reverse tree; in a zone of another name the labels that its network leaves open."""
+    address = ipaddress.ip_address(value)
+    for zone, network in reverse.items():
+        if address in network:
+            bits = 8 if network.version == 4 else 4
+            labels = -(-(network.max_prefixlen - network.prefixlen) // bits)
+            return ".".join([*address.reverse_pointer.split(".")[:labels], zone])
+    return address.reverse_pointer
 
 
 def _claim(wanted: Wishes, zone: str, mark: str, claim: Claim, held: dict[str, str]) -> None:

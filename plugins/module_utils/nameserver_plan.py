@@ -72,7 +72,7 @@ def planned(reader: Reader, params: dict[str, Any], known: list[Left], check: bo
         there = [*params["zones"], *own.zones, *own.orphans]
         zones = {zone: reader.found[zone] for zone in there if zone in reader.found}
         wish = wishes(websites, params["hosts"], params["nameservers"], list(zones), issuers_set(params["issuers"]),
-                      holders(zones))
+                      holders(zones), params["networks"])
         edits, foreign = _edits(zones, wish.claims, params, _frozen(params["websites"], left))
         more += [*wish.faults, *misled(wish, zones)]
         fresh = {each.website: each for each in more if each.website not in left}

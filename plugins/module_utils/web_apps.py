@@ -129,11 +129,11 @@ def stands(apps: list[dict[str, str]]) -> list[bool]:
     ]
 
 
-def start(website: dict[str, Any], app: dict[str, str]) -> None:
-    """Start an application and see that it answers; where it runs already it is left alone."""
+def start(website: dict[str, Any], app: dict[str, str], again: bool = False) -> None:
+    """Start an application and see that it answers; where it runs already it is left alone, unless it shall `again`."""
     (running,) = stands([app])
     unit = f"{app['name']}.service"
-    if not running:
+    if again or not running:
         for path, (content, mode) in _files(app).items():
             write_atomic(path, content, mode)
         run(["systemctl", "daemon-reload"])

@@ -8,7 +8,7 @@ import json
 import pathlib
 import shutil
 
-from ansible.module_utils import web, web_apps, web_setup, web_tls
+from ansible.module_utils import web, web_apps, web_renewal, web_setup, web_tls
 from ansible.module_utils import web_server as host_side
 from ansible.module_utils.transaction import SERVERS, Left, Refused, write_atomic
 from ansible.module_utils.web_generations import Generations
@@ -33,6 +33,7 @@ class Layer(Generations):
         self.doubtful = []  # what a killed run made and let live; where this one goes back, it is nobody's
         self.stuck = {}  # those that could not be removed; the next run tries again
         self.excluded = set()  # websites that were left before anything was done
+        self.renewed = set()  # websites whose live release is not as it was unpacked
         self.held = []  # names for which no certificate is asked before the name servers know them
 
     def each(self, websites, do):
@@ -88,7 +89,9 @@ class Layer(Generations):
         """Users, homes and releases: all beside what is live, so visitors see none of it yet."""
         lacking = [w for w in self.wanted.values() if self.lacks(w)]
         bare = [w for w in self.wanted.values() if w not in lacking and self.bare(w)]
-        self.made = {w["name"]: host_side.brings(w) for w in lacking if w["name"] in self.old}
+        self.renewed = renewed = {w["name"] for w in lacking if self.live(w)}
+        # A live release is nothing to take back: what it is renewed to is what was approved.
+        self.made = {n: host_side.brings(w)[n in renewed :] for w in lacking if (n := w["name"]) in self.old}
         going = [*self.new, *[self.old[name] for name in self.purged if name in self.old]]
         self.begun = {w["name"]: w["uid"] for w in going}
         self.busy = True
@@ -98,7 +101,8 @@ class Layer(Generations):
         self.each(homeless, host_side.make_homes)
         archives = pathlib.Path(self.params["archives"])
         for website in [w for w in lacking if w["name"] in self.wanted]:
-            self.each([website], lambda one: host_side.make_release(one[0], archives / one[0]["release"]["sha256"]))
+            make = web_renewal.renew if website["name"] in self.renewed else host_side.make_release
+            self.each([website], lambda one, make=make: make(one[0], archives / one[0]["release"]["sha256"]))
         for website in [w for w in bare if w["name"] in self.wanted]:  # never unmade: the live release needs them
             self.each([website], lambda one: host_side.make_folders(one[0], archives / one[0]["release"]["sha256"]))
 
@@ -111,9 +115,10 @@ class Layer(Generations):
         """Start new applications beside the old ones, which go once nobody asks them any more."""
         apps = self.apps({path: text for name in self.wanted for path, text in self.texts_of(name).items()})
         live = {name: self.there("apps", name) for name in apps}
-        changed = [n for n in apps if n in self.stopped or live[n] != self.files[f"apps/{n}.conf"]]
+        changed = [n for n in apps if n in self.stopped | self.renewed or live[n] != self.files[f"apps/{n}.conf"]]
         for website in [self.wanted[name] for name in changed]:
-            self.each([website], lambda one: web_apps.start(one[0], apps[one[0]["name"]]))
+            again = website["name"] in self.renewed  # what it runs by then is no longer there
+            self.each([website], lambda one, again=again: web_apps.start(one[0], apps[one[0]["name"]], again))
 
     def set_up_one(self, website):
         done = self.old.get(website["name"], {}).get("_setup")

@@ -172,12 +172,17 @@ class Plan:
         return self.there("apache", name) is not None
 
     def lacks(self, website):
-        """Whether a website's release has to be unpacked; one that is not live is compared with its manifest first."""
-        name, release = website["name"], web.paths(website)["release"]
-        if not pathlib.Path(release).is_dir():
+        """Whether a website's release has to be unpacked; it is compared first, a live one where that is asked for."""
+        release = pathlib.Path(web.paths(website)["release"])
+        if not release.is_dir():
             return True
-        live = name in self.old and self.serves(name) and web.paths(self.old[name])["release"] == release
-        return not live and bool(manifest.differences(pathlib.Path(release)))
+        return (self.params["compare_live"] or not self.live(website)) and bool(manifest.differences(release))
+
+    def live(self, website):
+        """Whether the release that is wanted is there, and visitors open it."""
+        name, release = website["name"], web.paths(website)["release"]
+        same = name in self.old and self.serves(name) and web.paths(self.old[name])["release"] == release
+        return same and pathlib.Path(release).is_dir()
 
     def bare(self, website):
         """Writable folders that are gone: by hand, say, or by a restore that was killed."""
@@ -204,7 +209,8 @@ class Plan:
                 mine.append(Change(name, "user", "create", None, web.user(website)))
             if not any(c.subject == "release" for c in mine):
                 if self.lacks(website):
-                    mine.append(Change(name, "release", "create", None, website["release"]["sha256"]))
+                    was = ("update", "changed by hand") if self.live(website) else ("create", None)
+                    mine.append(Change(name, "release", *was, website["release"]["sha256"]))
                 else:
                     mine += [Change(name, f"data {folder}", "create") for folder in self.bare(website)]
             changes += mine

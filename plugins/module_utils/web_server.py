@@ -110,7 +110,7 @@ def brings(website: dict[str, Any]) -> list[pathlib.Path]:
 
 
 @contextlib.contextmanager
-def _unpacked(website: dict[str, Any], archive: pathlib.Path) -> Iterator[pathlib.Path]:
+def unpacked(website: dict[str, Any], archive: pathlib.Path) -> Iterator[pathlib.Path]:
     """A release unpacked under a partial name, its writable folders among the data. What is not renamed goes again."""
     where, wanted = web.paths(website), website["release"]["sha256"]
     release, data = pathlib.Path(where["release"]), pathlib.Path(where["data"])
@@ -143,7 +143,7 @@ def _unpacked(website: dict[str, Any], archive: pathlib.Path) -> Iterator[pathli
 def make_release(website: dict[str, Any], archive: pathlib.Path) -> None:
     """Unpack a release under a partial name and rename it when whole. Leaves nothing of it where it is refused."""
     release = pathlib.Path(web.paths(website)["release"])
-    with _unpacked(website, archive) as partial:
+    with unpacked(website, archive) as partial:
         write_atomic(partial / manifest.MANIFEST, json.dumps(manifest.held_by(partial), sort_keys=True), 0o600)
         if release.is_dir():  # kept, and not as it was unpacked
             shutil.rmtree(release)
@@ -152,7 +152,7 @@ def make_release(website: dict[str, Any], archive: pathlib.Path) -> None:
 
 def make_folders(website: dict[str, Any], archive: pathlib.Path) -> None:
     """Make the writable folders that are gone, with their first content. The release stays as it stands."""
-    with _unpacked(website, archive):
+    with unpacked(website, archive):
         pass
 
 

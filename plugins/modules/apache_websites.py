@@ -48,6 +48,12 @@ options:
     description: Whether all archives that there are were brought; a website is refused then whose archive is missing.
     type: bool
     default: false
+  compare_live:
+    description: >-
+      Whether live releases are compared with their manifests, too. One that differs is unpacked anew and exchanged at
+      once; what was there is kept, for root alone, in C(/srv/websites/.changed-NAME-TIME-…/release).
+    type: bool
+    default: false
   releases_kept:
     description: How many releases of a website stay on the server, the live one included.
     type: int
@@ -129,6 +135,7 @@ def main():
             "certificates": {"type": "dict", "default": {}},
             "archives": {"type": "path", "default": str(HERE / "archives")},
             "brought": {"type": "bool", "default": False},
+            "compare_live": {"type": "bool", "default": False},
             "releases_kept": {"type": "int", "default": 3},
         },
     )

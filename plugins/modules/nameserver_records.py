@@ -39,6 +39,12 @@ options:
     type: list
     elements: str
     required: true
+  networks:
+    description: >-
+      Networks of the reverse zones that have a name of their own (RFC 2317), by name; an address in one has its PTR
+      record there. Without a zone it has none, and C(as_built) tells its name as C(outside).
+    type: dict
+    default: {}
   nameservers:
     description: Public addresses (C(ipv4), C(ipv6)) of the name servers by full name, the primary first.
     type: dict
@@ -229,6 +235,7 @@ def main() -> None:
             "host": {"type": "str", "required": True},
             "facts_of": {"type": "list", "elements": "str"},
             "zones": {"type": "list", "elements": "str", "required": True},
+            "networks": {"type": "dict", "default": {}},
             "nameservers": {"type": "dict", "required": True},
             "hosts": {"type": "dict", "default": {}},
             "secondaries": {"type": "dict", "default": {}},

@@ -76,6 +76,17 @@ def test_websites_have_an_account_for_their_web_host_only(host: Any, addresses: 
     assert postgresql(host, f"{sql} WHERE datname LIKE 'w2%'") == [f"{postgres}|{postgres}|f"]
 
 
+def test_websites_have_no_right_beyond_their_own_database(host: Any) -> None:
+    """A grant on one table of a neighbour's, or a role, opens it as well as one on the whole server."""
+    sql = """SELECT * FROM (SELECT User, Db FROM mysql.db UNION SELECT User, Db FROM mysql.tables_priv
+        UNION SELECT User, Db FROM mysql.columns_priv UNION SELECT User, Db FROM mysql.procs_priv
+        UNION SELECT User, Role FROM mysql.roles_mapping) AS found WHERE User LIKE 'w2%'"""
+    [maria] = [account for account, engine in ACCOUNTS[other(host)].items() if engine == "mariadb"]
+    assert mariadb(host, sql) == [f"{maria}\t{maria}"]
+    sql = "SELECT User FROM mysql.global_priv WHERE User LIKE 'w2%' AND JSON_VALUE(Priv, '$.access') > 0"
+    assert mariadb(host, sql) == []
+
+
 def test_connections_are_limited_by_the_websites_size(host: Any) -> None:
     """One website under load must leave the others their connections."""
     rows = mariadb(host, "SELECT max_user_connections FROM mysql.user WHERE User LIKE 'w2%'")

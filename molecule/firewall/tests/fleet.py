@@ -1,4 +1,4 @@
-"""All rules of each kind of server of the lab's fleet, as the roles declare them and our own code renders them."""
+"""What the roles make of the lab's fleet: all rules of each kind of server, rendered by our own code, and variables."""
 
 import base64
 import sys
@@ -23,12 +23,12 @@ ansible.module_utils.__path__.append(str(ROOT / "plugins/module_utils"))
 sys.path.append(str(ROOT / "plugins/modules"))
 
 
-def document(kind: str) -> str:
-    """nft's input for a kind of server, rendered by the modules' own code."""
+def document(kind: str, fleet: dict[str, Any] | None = None) -> str:
+    """nft's input for a kind of server, rendered by the modules' own code; `fleet` stands for the lab's."""
     from ansible.module_utils import firewall, nft, public_ip  # found by the line above
 
     host, role = KINDS[kind]
-    templar = _templar(host, role)
+    templar = templar_of(host, role, fleet)
     fragments = {}
     for task in _declarations(ROOT / "roles" / role):
         given = {key.removeprefix("firewall_"): templar.template(value) for key, value in task["vars"].items()}
@@ -44,7 +44,7 @@ def document(kind: str) -> str:
     return rules
 
 
-def _templar(host: str, role: str) -> Templar:
+def templar_of(host: str, role: str, fleet: dict[str, Any] | None = None) -> Templar:
     """Ansible's own templates over the role's, the lab's and the playbooks' variables."""
     loader = DataLoader()
     inventory = InventoryManager(loader, [str(ROOT / "inventories/lab/hosts.yml")])
@@ -52,15 +52,16 @@ def _templar(host: str, role: str) -> Templar:
     order = [ROOT / f"roles/{role}/defaults/main.yml", ROOT / "inventories/lab/group_vars/all/fleet.yml",
              ROOT / "playbooks/group_vars/all/roles.yml", ROOT / f"roles/{role}/vars/main.yml"]
     for path in order:
-        known |= _yaml(path) if path.exists() else {}
+        known |= read(path) if path.exists() else {}
+    known["fleet"] = fleet or known["fleet"]
     known["__apache_resolv"] = {"content": base64.b64encode(RESOLV).decode()}
     return Templar(loader, variables=known)
 
 
-def _yaml(path: Path) -> Any:
+def read(path: Path) -> Any:
     return DataLoader().load_from_file(str(path), trusted_as_template=True)
 
 
 def _declarations(role: Path) -> list[dict]:
-    tasks = [task for path in sorted(role.glob("tasks/*.yml")) for task in _yaml(path)]
+    tasks = [task for path in sorted(role.glob("tasks/*.yml")) for task in read(path)]
     return [task for task in tasks if task.get("ansible.builtin.include_role", {}).get("name") == "firewall"]

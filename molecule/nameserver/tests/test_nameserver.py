@@ -8,7 +8,8 @@ UPDATE_KEY = "/etc/bind/keys/websites-update.key"
 TRANSFER_KEY = "/etc/bind/keys/websites-transfer.key"
 ZONE = "tarakankota.go.id"
 OWN = "rsud-tarakan.go.id"
-REVERSE = ("100.51.198.in-addr.arpa", "0.0.0.0.7.7.0.0.8.b.d.0.1.0.0.2.ip6.arpa")
+PART = "0/27.113.0.203.in-addr.arpa"
+REVERSE = ("100.51.198.in-addr.arpa", "0.0.0.0.7.7.0.0.8.b.d.0.1.0.0.2.ip6.arpa", PART)
 
 
 @pytest.fixture
@@ -125,6 +126,12 @@ def test_address_points_back_to_its_owner(host, inside, address, name):
     assert ask(host, inside, "-x", address) == [f"{name}.{ZONE}."]
 
 
+def test_address_points_back_in_the_part_of_a_zone_that_its_provider_delegates(host, inside, peer):
+    """A small network has no reverse zone of its own; the provider's leads each address to a name in this part."""
+    assert ask(host, inside, f"5.{PART}", "PTR") == [f"gateway2.{ZONE}."]
+    assert "; fully validated" in validated(host, peer, PART, f"5.{PART}", "PTR")
+
+
 @pytest.mark.parametrize(
     ("name", "kind", "value"), [("mail", "MX", "10 mx.example.net."), ("dinkes", "TXT", '"v=spf1 -all"')]
 )
@@ -201,7 +208,7 @@ def test_forged_key_is_not_taken(host, inside):
 def test_signing_key_is_the_same_on_both_servers(host, zone):
     """A server that takes the primary's place must go on with the key that the parent knows."""
     folder = "/var/lib/bind/keys"
-    keys = host.check_output(f"ls {folder}/K{zone}.+013+*.private").splitlines()
+    keys = host.check_output(f"ls {folder}/K{zone.replace('/', '%2F')}.+013+*.private").splitlines()
     assert len(keys) == 1
     file = host.file(keys[0])
     assert (file.user, file.group, file.mode, host.file(folder).mode) == ("bind", "bind", 0o600, 0o700)

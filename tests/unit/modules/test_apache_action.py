@@ -32,7 +32,8 @@ class Server:
         self.unpacked = f"a.go.id/releases/{SHA[:32]}\n"
         self.results, self.sent, self.commands, self.given = list(results), [], [], []
         self.action: Any = object.__new__(load().ActionModule)
-        self.action._task = SimpleNamespace(action="apache_websites", args=given, async_val=0, check_mode=False, diff=False)
+        task = {"action": "apache_websites", "args": given, "async_val": 0, "check_mode": False, "diff": False}
+        self.action._task = SimpleNamespace(**task)
         self.action._connection = SimpleNamespace(_shell=SimpleNamespace(tmpdir=str(evidence)))
         self.action._execute_module = self.execute
         self.action._transfer_file = lambda local, remote: self.sent.append((local, remote))

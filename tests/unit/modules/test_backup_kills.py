@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import itertools
 import json
@@ -10,7 +11,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -178,6 +179,65 @@ def test_run_that_waited_for_the_lock_settles_before_it_snapshots(here: Server) 
     assert report.failures == {} and here.state() == NEW
     home = here.copies.store / report.snapshots[NAME]["id"] / "tree" / here.home.relative_to("/")
     assert (home / "data/uploads/photo.jpg").exists()
+
+
+class Locks:
+    """Stands for the server's locks, and tells which were held whenever the exchange did something."""
+
+    def __init__(self, here: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.held: list[str] = []
+        self.seen: dict[str, set[tuple[str, ...]]] = {}
+        for module in (exchange, restore):
+            monkeypatch.setattr(module, "server_lock", self.lock)
+        for module, name in ((exchange, "move"), (exchange, "settle"), (restore, "_pairs"), (database, "load")):
+            monkeypatch.setattr(module, name, self.watched(name, getattr(module, name)))
+        monkeypatch.setattr(here.copies, "restore", self.watched("restic", here.copies.restore))
+
+    def watched(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def step(*given: Any) -> Any:
+            self.seen.setdefault(name, set()).add(tuple(self.held))
+            return real(*given)
+        return step
+
+    @contextlib.contextmanager
+    def lock(self, layer: str, *_: Any) -> Iterator[None]:
+        assert layer not in self.held, "it would wait for itself"
+        self.held.append(layer)
+        yield
+        assert self.held.pop() == layer
+
+
+def test_restore_exchanges_under_the_web_layers_lock_and_reads_the_repository_without(
+    here: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A setup script on a database that is being loaded, and a release unpacked between two renames, spoil both."""
+    locks = Locks(here, monkeypatch)
+    here.restore()
+    both = {("backup", "web")}
+    assert here.state() == NEW and not locks.held
+    assert locks.seen == {"restic": {("backup",)}, "_pairs": both, "load": both, "move": both}
+
+
+def test_restore_that_fails_or_was_killed_is_put_back_under_the_web_layers_lock(
+    here: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    between(here)
+    locks = Locks(here, monkeypatch)
+    exchange.tidy(here.settings)
+    assert here.state() == NEW and locks.seen["settle"] == locks.seen["move"] == {("backup", "web")}
+    monkeypatch.setattr(exchange, "bring", refuse)
+    with pytest.raises(Refused, match="server is down"):
+        here.restore()
+    assert here.state() == NEW and locks.seen["settle"] == {("backup", "web")} and not exchange.pending(here.settings)
+
+
+def test_restore_that_waits_for_the_web_layer_in_vain_leaves_nothing(
+    here: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restore, "server_lock", refuse)
+    with pytest.raises(Refused):
+        here.restore()
+    assert here.state() == OLD and here.kept() == [] and not exchange.pending(here.settings)
 
 
 def test_folder_that_the_web_layer_made_meanwhile_is_kept(here: Server) -> None:

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from ansible.module_utils import database_mariadb as mariadb
-from ansible.module_utils.database import NOTHING, Database, Login, Seen
+from ansible.module_utils.database import NOTHING, Database, Login, Seen, of_accounts
 from database_cases import AT_WEB1, AT_WEB2, HASH, in_mariadb
 
 PRIV = {"access": 0, "plugin": "mysql_native_password", "authentication_string": HASH, "max_user_connections": 10}
@@ -32,6 +32,20 @@ def test_seen_names_what_an_account_has_beyond_its_own() -> None:
     assert read(PRIV, grant(), grant(db="w20002")).logins["10.0.0.11"].extra == ("on w20002",)
     assert read(PRIV, grant(Grant_priv="Y")).logins["10.0.0.11"].extra == ("not all on its own",)
     assert read(PRIV).logins["10.0.0.11"].extra == ("not all on its own",)
+
+
+def test_seen_names_what_an_account_has_in_parts_and_by_roles() -> None:
+    parts = [("w20001", "10.0.0.11", "on table ", "w20002", ".", "t"), ("w20001", "10.0.0.11", "member of ", "baca"),
+             ("w20001", "10.0.0.12", "member of ", "lain")]
+    found = mariadb.seen(["w20001"], [("w20001", "10.0.0.11", json.dumps(PRIV))], [grant()], parts)
+    assert found["w20001"].logins["10.0.0.11"].extra == ("member of baca", "on table w20002.t")
+
+
+def test_every_part_is_looked_up_for_the_accounts_that_a_run_made_as_well() -> None:
+    for sql in (*mariadb.PARTS, mariadb.CATALOG["grants"], mariadb.CATALOG["accounts"]):
+        assert of_accounts(sql, ["w20001"]).endswith("WHERE User IN ('w20001')")
+    tables = {sql.split(" FROM ")[1].split()[0] for sql in mariadb.PARTS}
+    assert tables == {"mysql.tables_priv", "mysql.columns_priv", "mysql.procs_priv", "mysql.roles_mapping"}
 
 
 def test_seen_takes_no_other_plugins_secret_for_a_verifier() -> None:
@@ -91,6 +105,14 @@ def test_steps_lock_and_end_sessions_when_archived() -> None:
 def test_steps_mend_privileges_that_are_not_ours() -> None:
     found = statements(in_mariadb(("10.0.0.11",), extra=("on w20002",)), in_mariadb(("10.0.0.11",)))
     assert [statement.split()[0] for statement in found] == ["REVOKE", "GRANT"]
+
+
+def test_steps_revoke_roles_by_name_and_all_else_at_once() -> None:
+    extra = ("member of odd`role", "on table w20002.t")
+    first, *others = statements(in_mariadb(("10.0.0.11",), extra=extra), in_mariadb(("10.0.0.11",)))
+    assert first == "REVOKE `odd``role` FROM 'w20001'@'10.0.0.11'"
+    assert [statement.split(" FROM ")[0].split(" TO ")[0] for statement in others] == [
+        "REVOKE ALL PRIVILEGES, GRANT OPTION", "GRANT ALL PRIVILEGES ON `w20001`.*"]
 
 
 def test_steps_purge_users_before_the_database_without_a_way_back() -> None:

@@ -82,8 +82,9 @@ def primary(monkeypatch: pytest.MonkeyPatch) -> Served:
 
 
 def params(*websites: dict[str, Any], **other: Any) -> dict[str, Any]:
-    given = {"websites": list(websites), "hosts": {}, "nameservers": SERVERS, "zones": [ZONE], "issuers": [],
-             "host": "ns1", "ttl": 300, "secondaries": {}, "wait": 1, "address": "127.0.0.1", "own_zones": None}
+    given = {"websites": list(websites), "hosts": {}, "nameservers": SERVERS, "zones": [ZONE], "networks": {},
+             "issuers": [], "host": "ns1", "ttl": 300, "secondaries": {}, "wait": 1, "address": "127.0.0.1",
+             "own_zones": None}
     return given | other
 
 
@@ -117,6 +118,16 @@ def test_asked_records_are_made_and_named_in_the_mark(primary: Served) -> None:
     assert primary.holds(f"_website.{SITE}") == {"TXT": {'"website=20001 MX TXT"'}}
     assert primary.holds(f"_website.k1._domainkey.{SITE}") == {"TXT": {'"website=20001 CNAME"'}}
     assert converged(primary, website(records=ASKED)).changes == []
+
+
+def test_website_is_pointed_back_to_in_the_part_of_a_reverse_zone_that_is_served() -> None:
+    part, address = "96/27.100.51.198.in-addr.arpa", {"ipv4": "198.51.100.101", "own": True}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nameserver_apply, "follows", lambda *_: True)
+        primary, given = Served(ZONE, part), {"zones": [ZONE, part], "networks": {part: "198.51.100.96/27"}}
+        converged(primary, website(address=address), **given)
+        assert primary.holds(f"101.{part}", part) == {"PTR": {f"{SITE}."}}
+        assert converged(primary, website(address=address), **given).changes == []
 
 
 def test_asked_records_go_when_they_are_asked_for_no_more(primary: Served) -> None:

@@ -1,5 +1,6 @@
 """Planning, batching and putting back of the name servers' records, without a server."""
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import dns.rdatatype
@@ -12,6 +13,7 @@ from ansible.module_utils.nameserver_claims import (
     as_built,
     check_addresses,
     check_name,
+    pointer,
     wishes,
     zone_of,
 )
@@ -212,6 +214,33 @@ def test_wishes_point_an_own_address_back_to_its_website() -> None:
 def test_wishes_point_a_shared_address_back_to_its_host() -> None:
     claims = wanted(website(), hosts={f"web1.{ZONE}": SHARED}).claims[REVERSE]
     assert claims[f"_website.11.{REVERSE}"][:3] == (None, "fleet", {"PTR": frozenset([f"web1.{ZONE}."])})
+
+
+@pytest.mark.parametrize("zone", ["96-127.100.51.198.in-addr.arpa", "96/27.100.51.198.in-addr.arpa"])
+def test_wishes_point_back_in_the_part_of_a_reverse_zone_that_the_provider_delegates(zone: str) -> None:
+    """RFC 2317: the provider's zone leads each address to its last number in the delegated zone."""
+    near, far = OWN | {"ipv4": "198.51.100.127"}, OWN | {"ipv4": "198.51.100.128"}
+    found = wishes([website(address=near), website(f"jauh.{ZONE}", uid=20002, address=far)],
+                   {f"web1.{ZONE}": {"ipv4": "198.51.100.96"}}, SERVERS, [ZONE, zone],
+                   networks={zone: "198.51.100.96/27"})
+    pointers = {mark: claim.records["PTR"] for mark, claim in found.claims[zone].items() if "PTR" in claim.records}
+    assert pointers == {f"_website.127.{zone}": frozenset([f"dinkes.{ZONE}."]),
+                        f"_website.96.{zone}": frozenset([f"web1.{ZONE}."])}
+    assert found.outside == {f"jauh.{ZONE}": ["128.100.51.198.in-addr.arpa"]} and not found.conflicts
+
+
+@pytest.mark.parametrize(
+    ("value", "network", "name"),
+    [("203.0.113.5", "203.0.112.0/23", "5.113.zone"), ("203.0.113.5", "203.0.113.5/32", "zone"),
+     ("2001:db8::71", "2001:db8::/121", "1.7.zone"), ("203.0.113.5", "2001:db8::/121", "5.113.0.203.in-addr.arpa")],
+)
+def test_pointer_has_the_labels_that_its_network_leaves_open(value: str, network: str, name: str) -> None:
+    assert pointer(value, {"zone": ip_network(network)}) == name
+
+
+def test_as_built_tells_that_nobody_here_points_an_address_back() -> None:
+    built = as_built(wanted(website(address=OWN), zones=(ZONE,)), {}, [ZONE])
+    assert built[f"dinkes.{ZONE}"]["outside"] == [f"101.{REVERSE}"]
 
 
 def test_wishes_refuse_a_servers_name_to_a_website() -> None:

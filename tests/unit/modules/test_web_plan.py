@@ -26,8 +26,8 @@ def module(host: WebHost, monkeypatch: pytest.MonkeyPatch, *websites: Any, check
            brought: bool = False) -> dict[str, Any]:
     """One run of the whole module; its result, with `failed` where it refuses."""
     params = {"websites": list(websites), "host": "web1", "sizes": SIZES, "database_hosts": {"db1": "10.89.77.21"},
-              "archives": str(host.root / "archives"), "releases_kept": 3, "acme": False, "certificates": {},
-              "brought": brought}
+              "archives": str(host.root / "archives"), "releases_kept": 3, "compare_live": False, "acme": False,
+              "certificates": {}, "brought": brought}
 
     class Module:
         def __init__(self, **_: Any) -> None:

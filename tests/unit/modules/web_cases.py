@@ -156,7 +156,8 @@ class WebHost:
     def layer(self, *websites: dict[str, Any], **params: Any) -> web_layer.Layer:
         """The layer with these desired websites; the archives that it lacks are brought."""
         archives = self.root / "archives"
-        given = {"websites": list(websites), "sizes": SIZES, "archives": str(archives), "releases_kept": 3, **params}
+        given = {"websites": list(websites), "sizes": SIZES, "archives": str(archives), "releases_kept": 3,
+                 "compare_live": False, **params}
         layer = web_layer.Layer(given, HOST)
         archives.mkdir(exist_ok=True)
         known = {sha(content): content for content in (STATIC, STATIC_2, PHP, PHP_2, APP, APP_2)}
@@ -164,9 +165,9 @@ class WebHost:
             (archives / missing).write_bytes(known[missing])
         return layer
 
-    def converge(self, *websites: dict[str, Any]) -> list[Change]:
+    def converge(self, *websites: dict[str, Any], **params: Any) -> list[Change]:
         """One run of the module; gives the changes. Who was left is in `left`: name -> what was said."""
-        layer = self.layer(*websites)
+        layer = self.layer(*websites, **params)
         module = SimpleNamespace(check_mode=False, params={"host": "web1", "brought": True})
         outcome = apache_websites.converge(module, layer)
         self.left = {left.website: left.what for left in outcome.refused}

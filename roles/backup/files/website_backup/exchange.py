@@ -16,6 +16,7 @@ from website_backup.settings import Settings, Website, read_websites
 from website_backup.transaction import Refused, read_json, server_lock, write_atomic
 
 LAYER = "backup"
+WEB = "web"  # who holds it changes the same folders, and runs setup scripts on the database; always taken second
 WAIT = 1800.0  # seconds: a large website's first snapshot, or a prune, may be under way
 STAGE = ".restore-"  # in the websites' root, which is root's own, and on the same file system
 SAVED = "database.sql"
@@ -60,7 +61,10 @@ def write(settings: Settings, exchange: Exchange) -> Exchange:
 
 
 def make(settings: Settings, website: Website, exchange: Exchange, dump: pathlib.Path | None) -> None:
-    """Load the dump (None leaves the database), then exchange the folders. Where it fails, all is as it was."""
+    """Load the dump (None leaves the database), then exchange the folders. Where it fails, all is as it was.
+
+    Hold both locks from when the pairs are looked up.
+    """
     kept = pathlib.Path(exchange.kept)
     write(settings, exchange)
     try:
@@ -147,7 +151,8 @@ def resume(settings: Settings, uid: int) -> None:
         return
     exchange = Exchange(**{**left, "pairs": [Pair(*pair) for pair in left["pairs"]]})
     try:
-        settle(settings, _website(settings, exchange), exchange)
+        with server_lock(WEB, WAIT):
+            settle(settings, _website(settings, exchange), exchange)
     except (Refused, OSError) as error:
         raise Refused(f"a restore of {exchange.name} was cut off, and cannot be settled: {error}",
                       f"mend the cause and run again; what was there before lies in {exchange.kept}") from error

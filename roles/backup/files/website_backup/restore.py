@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import pathlib
@@ -74,18 +75,21 @@ def _put(settings: Settings, repository: Repository, website: Website, shot: Sna
     stamp = f"{datetime.datetime.now(datetime.UTC):%Y%m%dT%H%M%SZ}"
     stage = pathlib.Path(tempfile.mkdtemp(prefix=f"{exchange.STAGE}{website.name}-", dir=root))
     kept = pathlib.Path(exchange.free(f"{root}/.before-restore-{website.name}-{stamp}"))
-    try:
-        repository.restore(shot.id, str(stage))
-        proof = _proven(settings, stage)
-        entry = _entry(settings, stage)
-        dump = _inside(stage, settings.state_folder / str(entry["uid"]) / "database.sql")
-    except BaseException:
-        shutil.rmtree(stage, ignore_errors=True)
-        raise
-    loads = with_database and website.database is not None and dump.is_file()
-    pairs = _pairs(website, entry, stage, kept)
-    exchange.make(settings, website, exchange.Exchange(website.name, website.uid, str(stage), str(kept), pairs),
-                  dump if loads else None)
+    with contextlib.ExitStack() as locks:
+        try:
+            repository.restore(shot.id, str(stage))
+            proof = _proven(settings, stage)
+            entry = _entry(settings, stage)
+            dump = _inside(stage, settings.state_folder / str(entry["uid"]) / "database.sql")
+            # Only now, so that no run waits for the repository.
+            locks.enter_context(server_lock(exchange.WEB, WAIT))
+        except BaseException:
+            shutil.rmtree(stage, ignore_errors=True)
+            raise
+        loads = with_database and website.database is not None and dump.is_file()
+        pairs = _pairs(website, entry, stage, kept)
+        exchange.make(settings, website, exchange.Exchange(website.name, website.uid, str(stage), str(kept), pairs),
+                      dump if loads else None)
     return {**proof, "database": loads, "previous": str(kept)}
 
 
