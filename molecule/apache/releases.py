@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 
 APP = """
-import http.server, os, socket, urllib.parse
+import ctypes, http.server, os, socket, urllib.parse
 
 class Page(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -35,6 +35,9 @@ class Page(http.server.BaseHTTPRequestHandler):
             host, _, port = asked["open"].rpartition(":")
             socket.create_connection((host.strip("[]"), int(port)), 2).close()
             return "opened"
+        if "load" in asked:
+            ctypes.CDLL(asked["load"])
+            return "loaded"
         if "header" in asked:
             return str(self.headers[asked["header"]])
         if "die" in asked:
@@ -51,6 +54,16 @@ class Server(http.server.ThreadingHTTPServer):
 
 Server(os.environ["SOCKET"], Page).serve_forever()
 """
+SETUP = """
+import ctypes, glob, os, pathlib, shutil
+pathlib.Path("isi/setup.txt").write_text(f"set up by {os.getuid()}")
+shutil.copy(glob.glob("/usr/lib/*/libexpat.so.1")[0], "isi/foto.jpg")
+try:
+    said = str(ctypes.CDLL("./isi/foto.jpg"))
+except OSError as error:
+    said = str(error)
+pathlib.Path("isi/native.txt").write_text(said)
+"""
 PAGES = {
     "static": {"index.html": "<h1>Situs statis edisi 1</h1>"},
     "static-2": {"index.html": "<h1>Situs statis edisi 2</h1>"},
@@ -64,6 +77,12 @@ if (isset($_GET['connect'])) { echo @stream_socket_client($_GET['connect'], $n, 
 if (isset($_GET['server'])) { echo $_SERVER[$_GET['server']] ?? 'not set'; exit; }
 if (isset($_GET['include'])) { echo @include $_GET['include']; exit; }
 if (isset($_GET['opcache'])) { echo @$_GET['opcache']() ? 'told' : 'denied'; exit; }
+if (isset($_GET['load'])) {
+    try { (new Pdo\\Sqlite('sqlite::memory:'))->loadExtension($_GET['load']); echo 'loaded'; }
+    catch (Throwable $error) { echo $error->getMessage(); }
+    exit;
+}
+if (isset($_GET['eat'])) { echo strlen(str_repeat('x', 1 << 30)); exit; }
 if (isset($_GET['run'])) { echo function_exists($_GET['run']) ? 'runs' : 'denied'; exit; }
 echo 'Situs PHP ', get_current_user(), ' ', posix_getuid(), ' ', file_get_contents(__DIR__ . '/berkas/setup.txt');
 """,
@@ -71,8 +90,7 @@ echo 'Situs PHP ', get_current_user(), ' ', posix_getuid(), ' ', file_get_conten
         "public/berkas/awal.txt": "kept from the first release",
         "setup.php": "<?php file_put_contents(__DIR__ . '/public/berkas/setup.txt', 'set up by ' . posix_getuid());",
     },
-    "app": {"app.py": APP.replace("EDISI", "1"), "isi/awal.txt": "awal",
-            "setup.py": "import os; open('isi/setup.txt', 'w').write(f'set up by {os.getuid()}')"},
+    "app": {"app.py": APP.replace("EDISI", "1"), "isi/awal.txt": "awal", "setup.py": SETUP},
     "app-2": {"app.py": APP.replace("EDISI", "2")},
     "app-silent": {"app.py": "import time; print('tidak mau'); time.sleep(600)"},
     "node": {"app.js": """

@@ -13,7 +13,8 @@ name: sop_results
 type: notification
 short_description: Write the results of the layers' modules to a file
 description:
-  - Appends one line of JSON for every task result that holds C(changes), C(probes) or C(snapshots).
+  - Appends one line of JSON for every task result that holds C(changes), C(probes) or C(snapshots), or sets a fact
+    that does.
   - Results of tasks with C(no_log) arrive here without their content, and so are never written.
 options: {}
 requirements:
@@ -33,7 +34,8 @@ class CallbackModule(CallbackBase):
         path = os.environ.get("SOP_RESULTS_FILE")
         if not path:
             return
-        values = [result.result, *(r for r in result.result.get("results", []) if isinstance(r, dict))]
+        held = [*result.result.get("results", []), *result.result.get("ansible_facts", {}).values()]
+        values = [result.result, *(value for value in held if isinstance(value, dict))]
         with pathlib.Path(path).open("a", encoding="utf-8") as file:
             for value in values:
                 if any(key in value for key in KEYS) and not value.get("_ansible_no_log"):

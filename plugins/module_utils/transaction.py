@@ -105,7 +105,7 @@ def server_lock(layer: str, wait: float = LOCK_WAIT) -> Iterator[None]:
 
 
 def write_atomic(path: pathlib.Path, content: str | bytes, mode: int = 0o644, uid: int = 0, gid: int = 0) -> bool:
-    """Replace a file as a whole: readers see the old content or the new. True if it differed."""
+    """Replace a file as a whole: readers, and a power cut, leave the old content or the new. True if it differed."""
     data = content.encode() if isinstance(content, str) else content
     with contextlib.suppress(FileNotFoundError):
         now = path.stat()
@@ -120,6 +120,11 @@ def write_atomic(path: pathlib.Path, content: str | bytes, mode: int = 0o644, ui
         os.chown(name, uid, gid)
         pathlib.Path(name).chmod(mode)
         pathlib.Path(name).replace(path)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             pathlib.Path(name).unlink()

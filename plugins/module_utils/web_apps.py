@@ -22,7 +22,8 @@ OURS = "website-app-"
 NAME = re.compile(rf"{OURS}w\d+-[0-9a-f]{{8}}\.service\Z")  # what is called otherwise was not written here
 START = 30.0  # seconds within which an application must answer
 # What is the same for every application. Its socket's folder is named in the environment alone, which no other user
-# can see. systemd's own folders must stay visible to it.
+# can see. systemd's own folders must stay visible to it. Native code may come from the server and from the release, not
+# from where the program or a visitor writes: systemd forgets NoExecPaths=/ for a folder that another setting names.
 UNIT = """# Written by the web layer, which replaces it; see {environment}
 [Unit]
 Description=Application of {name}
@@ -65,6 +66,7 @@ SystemCallFilter=@system-service
 SystemCallErrorNumber=EPERM
 InaccessiblePaths=-/run/dbus -/run/php -/etc/websites -{state}
 ReadOnlyPaths={release}
+NoExecPaths={home}/data {writable} {sockets} /tmp /var/tmp /dev/shm
 ReadWritePaths={sockets} {writable}
 MemoryMax={memory}
 TasksMax={tasks}
@@ -93,9 +95,9 @@ def text(website: dict[str, Any], server: web.Server, password: str | None) -> s
     lines = [f'{key}="{web.plain(website, key, value)}"\n' for key, value in told.items()]
     memory, tasks = limits(size)
     writable = [f"{where['home']}/temporary", *(f"-{where['data']}/{path}" for path in sorted(website["writable"]))]
-    facts = {"name": website["name"], "user": user, "release": where["release"], "entry": website["entry"],
-             "program": web.PROGRAMS[website["program"]], "state": STATE, "sockets": web.APP_SOCKETS,
-             "writable": " ".join(writable), "memory": memory, "tasks": tasks}  # fmt: skip
+    facts = {"name": website["name"], "user": user, "home": where["home"], "release": where["release"],
+             "entry": website["entry"], "program": web.PROGRAMS[website["program"]], "state": STATE,
+             "sockets": web.APP_SOCKETS, "writable": " ".join(writable), "memory": memory, "tasks": tasks}  # fmt: skip
     draft = UNIT.format(environment="", **facts) + "".join(lines)
     key = sha256(f"{server.secret}:{user}:{draft}".encode()).hexdigest()
     name = f"{OURS}{user}-{key[:8]}"

@@ -64,7 +64,8 @@ class Generations(Plan):
             if same:
                 os.link(live / name, generation / name)
             else:
-                write_atomic(generation / name, text, 0o600)
+                (generation / name).touch(mode=0o600)
+                (generation / name).write_text(text)
         entries = [e for n, e in self.old.items() if n not in self.wanted and n not in self.purged]
         for website in self.wanted.values():
             database = website["database"] and {

@@ -153,6 +153,10 @@ class Layer(Generations):
         """The changes but those of websites that are left since they were planned."""
         return [change for change in changes if change.website not in self.left or change.website in self.excluded]
 
+    def flush(self):
+        """Have releases, data and generation on the disk: after a power cut, nobody would compare what is live."""
+        host_side.run(["sync", "--file-system", str(web.HOMES), str(host_side.HERE)], timeout=600)
+
     def go_live(self, changes):
         """Serve what is wanted. Gives the live generation; None where every website that would change is left."""
         while self.rest(changes):
@@ -162,6 +166,7 @@ class Layer(Generations):
                 break
             names = [name for name in self.wanted if name in touched]
             self.held = self.held or web_tls.hold([self.wanted[name] for name in names])
+            self.flush()
             host_side.swap(str(generation))
             host_side.reload(self.server.php, generation.name, validated=True)
             bad = self.faults(names)

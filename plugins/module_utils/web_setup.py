@@ -62,17 +62,22 @@ def confined(website: dict[str, Any], size: dict[str, Any]) -> list[str]:
     """What runs a program as the website's user, within its size's limits and in a scope that ends with all it started.
 
     It dies with us: after a kill, what the run touched is put back, databases before websites. It is a scope, as every
-    user could read a service's environment, and so the password.
+    user could read a service's environment, and so the password; and a scope has no NoExecPaths, so that folders in
+    which visitors can have left native code are mounted anew, for it alone.
     """
     user, (memory, tasks) = web.user(website), web_apps.limits(size)
+    home = web.paths(website)["home"]
+    folders = f"{home}/data {home}/temporary {home}/sessions /tmp /var/tmp /dev/shm"
+    anew = f'for at in {folders}; do mount --bind -o noexec,nosuid,nodev $at $at || exit; done; exec "$@"'
     limits = {"MemoryMax": memory, "TasksMax": tasks, "RuntimeMaxSec": SECONDS, "KillSignal": "SIGKILL"}
     return [
         *("setpriv", "--pdeathsig=KILL"),
         *("systemd-run", "--scope", "--quiet", "--collect", f"--unit={OURS}{user}"),
         *(f"--property={key}={value}" for key, value in limits.items()),
+        *("unshare", "--mount", "sh", "-c", anew, "sh"),
         *("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs"),
         "--pdeathsig=KILL",  # once more: another user forgets it
-        *("env", "--unset=INVOCATION_ID"),
+        *("env", "--unset=INVOCATION_ID", "--unset=PWD"),
     ]
 
 

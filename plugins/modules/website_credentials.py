@@ -9,7 +9,7 @@ short_description: Make and keep the passwords of a web host's database users
 description:
   - For each website of this web host that has a database, keeps C(/etc/websites/credentials/w20001.json) (root only)
     with engine, password and verifier. The password is random, made here, and never returned.
-  - Run it with C(no_log), because verifiers are secrets of a lower kind.
+  - Verifiers are secrets of a lower kind, so the action of the same name hides the result; a failure it shows.
 options:
   websites:
     description: The full desired set of websites, as a list or as the text of the desired state.
@@ -29,7 +29,6 @@ EXAMPLES = r"""
     websites: "{{ database_websites }}"
     host: web1
   register: database_credentials
-  no_log: true
 """
 
 RETURN = r"""

@@ -63,23 +63,83 @@ def test_denied_connections_name_the_website(host):
 
 
 @pytest.mark.parametrize("path", [
-    f"{NEIGHBOUR}/sessions", f"{NEIGHBOUR}/data", "/run/php/websites", "/srv/websites", "/etc/websites/certificates"])
+    f"{NEIGHBOUR}/sessions", f"{NEIGHBOUR}/temporary", f"{NEIGHBOUR}/data", "/run/php/websites", "/srv/websites",
+    "/etc/websites/certificates"])
 def test_php_lists_nothing_of_others(host, path):
     """A socket's name is what keeps a neighbour from calling it; a session's name is the session."""
     assert ask(host, "list", path) == "denied"
     assert ask(host, "list", f"glob://{path}/*") == "denied"
 
 
-def test_php_reads_no_session_of_its_neighbour(host):
-    """A session that can be read is an administrator of the neighbour."""
-    session = f"{NEIGHBOUR}/sessions/sess_0123456789"
-    host.run("touch %s && chown 20003:20003 %s", session, session)
+@pytest.mark.parametrize("path", ["sessions/sess_0123456789", "temporary/php0123456789"])
+def test_php_reads_no_session_and_no_upload_of_its_neighbour(host, path):
+    """A session that can be read is an administrator of the neighbour; an upload is a citizen's letter."""
+    file = f"{NEIGHBOUR}/{path}"
+    host.run("touch %s && chown 20003:20003 %s", file, file)
     try:
-        assert ask(host, "read", session) == "denied"
-        assert as_website(host, "cat %s", session).rc != 0
-        assert host.run("cat %s", session).rc == 0
+        assert ask(host, "read", file) == "denied"
+        assert as_website(host, "cat %s", file).rc != 0
+        assert host.run("cat %s", file).rc == 0
     finally:
-        host.run("rm -f %s", session)
+        host.run("rm -f %s", file)
+
+
+@pytest.fixture
+def uploads(host):
+    """A library and a program of the server's in the website's upload folder, as a visitor may have left them."""
+    folder = "/srv/websites/php.example.go.id/data/public/berkas"
+    library = host.check_output("ls /usr/lib/php/20*/pdo_sqlite.so")
+    host.check_output("for f in foto.jpg foto.jpg.so; do install -m 755 -o 20002 -g 20002 %s %s/$f; done && "
+                      "install -m 755 -o 20002 -g 20002 /usr/bin/true %s/gambar.png", library, folder, folder)
+    yield folder
+    host.run("cd %s && rm -f foto.jpg foto.jpg.so gambar.png", folder)
+
+
+def in_pool(host, command, *arguments):
+    """A program run as the website's user where its PHP runs: PHP of Debian 12 has no way of its own to try."""
+    master = host.check_output("systemctl show --property=MainPID --value php*-fpm.service")
+    enter = f"nsenter --target {master} --mount setpriv --reuid 20002 --regid 20002 --clear-groups"
+    return host.run(f"{enter} {command}", *arguments)
+
+
+def test_php_loads_no_native_code_that_a_visitor_left(host, uploads):
+    """It would run without open_basedir, and could rewrite every website's pages in the cache that all pools share."""
+    load, denied = "import ctypes, sys; ctypes.CDLL(sys.argv[1])", "failed to map segment"
+    for file in ("foto.jpg", "foto.jpg.so"):
+        assert denied in in_pool(host, "python3 -c %s %s", load, f"{uploads}/{file}").stderr
+    assert denied not in host.run("python3 -c %s %s", load, f"{uploads}/foto.jpg").stderr, "or the test shows nothing"
+    said = ask(host, "load", f"{uploads}/foto.jpg")  # SQLite tries the name with .so behind it, too
+    if "not found" not in said:
+        assert denied in said
+        assert "undefined symbol" in ask(host, "load", host.check_output("ls /usr/lib/php/20*/pdo_sqlite.so"))
+
+
+def test_php_runs_no_program_that_a_visitor_left(host, uploads):
+    """mail() starts a program; one of a website's own would do what no function of PHP may."""
+    assert host.run("%s/gambar.png", uploads).rc == 0, "or the test shows nothing"
+    done = in_pool(host, "%s", f"{uploads}/gambar.png")
+    assert done.rc == 126 and "Permission denied" in done.stderr
+    assert in_pool(host, "/usr/bin/true").rc == 0
+
+
+@pytest.mark.parametrize("folder", ["tmp", "var/tmp", "dev/shm", "run", "srv/websites", "var/lib/php", "etc"])
+def test_php_loads_native_code_from_nowhere_but_the_systems_own_folder(host, folder):
+    """Not even where it would first have to find a way to write."""
+    look = "findmnt --noheadings --output OPTIONS --target %s"
+    assert "noexec" in in_pool(host, look, f"/{folder}").stdout.strip().split(",")
+    usr = in_pool(host, look, "/usr").stdout
+    assert "rw" in usr and "noexec" not in usr
+
+
+def test_page_that_takes_all_memory_ends_alone(host):
+    """Its own visitor gets an error; the same website and its neighbour go on serving."""
+    page = "curl -s -o /dev/null -w '%%{http_code}' -H %s %s"
+    eaters = " & ".join(["curl -s -o /dev/null -w '%%{http_code} ' -H %s 'http://127.0.0.1/?eat=1'"] * 3)
+    said = host.check_output(f"{eaters} & wait", *["Host: php.example.go.id"] * 3)
+    assert said.split() == ["500"] * 3
+    for name in ("php.example.go.id", "tetangga.example.go.id"):
+        assert host.check_output(page, f"Host: {name}", "http://127.0.0.1/") == "200"
+    assert "Allowed memory size" in host.file("/var/log/websites/php.example.go.id/php.log").content_string
 
 
 @pytest.fixture
@@ -154,8 +214,8 @@ def test_php_does_not_manage_the_shared_cache(host, function):
 
 
 @pytest.mark.parametrize("path", [
-    NEIGHBOUR, f"{NEIGHBOUR}/releases", f"{NEIGHBOUR}/sessions", "/run/php/websites", "/srv/websites",
-    "/var/log/websites", "/etc/websites/certificates", "/var/lib/websites/web",
+    NEIGHBOUR, f"{NEIGHBOUR}/releases", f"{NEIGHBOUR}/sessions", f"{NEIGHBOUR}/temporary", "/run/php/websites",
+    "/srv/websites", "/var/log/websites", "/etc/websites/certificates", "/var/lib/websites/web",
     "/var/log/websites/tetangga.example.go.id"])
 def test_unix_user_lists_nothing_of_others(host, path):
     """open_basedir has been got round before; the rights of files hold without it."""

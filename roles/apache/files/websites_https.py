@@ -37,16 +37,24 @@ def websites() -> list[Website]:
     return [entry for entry in serves if entry.get("_certificate", "none") != "none"]
 
 
-def certificate(website: Website) -> x509.Certificate | None:
-    """The certificate that Apache has for a website since its last reload."""
+def look(website: Website) -> tuple[x509.Certificate | None, str | None]:
+    """The certificate that Apache has for a website since its last reload, or why the one there cannot be read."""
     own = website["_certificate"]
     paths = [OWN / f"{own}.pem"]
     if own == "acme":
         paths = sorted((STORE / "domains" / website["name"]).glob("pubcert*.pem"))  # named after the key's kind
     if not paths:
-        return None
-    text = paths[0].read_text()
-    return x509.load_pem_x509_certificate(text[text.index("-----BEGIN CERTIFICATE") :].encode())
+        return None, None
+    try:
+        _, begin, rest = paths[0].read_text().partition("-----BEGIN CERTIFICATE")
+        return x509.load_pem_x509_certificate(f"{begin}{rest}".encode()), None
+    except (OSError, ValueError) as error:
+        return None, f"{paths[0]} cannot be read: {error}"
+
+
+def certificate(website: Website) -> x509.Certificate | None:
+    """That certificate; None also where it cannot be read, which is the same to visitors."""
+    return look(website)[0]
 
 
 def ends(found: x509.Certificate) -> datetime.datetime:
@@ -57,8 +65,12 @@ def ends(found: x509.Certificate) -> datetime.datetime:
 
 def covers(found: x509.Certificate, name: str) -> bool:
     """Whether a certificate serves a name."""
-    names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return bool({name, f"*.{name.partition('.')[2]}"} & set(names.get_values_for_type(x509.DNSName)))
+    try:
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
+        return False  # browsers look nowhere else
+    served = {one.lower() for one in names.get_values_for_type(x509.DNSName)}
+    return bool({name, f"*.{name.partition('.')[2]}"} & served)
 
 
 def job(website: Website) -> dict[str, Any]:
@@ -225,9 +237,9 @@ def note_faults(wanted: list[Website]) -> None:
 
 def standing(website: Website) -> dict[str, Any]:
     """How a website's certificate stands: pending, valid or expired, by whom, until when, and what went wrong."""
-    found, error = certificate(website), None
+    found, error = look(website)
     if website["_certificate"] == "acme":
-        error = fault(job(website)) or dict(kept("faults")).get(website["name"])
+        error = error or fault(job(website)) or dict(kept("faults")).get(website["name"])
     if found is None:
         return {"status": "pending", "issuer": None, "not_after": None, "error": error}
     names = [website["name"], *website["aliases"]]

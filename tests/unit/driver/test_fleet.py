@@ -40,7 +40,7 @@ TASKS = {
     "ignored": "{ansible.builtin.fail: {msg: x}, ignore_errors: true}",
     "rescued": "{block: [{ansible.builtin.fail: {msg: x}}], rescue: [{ansible.builtin.debug: {msg: y}}]}",
     "slow": "{ansible.builtin.command: sleep 60}",
-    "hidden": "{ansible.builtin.set_fact: {changes: [secret]}, no_log: true}",
+    "hidden": "{ansible.builtin.set_fact: {told: {changes: [secret]}}, no_log: true}",
     "environment": """{ansible.builtin.assert: {that: "lookup('config', 'HOST_KEY_CHECKING')"}}""",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -140,6 +141,22 @@ def test_write_atomic_says_whether_anything_differed(tmp_path: Path) -> None:
             for content, mode in (("a", 0o600), ("a", 0o600), ("b", 0o600), ("b", 0o640), (b"b", 0o640))]
     assert said == [True, False, True, True, False]
     assert path.stat().st_mode & 0o7777 == 0o640 and [found.name for found in tmp_path.iterdir()] == ["x"]
+
+
+def test_write_atomic_has_content_and_name_on_the_disk_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal that a power cut takes away again leaves nobody to settle what it told of."""
+    real, seen = os.fsync, list[tuple[bool, list[str]]]()
+
+    def fsync(handle: int) -> None:
+        names = [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")]
+        seen.append((stat.S_ISDIR(os.fstat(handle).st_mode), names))
+        real(handle)
+
+    monkeypatch.setattr(transaction.os, "fsync", fsync)
+    assert transaction.write_atomic(tmp_path / "x", "a", **OWN)
+    assert seen == [(False, []), (True, ["x"])]
 
 
 def test_write_atomic_leaves_the_old_file_when_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,9 +39,11 @@ def test_application_runs_as_its_own_user_with_nothing_writable_but_its_data(hos
     (name,) = running(host)
     text = (host.root / f"units/{name}.service").read_text()
     release, home = web.paths(APP)["release"], web.paths(APP)["home"]
+    writable = f"{home}/temporary -{home}/data/isi"
     for line in ("User=w20006", f"ExecStart=/usr/bin/python3 {release}/app.py", "NoNewPrivileges=yes",
                  "ProtectSystem=strict", "PrivateTmp=yes", f"ReadOnlyPaths={release}", "MemoryMax=640M", "TasksMax=100",
-                 f"ReadWritePaths=/run/websites-apps {home}/temporary -{home}/data/isi", "CapabilityBoundingSet="):
+                 f"ReadWritePaths=/run/websites-apps {writable}", "CapabilityBoundingSet=",
+                 f"NoExecPaths={home}/data {writable} /run/websites-apps /tmp /var/tmp /dev/shm"):
         assert f"{line}\n" in text, line
     assert oct((host.root / f"web/apps/{name}.env").stat().st_mode & 0o777) == "0o600"
 

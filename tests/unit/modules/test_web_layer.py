@@ -279,6 +279,35 @@ def test_validate_reads_the_pools_of_others_too(host: WebHost, monkeypatch: pyte
         f"include={pools}/www.conf", f"include={generation}/fpm/new.conf"]
 
 
+def test_apply_has_all_that_it_made_on_the_disk_before_it_is_live(
+    host: WebHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut later would leave empty files live, and no run compares what is live."""
+    host.converge(ONE, TWO)
+    seen: list[Any] = []
+    swap = web_server.swap
+
+    def run(argv: list[str], *more: Any, **options: Any) -> str:
+        if argv[0] == "sync":
+            assert Path(web.paths(NEW)["release"]).is_dir() and len(host.lines("setups")) == 3
+            seen.append((argv[1:], host.census()))
+        return host.run(argv, *more, **options)
+
+    monkeypatch.setattr(web_server, "run", run)
+    monkeypatch.setattr(web_server, "swap", lambda target: seen.append((target, host.census())) or swap(target))
+    host.converge(*CHANGED)
+    (flushed, made), (target, then) = seen
+    assert flushed == ["--file-system", str(host.root / "srv"), str(host.root / "web")]
+    assert made == then and made["serving"].endswith("/1") and target.endswith("/2")
+
+
+def test_apply_flushes_nothing_where_nothing_is_changed(host: WebHost) -> None:
+    """It waits for whatever all programs of the server have written."""
+    host.converge(ONE, TWO)
+    host.converge(ONE, TWO)
+    assert [line.split()[0] for line in host.lines("programs")].count("sync") == 1
+
+
 def test_apply_puts_back_when_the_disk_is_full(host: WebHost, monkeypatch: pytest.MonkeyPatch) -> None:
     host.converge(ONE, TWO)
     before = host.census()

@@ -232,6 +232,22 @@ def test_setup_runs_in_a_scope_of_its_own_within_its_sizes_limits(
     assert [n for n, word in enumerate(argv) if word == "--pdeathsig=KILL"] == [1, argv.index("--no-new-privs") + 1]
 
 
+def test_setup_runs_no_native_code_from_where_visitors_write(
+    monkeypatch: pytest.MonkeyPatch, ended: list[list[str]]
+) -> None:
+    """Its scope has no such setting, so root mounts the folders anew before the script's user is taken on."""
+    calls: list[list[str]] = []
+    monkeypatch.setattr(web_setup, "run_foreign", lambda argv, env, timeout: calls.append(argv) or (0, ""))
+    web_setup.setup(php(), HOST, None, SIZES["small"])
+    (argv,) = calls
+    at, home = argv.index("unshare"), web.paths(php())["home"]
+    assert argv[at - 1].startswith("--property=") and argv[at + 1:at + 4] == ["--mount", "sh", "-c"]
+    assert argv[at + 5:at + 8] == ["sh", "setpriv", "--reuid=w20002"]
+    folders, mount = argv[at + 4].removeprefix("for at in ").split("; do ")
+    assert folders == f"{home}/data {home}/temporary {home}/sessions /tmp /var/tmp /dev/shm"
+    assert mount == 'mount --bind -o noexec,nosuid,nodev $at $at || exit; done; exec "$@"'
+
+
 @pytest.mark.parametrize("outcome", [(0, ""), (3, "no table"), Refused("it did not end in 300 s", "make it shorter")])
 def test_setup_ends_what_its_script_left_whatever_came_of_it(
     monkeypatch: pytest.MonkeyPatch, ended: list[list[str]], outcome: Any

@@ -28,8 +28,10 @@ def made(*names: str, days: float = 60) -> x509.Certificate:
     until = NOW + datetime.timedelta(days=days)
     builder = x509.CertificateBuilder(who, who, KEY.public_key(), x509.random_serial_number())
     builder = builder.not_valid_before(until - datetime.timedelta(days=90)).not_valid_after(until)
-    alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
-    return builder.add_extension(alternative, False).sign(KEY, hashes.SHA256())
+    if names:
+        alternative = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        builder = builder.add_extension(alternative, False)
+    return builder.sign(KEY, hashes.SHA256())
 
 
 class Server:
@@ -255,6 +257,42 @@ def test_agencys_own_certificate_is_used_at_once(server: Server, capsys: Capture
     standings = server.run(capsys)
     assert list(standings) == [NAME] and standings[NAME]["status"] == "valid"
     assert server.served() == sorted([NAME, ALIAS]) and server.reloads == 0
+
+
+OTHER = {"name": "lain.tarakankota.go.id", "aliases": [], "_certificate": "acme"}
+WHOLE = made(NAME, ALIAS).public_bytes(Encoding.PEM)
+
+
+def test_certificate_without_alternative_names_serves_none_and_stops_no_other(server: Server, capsys: Capture) -> None:
+    """Browsers do not look at its subject, which the agency may have taken to be enough."""
+    (server.root / "own/kota.pem").write_bytes(made().public_bytes(Encoding.PEM))
+    server.serve({**ONE, "_certificate": "kota"}, OTHER)
+    server.issue(OTHER["name"])
+    standings = server.run(capsys)
+    assert standings[NAME]["error"] == f"it does not serve {NAME}, {ALIAS} yet"
+    assert standings[OTHER["name"]]["error"] is None and server.served() == [OTHER["name"]]
+
+
+@pytest.mark.parametrize("left", [b"", WHOLE[:20], WHOLE[:200], b"\xff" + WHOLE, WHOLE.replace(b"A", b"B")],
+                         ids=["empty", "no-mark", "cut", "no-text", "damaged"])
+@pytest.mark.parametrize("own", ["acme", "kota"])
+def test_certificate_that_cannot_be_read_is_that_websites_error_alone(
+    server: Server, capsys: Capture, own: str, left: bytes
+) -> None:
+    (server.root / "md/domains" / NAME).mkdir()
+    path = server.root / {"acme": f"md/domains/{NAME}/pubcert.secp256r1.pem", "kota": "own/kota.pem"}[own]
+    path.write_bytes(left)
+    (server.root / "https/served" / NAME).touch()
+    server.serve({**ONE, "_certificate": own}, OTHER)
+    server.issue(OTHER["name"])
+    standings = server.run(capsys)
+    assert standings[NAME]["status"] == "pending" and f"{path} cannot be read: " in standings[NAME]["error"]
+    assert standings[OTHER["name"]]["status"] == "valid" and server.served() == [OTHER["name"]]
+
+
+def test_certificate_of_the_agencys_that_is_gone_is_that_websites_error(server: Server, capsys: Capture) -> None:
+    server.serve({**ONE, "_certificate": "kota"})
+    assert "kota.pem cannot be read: " in server.run(capsys)[NAME]["error"]
 
 
 def test_archived_website_keeps_its_certificate_and_a_purged_one_does_not(server: Server, capsys: Capture) -> None:

@@ -50,13 +50,7 @@ def journal(settings: Settings, uid: int) -> pathlib.Path:
 def write(settings: Settings, exchange: Exchange) -> Exchange:
     """Keep the journal over a power cut, and before it, all that it takes for done."""
     os.sync()
-    path = journal(settings, exchange.uid)
-    write_atomic(path, json.dumps(exchange._asdict()), 0o600)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_atomic(journal(settings, exchange.uid), json.dumps(exchange._asdict()), 0o600)
     return exchange
 
 
