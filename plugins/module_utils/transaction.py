@@ -163,8 +163,8 @@ def not_ours(conflict: dict[str, str], host: str) -> Left:
     )
 
 
-def finish(module: Any, layer: str, host: str, outcome: Outcome) -> NoReturn:
-    """End a module by the contract of all layers; conflicts fail a real run and are only shown in check mode."""
+def finish(module: Any, layer: str, host: str, outcome: Outcome, **more: Any) -> NoReturn:
+    """End a module by the contract of all layers, with `more`; conflicts fail a real run and are only shown."""
     if outcome.conflicts and not module.check_mode:
         fail(module, layer, host, Refused(*not_ours(outcome.conflicts[0], host)[1:]))
     changes = sorted(outcome.changes, key=lambda c: (c.website or "", c.subject, c.action))
@@ -178,6 +178,7 @@ def finish(module: Any, layer: str, host: str, outcome: Outcome) -> NoReturn:
         conflicts=[{**conflict, "host": host} for conflict in outcome.conflicts],
         orphans=sorted(outcome.orphans),
         refused=[{**left._asdict(), "layer": layer, "host": host} for left in sorted(outcome.refused)],
+        **more,
     )
 
 

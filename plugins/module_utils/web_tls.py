@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 from collections.abc import Iterable
 from typing import Any
 
-from ansible.module_utils.transaction import STATE
+from ansible.module_utils.transaction import STATE, Refused, run
 
 HELD = STATE / "https/held"  # a file a website; the policy's macros look for it
 SERVED = STATE / "https/served"  # a file a name that leads to HTTPS
 STORE = STATE / "md/domains"  # where mod_md keeps certificates
+PROGRAM = pathlib.Path("/usr/local/sbin/website-certificates")
 
 
 def hold(websites: Iterable[dict[str, Any]]) -> list[str]:
@@ -29,6 +31,18 @@ def release(names: Iterable[str]) -> None:
     """Let them go."""
     for name in names:
         pathlib.Path(HELD / name).unlink(missing_ok=True)
+
+
+def see_to(*options: str, wait: int = 0) -> dict[str, Any]:
+    """Take certificates into use that are there, or what the options say; gives what the program tells of them."""
+    if not PROGRAM.exists():
+        raise Refused(f"{PROGRAM} is not installed", "run playbooks/servers.yml first")
+    return dict(json.loads(run([str(PROGRAM), *options], timeout=wait + 300)))
+
+
+def awaited() -> bool:
+    """Whether a website is held back until the name servers know it."""
+    return any(HELD.iterdir())
 
 
 def forget(names: Iterable[str]) -> None:

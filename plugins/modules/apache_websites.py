@@ -78,6 +78,10 @@ as_built:
   description: For each website of this host what now stands there.
   returned: always
   type: dict
+certificates_awaited:
+  description: Whether M(website_certificates) has something left to do, once the name servers know the websites.
+  returned: always
+  type: bool
 refused:
   description: The websites that were left as they were, each with what is wrong and how to mend it.
   returned: always
@@ -90,7 +94,7 @@ missing_archives:
 
 import os
 
-from ansible.module_utils import web, web_server
+from ansible.module_utils import web, web_server, web_tls
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.transaction import Outcome, Refused, desired_websites, fail, finish, not_ours, server_lock
 from ansible.module_utils.web_layer import Layer
@@ -120,6 +124,18 @@ def converge(module, layer):
         [name for name in layer.old if name not in known],
         tuple(layer.left.values()),
     )
+
+
+def settle_certificates(check, outcome):
+    """Note how certificates stand. Whether something is left to do once the name servers know the websites."""
+    try:
+        seen = web_tls.see_to(*(["--look"] if check else []))["websites"]
+    except Refused:
+        return True  # which then fails, and tells why
+    for name, standing in seen.items():
+        if name in outcome.as_built:
+            outcome.as_built[name]["certificate"] = standing
+    return web_tls.awaited() and not check
 
 
 def main():
@@ -155,7 +171,9 @@ def main():
                 params["acme"],
                 params["certificates"],
             )
-            finish(module, "web", host, converge(module, Layer(params, server)))
+            outcome = converge(module, Layer(params, server))
+        awaited = settle_certificates(module.check_mode, outcome)
+        finish(module, "web", host, outcome, certificates_awaited=awaited)
     except (Refused, OSError) as error:
         fail(module, "web", host, error)
 

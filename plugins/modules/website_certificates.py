@@ -43,13 +43,9 @@ changes:
   type: list
 """
 
-import json
-import pathlib
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.transaction import Refused, fail, run
-
-PROGRAM = pathlib.Path("/usr/local/sbin/website-certificates")
+from ansible.module_utils.transaction import Refused, fail
+from ansible.module_utils.web_tls import see_to
 
 
 def main():
@@ -60,9 +56,7 @@ def main():
     wait = module.params["wait"]
     options = ["--look"] if module.check_mode else ["--release", "--wait", str(wait)]
     try:
-        if not PROGRAM.exists():
-            raise Refused(f"{PROGRAM} is not installed", "run playbooks/servers.yml first")
-        seen = json.loads(run([str(PROGRAM), *options], timeout=wait + 300))
+        seen = see_to(*options, wait=wait)
     except Refused as error:
         fail(module, "web", module.params["host"], error)
     websites = seen["websites"]

@@ -1,10 +1,12 @@
 """Websites ask for certificates only after the name servers know them."""
 
+import json
 from pathlib import Path
 
+import apache_websites
 import pytest
-from ansible.module_utils import web_layer, web_server
-from ansible.module_utils.transaction import Refused
+from ansible.module_utils import web_layer, web_server, web_tls
+from ansible.module_utils.transaction import Outcome, Refused
 from web_cases import HOST, WebHost, host, website
 
 __all__ = ["host"]
@@ -107,3 +109,34 @@ def test_website_that_is_left_stays_held_until_apache_is_reloaded(
     monkeypatch.setattr(web_server, "look", look)
     host.converge(website(aliases=["www2.tarakankota.go.id"]), TWO)
     assert list(host.left) == [ONE["name"]] and held(store) == sorted([ONE["name"], TWO["name"]])
+
+
+VALID = {"status": "valid", "issuer": "CN=Kota", "not_after": "2027-01-01T00:00:00+00:00", "error": None}
+
+
+@pytest.mark.parametrize(
+    ("check", "waits", "options", "left"),
+    [(False, True, "", True), (False, False, "", False), (True, True, "--look", False)],
+    ids=["held", "none held", "plan"],
+)
+def test_only_a_held_website_leaves_something_to_do_after_the_records(
+    store: Path, monkeypatch: pytest.MonkeyPatch, check: bool, waits: bool, options: str, left: bool
+) -> None:
+    """The agency's own certificate is in use within the web layer; only an authority asks for names first."""
+    program = store / "program"
+    said = json.dumps({"reloads": 0, "websites": {ONE["name"]: VALID, TWO["name"]: VALID}})
+    program.write_text(f"#!/bin/sh\necho $* > {store}/called\necho '{said}'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(web_tls, "PROGRAM", program)
+    if waits:
+        (store / "https/held" / ONE["name"]).touch()
+    outcome = Outcome([], {ONE["name"]: {"host": "web1"}}, [], [], [])
+    assert apache_websites.settle_certificates(check, outcome) is left
+    assert (store / "called").read_text().strip() == options
+    assert outcome.as_built == {ONE["name"]: {"host": "web1", "certificate": VALID}}
+
+
+def test_program_that_fails_is_left_to_the_task_that_tells_why(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The websites are live by then, and their names have to follow."""
+    monkeypatch.setattr(web_tls, "PROGRAM", store / "none")
+    assert apache_websites.settle_certificates(False, Outcome([], {}, [], [], [])) is True

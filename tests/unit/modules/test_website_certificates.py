@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import website_certificates
+from ansible.module_utils import web_tls
 
 PENDING = {"status": "pending", "issuer": None, "not_after": None, "error": "no such name"}
 
@@ -28,7 +29,7 @@ def module(program: Path, monkeypatch: pytest.MonkeyPatch, check: bool = False) 
             raise Ended({**said, "failed": True})
 
     monkeypatch.setattr(website_certificates, "AnsibleModule", Module)
-    monkeypatch.setattr(website_certificates, "PROGRAM", program)
+    monkeypatch.setattr(web_tls, "PROGRAM", program)
     with pytest.raises(Ended) as caught:
         website_certificates.main()
     return dict(caught.value.args[0])
