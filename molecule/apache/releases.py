@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 
 APP = """
-import ctypes, http.server, os, socket, urllib.parse
+import ctypes, glob, http.server, os, shutil, socket, urllib.parse
 
 class Page(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -36,6 +36,8 @@ class Page(http.server.BaseHTTPRequestHandler):
             socket.create_connection((host.strip("[]"), int(port)), 2).close()
             return "opened"
         if "load" in asked:
+            if not os.path.exists(asked["load"]):
+                shutil.copy(glob.glob("/usr/lib/*/libexpat.so.1")[0], asked["load"])
             ctypes.CDLL(asked["load"])
             return "loaded"
         if "header" in asked:

@@ -46,12 +46,9 @@ def test_application_and_its_setup_load_native_code_from_the_release_alone(host)
     home, library = f"/srv/websites/{APP}", host.check_output("ls /usr/lib/*/libexpat.so.1")
     release = host.check_output(f"ls -d {home}/releases/*")
     own = next(folder for folder in folders(host) if host.file(folder).user == "w20016")
-    pid = host.check_output("systemctl show --property=MainPID --value 'website-app-w20016-*'")
-    there = f"/proc/{pid}/root"
     for folder in f"{home}/data/isi {home}/temporary {own} /tmp /var/tmp /dev/shm".split():
-        host.check_output(f"install -m 755 -o 20016 {library} {there}{folder}/foto.so")
-        assert "failed to map segment" in ask(host, "load", f"{folder}/foto.so"), folder
-        host.check_output(f"rm {there}{folder}/foto.so")
+        assert "failed to map segment" in ask(host, "load", f"{folder}/foto.so"), folder  # which it has first put there
+        host.run(f"rm -f {folder}/foto.so")
     host.check_output(f"cp {library} {release}/modul.so")
     assert ask(host, "load", f"{release}/modul.so") == "loaded"
     host.check_output(f"rm {release}/modul.so")
