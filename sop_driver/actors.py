@@ -118,7 +118,7 @@ def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Si
     if actor.role not in roles:
         raise Usage(f"the SOP has no role {actor.role!r}", str(source), f"use one of {', '.join(roles)}")
     people = office.people()
-    if actor.stands_in and (fault := people.stand_in_fault(name, actor, stamp(office.register.now()))):
+    if actor.stands_in is not None and (fault := people.stand_in_fault(name, actor, stamp(office.register.now()))):
         refuse(f"{name}: {fault[0]}", GATE, fault[1])
     if fault := people.held_already(name, {name: actor}, stamp(office.register.now())):
         refuse(f"{name}: {fault[0]}", GATE, fault[1])
@@ -222,5 +222,5 @@ def _told(office: Office, actor: Actor) -> str:
     key = fingerprint(actor.key) if actor.key else "no key: signs on paper"
     if actor.subject:
         key += f"  certificate of {pades.worded(office.personal(actor.subject))}"
-    stands_in = f" ({actor.stands_in})" if actor.stands_in else ""
+    stands_in = f" ({actor.stands_in or 'stands in as nothing'})" if actor.stands_in is not None else ""
     return f"{office.personal(actor.name)}, {actor.role}{stands_in}  {key}"

@@ -18,7 +18,7 @@ from sop_driver.directory import Directory, Signature
 from sop_driver.note import Checkpoint, open_note
 from sop_driver.proof import Tree, canonical, inclusion_root, leaf_hash, parsed, ssh_fault
 from sop_driver.sheet import Signed
-from sop_driver.statement import Body, form_digest, level, personal_faults, shown, statement
+from sop_driver.statement import Body, form_digest, level, misspelled, personal_faults, shown, statement
 from sop_driver.taken import Taken
 
 ORIGIN = "0" * 64  # what the first entry names as the one before it
@@ -81,6 +81,7 @@ class Audit:
             self.found(number, "the register does not begin with its first actors")
         if body["kind"] != "step" and (way := level(body["data"])) != "ssh":  # else who saw a paper could void anything
             self.found(number, f"it is signed by {way}; only steps of the SOP are, all else by each one's own key")
+        self.findings += [(number, f"{time} is no time as YYYY-MM-DDTHH:MM:SSZ") for time in misspelled(body)]
         signed: list[Signature] = []
         if body["kind"] == "actors":
             before = self.people.sops.get(self.people.sop, {})

@@ -211,7 +211,7 @@ class Directory:
     def _takes_over(self, body: Body, new: dict[str, Actor]) -> Iterator[str]:
         """What is against new holders of offices. What entries from before did not ask for is not asked of them."""
         for name, actor in new.items():
-            if actor.stands_in and "stand_ins" in self.rules and (
+            if actor.stands_in is not None and "stand_ins" in self.rules and (
                     fault := self.stand_in_fault(name, actor, body["time"])):
                 yield f"{name}: {fault[0]}"
             if lacks_decree(actor, old := self.actors.get(name), body["evidence"], self.rules):

@@ -105,6 +105,8 @@ UNION ALL SELECT concat_ws('|', 'index', pg_get_indexdef(i.indexrelid), i.indisv
 UNION ALL SELECT concat_ws('|', 'trigger', pg_get_triggerdef(t.oid), t.tgenabled)
   FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
   WHERE c.relnamespace = CAST({schema} AS regnamespace) AND NOT t.tgisinternal
+UNION ALL SELECT concat_ws('|', 'rule', pg_get_ruledef(r.oid), r.ev_enabled)
+  FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class WHERE c.relnamespace = CAST({schema} AS regnamespace)
 UNION ALL SELECT concat_ws('|', 'function', pg_get_functiondef(p.oid)) FROM pg_proc p
   WHERE p.pronamespace = CAST({schema} AS regnamespace) ORDER BY 1"""
 
@@ -154,11 +156,11 @@ def revision(db: Connection) -> str | None:
                         db.engine.url.render_as_string(), "name another database")
     if "alembic_version" not in names:
         return ""
-    try:
-        found = db.exec_driver_sql("SELECT version_num FROM alembic_version LIMIT 9").scalars().all()
+    try:  # not by its column's name: where that is another, the transaction would end, and its refusal with it
+        rows = db.exec_driver_sql("SELECT * FROM alembic_version LIMIT 9").mappings().all()
     except Failed:  # somebody made another table of it
         return ""
-    return ", ".join(str(each)[:40] for each in found)
+    return ", ".join(str(row.get("version_num", ""))[:40] for row in rows)
 
 
 def migrate(db: Connection, to: str = "head") -> None:

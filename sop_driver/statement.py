@@ -18,6 +18,7 @@ CERTIFICATE = ".certificate"  # after an actor's id there, for what certificates
 FREEZE = "freeze"  # the gate of the calendar, which belongs to no step
 Body = dict[str, Any]
 DIGEST = re.compile(r"[0-9a-f]{64}")
+STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 # Fields of a request that came after the first release: one without them keeps the digest that was approved.
 LATER: Body = {"zone": None, "records": [], "waf": "detect", "program": None, "entry": None}
 CRLS = "crl"  # the evidence that holds the authority's lists of revoked certificates
@@ -59,6 +60,14 @@ def statement(body: Body, register: str, spell: Callable[[Any], str] = canonical
         said["evidence"] = {name: digest for name, digest in said["evidence"].items() if name not in carriers}
     request = data["replaces"] if "replaces" in data else body["request"]
     return spell({"format": "sop-statement-1", "register": register, "request": request, "data": data, **said})
+
+
+def misspelled(body: Body) -> list[str]:
+    """Times of an entry in another spelling than the one in which times are compared, letter by letter."""
+    data, entered = body["data"], body["data"].get("actors", {}).values()
+    times = [body["time"], *(data[name] for name in ("until", "report_by") if name in data),
+             *data.get("freeze", {}).values(), *(actor["until"] for actor in entered if actor.get("until"))]
+    return [repr(time) for time in times if not STAMP.fullmatch(time)]
 
 
 def personal_faults(value: dict[str, Any], erased: Container[str]) -> Iterator[tuple[int, str]]:

@@ -23,6 +23,7 @@ from sop_driver.config import write_atomic
 from sop_driver.errors import Failed, Usage, refuse
 from sop_driver.proof import Tree, leaf_hash
 from sop_driver.schema import CHECKPOINTS, ENTRIES
+from sop_driver.statement import digest_fault
 
 APPLICATION_ID = 0x534F5002  # "SOP", 2: tells our file from any other SQLite file
 PATIENCE = 30  # seconds that a writer waits for the one before it
@@ -94,10 +95,11 @@ class Store:
         found = dict.fromkeys(wanted, b"")
         if inner := ", ".join(f"({level}, {position})" for level, position in found if level):
             for level, position, digest in self.db.exec_driver_sql(PLACES.format(places=inner)):
-                found[level, position] = bytes(digest)
+                found[level, position] = digest if isinstance(digest, bytes) else b""  # SQLite takes anything
         if leaves := [position + 1 for level, position in found if not level]:
             query = select(ENTRIES.c.sequence, ENTRIES.c.hash).where(ENTRIES.c.sequence.in_(leaves))
-            found |= {(0, number - 1): bytes.fromhex(digest) for number, digest in self.db.execute(query)}
+            found |= {(0, number - 1): bytes.fromhex(digest) for number, digest in self.db.execute(query)
+                      if not digest_fault(digest)}
         return found
 
     def keeps(self, tree: Tree, root: bytes, note: str) -> bool:

@@ -198,7 +198,7 @@ def unchanged(office: Office) -> None:
 
     Call it within `register.writing()`: what is read after it in there was verified, and nobody has changed it since.
     """
-    register, tables = office.register, Tables(office.register)
+    register, tables = office.register, Tables(office.register, nodes=False)  # others wait for the lock
     with register.store.comparing(register.tree.size) as index_fault:
         for text in tables.texts():
             tables.add(leaf_hash(text))

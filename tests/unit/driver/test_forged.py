@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from driver import insider, people
 from driver.cluster import Cluster
 from driver.desk import Desk
 from driver.test_attacks import takes_nothing_more, verified
-from sop_driver import export, merkle, notary, orders, outsider, trust, voiding
+from sop_driver import emergency, export, merkle, notary, orders, outsider, trust, voiding
 from sop_driver.errors import Refused
 from sop_driver.notary import Notary
 from sop_driver.note import Checkpoint, announcement
@@ -72,13 +73,18 @@ def test_entry_of_no_kind_is_found_with_the_key_in_hand(desk: Desk) -> None:
     [
         "UPDATE entries SET hash = substr(hash, 2) || substr(hash, 1, 1) WHERE sequence = 5",
         OTHER_NODE,
+        "UPDATE nodes SET hash = 'abc' WHERE level = 1 AND position = 0",
+        "UPDATE nodes SET hash = 99999999999999 WHERE level = 1 AND position = 0",
+        "UPDATE entries SET hash = 'no digest' WHERE sequence = 5",
         "DELETE FROM nodes WHERE level = 1 AND position = 3",
         "INSERT INTO nodes SELECT 9, 0, hash FROM nodes WHERE level = 1 AND position = 0",
     ],
-    ids=["hash", "node", "no node", "another node"],
+    ids=["hash", "node", "words as node", "number as node", "words as hash", "no node", "another node"],
 )
 def test_changed_tables_beside_the_entries_are_found_and_accuse_no_entry(desk: Desk, change: str) -> None:
     request = desk.approved()
+    if desk.office.register.store.shared:  # which takes octets alone as a node
+        change = change.replace("'abc'", "'abc'::bytea").replace("99999999999999", "''::bytea")
     insider.change(desk, change)
     lines = verified(desk)
     assert "the tables beside the entries were changed past `sop`" in lines[0]
@@ -230,3 +236,34 @@ def test_register_is_verified_as_of_one_moment(desk: Desk, monkeypatch: pytest.M
     assert trust.examine(desk.office).lines() == []
     assert other.head()[0] == register.head()[0] == 10
     other.close()
+
+
+def test_rule_of_postgresql_is_found_wherever_it_is(shared_desk: Desk) -> None:
+    shared_desk.approved()
+    rule = "CREATE RULE hidden AS ON UPDATE TO alembic_version DO INSTEAD NOTHING"
+    shared_desk.office.register.db.exec_driver_sql(rule)
+    assert "not as they were made" in verified(shared_desk)[0]
+
+
+def test_writer_is_refused_where_the_revision_has_another_name(shared_desk: Desk) -> None:
+    """A query that failed would end the transaction, and with it the words of the refusal."""
+    shared_desk.approved()
+    shared_desk.office.register.db.exec_driver_sql("ALTER TABLE alembic_version RENAME version_num TO other")
+    with pytest.raises(Refused, match="alembic_version names no revision"):
+        shared_desk.office.register.append("record")
+
+
+def test_who_stands_in_as_nothing_is_no_second_kadis(desk: Desk) -> None:
+    """Neither a holder, who shows a decree, nor a stand-in, who has a last day."""
+    with pytest.raises(Refused, match="kadis2"):
+        desk.enroll("kadis2", "kadis", decree=None, stands_in="")
+
+
+def test_time_in_another_spelling_is_refused(desk: Desk) -> None:
+    """Times are compared as text: by its offset, an emergency would last a day longer than it says."""
+    request = desk.submit()
+    desk.take(request, "agenda")
+    until = f"{desk.clock() + timedelta(hours=30):%Y-%m-%dT%H:%M:%S}+23:59"
+    with pytest.raises(Refused, match="is no time as YYYY-MM-DDTHH:MM:SSZ"):
+        emergency.declare(desk.office, request, until, ["kadis", "kasubbag"], desk.sign, "banjir")
+    assert trust.examine(desk.office).lines() == []
