@@ -17,8 +17,9 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
-        # From -vvv on the connection shows all that it reads; told not to, it also hides why a server is out of reach.
-        self._connection._play_context.no_log = self._display.verbosity > 2
+        # From -vvv on, in the log as well, the connection shows all that it reads; told not to, it also hides why a
+        # server is out of reach.
+        self._connection._play_context.no_log = max(self._display.verbosity, self._display.log_verbosity) > 2
         arguments = dict(self._task.args)
         result = self._execute_module(self._task.action, arguments, task_vars=task_vars)
         if result.get("failed"):

@@ -33,7 +33,7 @@ class Layer(Generations):
         self.doubtful = []  # what a killed run made and let live; where this one goes back, it is nobody's
         self.stuck = {}  # those that could not be removed; the next run tries again
         self.excluded = set()  # websites that were left before anything was done
-        self.renewed = set()  # websites whose live release is not as it was unpacked
+        self.renewed = set(self.journal["renewed"])  # whose live release is put back, and applications start anew then
         self.held = []  # names for which no certificate is asked before the name servers know them
 
     def each(self, websites, do):
@@ -77,19 +77,21 @@ class Layer(Generations):
     def write_journal(self):
         """Tell the next run what this one is about to make or to purge, or could not remove; nothing is no file."""
         websites = {**self.stuck, **self.begun}
-        if not websites and not self.made and not self.doubtful and not self.busy:
+        if not websites and not self.made and not self.doubtful and not self.busy and not self.renewed:
             host_side.JOURNAL.unlink(missing_ok=True)
             return
         made = [str(path) for paths in self.made.values() for path in paths]
         before = str(host_side.CURRENT.readlink())
         journal = {"websites": websites, "made": made, "live": self.doubtful, "before": before}
+        journal["renewed"] = sorted(self.renewed)
         write_atomic(host_side.JOURNAL, json.dumps(journal), 0o600)
 
     def make(self):
         """Users, homes and releases: all beside what is live, so visitors see none of it yet."""
         lacking = [w for w in self.wanted.values() if self.lacks(w)]
         bare = [w for w in self.wanted.values() if w not in lacking and self.bare(w)]
-        self.renewed = renewed = {w["name"] for w in lacking if self.live(w)}
+        renewed = {w["name"] for w in lacking if self.live(w)}
+        self.renewed |= renewed
         # A live release is nothing to take back: what it is renewed to is what was approved.
         self.made = {n: host_side.brings(w)[n in renewed :] for w in lacking if (n := w["name"]) in self.old}
         going = [*self.new, *[self.old[name] for name in self.purged if name in self.old]]
@@ -101,7 +103,7 @@ class Layer(Generations):
         self.each(homeless, host_side.make_homes)
         archives = pathlib.Path(self.params["archives"])
         for website in [w for w in lacking if w["name"] in self.wanted]:
-            make = web_renewal.renew if website["name"] in self.renewed else host_side.make_release
+            make = web_renewal.renew if website["name"] in renewed else host_side.make_release
             self.each([website], lambda one, make=make: make(one[0], archives / one[0]["release"]["sha256"]))
         for website in [w for w in bare if w["name"] in self.wanted]:  # never unmade: the live release needs them
             self.each([website], lambda one: host_side.make_folders(one[0], archives / one[0]["release"]["sha256"]))
@@ -119,6 +121,7 @@ class Layer(Generations):
         for website in [self.wanted[name] for name in changed]:
             again = website["name"] in self.renewed  # what it runs by then is no longer there
             self.each([website], lambda one, again=again: web_apps.start(one[0], apps[one[0]["name"]], again))
+        self.renewed = set()
 
     def set_up_one(self, website):
         done = self.old.get(website["name"], {}).get("_setup")

@@ -29,7 +29,8 @@ class Plan:
         self.archived = {w["name"] for w in params["websites"] if w.get("state") == "archived"}
         self.stopped = set()  # websites whose application does not run as the live generation says
         self.made = {}  # releases and writable folders of websites that were there before
-        self.journal = {"websites": {}, "made": [], "live": [], "before": None, **read_json(host_side.JOURNAL, {})}
+        empty = {"websites": {}, "made": [], "live": [], "before": None, "renewed": []}
+        self.journal = {**empty, **read_json(host_side.JOURNAL, {})}
         mine = [(str(w.get("name")), w) for w in params["websites"] if w.get("web_host") == server.host]
         times = Counter(name for name, _ in mine)
         refused = [(name, error) for name, website in mine if (error := self.take(website, times[name]))]

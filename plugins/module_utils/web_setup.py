@@ -63,12 +63,12 @@ def confined(website: dict[str, Any], size: dict[str, Any]) -> list[str]:
 
     It dies with us: after a kill, what the run touched is put back, databases before websites. It is a scope, as every
     user could read a service's environment, and so the password; and a scope has no NoExecPaths, so that folders in
-    which visitors can have left native code are mounted anew, for it alone.
+    which visitors can have left native code are mounted anew, for it alone: the home as one, as files move within it.
     """
     user, (memory, tasks) = web.user(website), web_apps.limits(size)
     home = web.paths(website)["home"]
-    folders = f"{home}/data {home}/temporary {home}/sessions /tmp /var/tmp /dev/shm"
-    anew = f'for at in {folders}; do mount --bind -o noexec,nosuid,nodev $at $at || exit; done; exec "$@"'
+    anew = (f'for at in {home} /tmp /var/tmp /dev/shm; do mount --bind -o noexec,nosuid,nodev $at $at || exit; done; '
+            f'mount --bind -o exec,nosuid,nodev {home}/releases {home}/releases && exec "$@"')  # fmt: skip
     limits = {"MemoryMax": memory, "TasksMax": tasks, "RuntimeMaxSec": SECONDS, "KillSignal": "SIGKILL"}
     return [
         *("setpriv", "--pdeathsig=KILL"),

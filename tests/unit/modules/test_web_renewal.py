@@ -156,6 +156,27 @@ def test_run_that_is_killed_at_the_exchange_loses_nothing(
     assert differences(release) == [] and [defaced(path / "release") for path in kept(host)].count(True) == 1
 
 
+def test_application_of_a_release_put_back_by_a_killed_run_is_started_anew_by_the_next(
+    host: WebHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By then the release is as it was approved, and the program still what it was before."""
+    host.converge(APP)
+    [running] = (host.root / "running").iterdir()
+    running.write_text("what somebody else had it run")
+    (Path(web.paths(APP)["release"]) / "app.py").write_text("defaced")
+    child = os.fork()
+    if not child:
+        monkeypatch.setattr(web_apps, "start", lambda *_: os._exit(9))
+        try:
+            host.converge(APP, compare_live=True)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert [change.subject for change in host.converge(APP)] == ["leftovers"]
+    assert "what somebody else" not in running.read_text()
+    assert host.converge(APP) == []
+
+
 def test_exchange_says_why_it_cannot(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="there"):
         web_renewal.exchange(tmp_path, tmp_path / "there")

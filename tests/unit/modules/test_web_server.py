@@ -243,9 +243,9 @@ def test_setup_runs_no_native_code_from_where_visitors_write(
     at, home = argv.index("unshare"), web.paths(php())["home"]
     assert argv[at - 1].startswith("--property=") and argv[at + 1:at + 4] == ["--mount", "sh", "-c"]
     assert argv[at + 5:at + 8] == ["sh", "setpriv", "--reuid=w20002"]
-    folders, mount = argv[at + 4].removeprefix("for at in ").split("; do ")
-    assert folders == f"{home}/data {home}/temporary {home}/sessions /tmp /var/tmp /dev/shm"
-    assert mount == 'mount --bind -o noexec,nosuid,nodev $at $at || exit; done; exec "$@"'
+    closed, opened = argv[at + 4].split("; done; ")
+    assert closed == f"for at in {home} /tmp /var/tmp /dev/shm; do mount --bind -o noexec,nosuid,nodev $at $at || exit"
+    assert opened == f'mount --bind -o exec,nosuid,nodev {home}/releases {home}/releases && exec "$@"'
 
 
 @pytest.mark.parametrize("outcome", [(0, ""), (3, "no table"), Refused("it did not end in 300 s", "make it shorter")])

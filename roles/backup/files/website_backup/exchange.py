@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -128,6 +129,7 @@ def free(path: str) -> str:
 
 def end(settings: Settings, exchange: Exchange) -> None:
     """Nothing is left to do but to tidy up."""
+    restart(exchange.uid)
     write(settings, exchange._replace(pairs=[], load=False))
     if not exchange.forward:
         kept = pathlib.Path(exchange.kept)
@@ -136,6 +138,13 @@ def end(settings: Settings, exchange: Exchange) -> None:
             kept.rmdir()
     shutil.rmtree(exchange.stage, ignore_errors=True)
     journal(settings, exchange.uid).unlink(missing_ok=True)
+
+
+def restart(uid: int) -> None:
+    """Start a website's application anew: what its unit lets it do goes by folders that are others now."""
+    command = ["systemctl", "try-restart", f"website-app-w{uid}-*.service"]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):  # its data are restored all the same
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=120, check=False)
 
 
 def resume(settings: Settings, uid: int) -> None:
