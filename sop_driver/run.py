@@ -22,7 +22,7 @@ from sop_driver.signatures import Sign
 from sop_driver.standing import Office, Standing, stamp, stand, worded
 from sop_driver.statement import FREEZE
 
-WEBSITES, PROBE, BACKUP = "websites.yml", "probe.yml", "backup.yml"
+WEBSITES, REVERSE, PROBE, BACKUP = "websites.yml", "reverse.yml", "probe.yml", "backup.yml"
 LAYERS = ("addresses.yml", "databases.yml", "web.yml", "records.yml")  # what websites.yml plays, in its order
 
 
@@ -203,14 +203,17 @@ def put_back(office: Office, fleet: Plays, run_id: str, names: Iterable[str], pr
     Raises Failed where even that fails: the run's end is then `unknown`, and the next run begins with it. Another
     website that a layer leaves as it is has nothing to do with this run.
     """
-    fleet.end_leftovers()
     rows = desired.read(previous) or {}  # not of the register, whose database may be what failed
     made = all(row["state"] == "purged" for name, row in rows.items() if name in names)
-    found = []
-    for layer in reversed(LAYERS) if made else LAYERS:  # each of them, whatever becomes of the others
-        result = fleet.play(layer, previous, stoppable=False)  # half put back would be worse than waiting
-        found += [] if result.ok else [result.trouble]
-        found += [result.refused[name] for name in names if name in result.refused]
+    for playbooks in [REVERSE if made else WEBSITES], LAYERS[::-1] if made else LAYERS:
+        fleet.end_leftovers()
+        found = []
+        for playbook in playbooks:  # layer by layer, each of them is, whatever becomes of the others
+            result = fleet.play(playbook, previous, stoppable=False)  # half put back would be worse than waiting
+            found += [] if result.ok else [result.trouble]
+            found += [result.refused[name] for name in names if name in result.refused]
+        if not found:
+            break
     if not (trouble := "; ".join(found)):
         office.register.append("run", outcome=outcome, reason=reason, data={"run": run_id})
         return

@@ -60,9 +60,9 @@ def killed(layer: str, host: str, task: str, *points: str, **more: Any) -> list[
 
 
 def killed_twice(layer: str, host: str, task: str, point: str, then: str, of: str = "create") -> Fault:
-    """kill -9 at the start of a function, and of another one while that is put back."""
+    """kill -9 at the start of a function, and of another one while that is put back; which is tried twice."""
     title = f"{layer}: kill -9 at `{point.partition('.')[2]}`, and at `{then.partition('.')[2]}` of putting back"
-    return Fault(title, host, KILL, point, of=of, then=then, left=NEXT, says=task)
+    return Fault(title, host, KILL, point, of=of, then=then, says=task)
 
 
 def small(folder: str) -> str:
@@ -107,8 +107,10 @@ KILLS = [
     *killed("database", DATABASE, DATABASES, "database_websites.carry_out"),
     *killed("database", DATABASE, DATABASES, "database_mariadb.execute", event="return"),
     *killed("database", DATABASE, DATABASES, "database_websites.verify"),
-    *killed("web", WEB, WEBSITES, "web_server.make_homes", "web_server.make_release", "web_setup.setup",
-            "web_server.swap", "web_server.reload", "web_layer.faults", "web_layer.prune"),
+    *killed("web", WEB, WEBSITES, "web_server.make_users", "web_server.make_homes", "web_server.make_release",
+            "web_setup.setup", "web_server.validate", "web_server.swap", "web_server.reload", "web_layer.faults"),
+    *killed("web", WEB, WEBSITES, "web_layer.faults", event="return"),
+    *killed("web", WEB, WEBSITES, "web_layer.prune"),
     *killed("records", NAME, RECORDS, "nameserver_wire.update", "nameserver_apply.await_secondaries"),
     # The server looks at certificates by itself as well.
     *killed("certificates", WEB, CERTIFICATES, "websites_https.release", event="return", argument="--release"),

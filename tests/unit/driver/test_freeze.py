@@ -94,7 +94,7 @@ def test_window_that_begins_while_the_plan_is_made_stops_the_run(desk: Desk) -> 
 
 def test_dead_run_is_put_back_in_a_window_too(desk: Desk) -> None:
     request = desk.approved()
-    desk.fleet.faults = {"websites.yml": failing, "web.yml": failing}
+    desk.fleet.faults = {"websites.yml": failing, "reverse.yml": failing, "web.yml": failing}
     with pytest.raises(Failed, match="UNKNOWN"):
         desk.run(request)
     desk.fleet.faults.clear()

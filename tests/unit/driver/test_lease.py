@@ -92,7 +92,7 @@ def test_driver_that_was_taken_over_records_nothing_and_plays_nothing_more(
     assert isinstance(error, Failed) and "was taken over by process" in str(error) and "lease 1, now 2" in str(error)
     assert desk.outcomes() == ["started"]
     after = played[played.index("end leftovers") :]
-    assert after == ["end leftovers", *reversed(run.LAYERS)]
+    assert after == ["end leftovers", "reverse.yml", "end leftovers", *reversed(run.LAYERS)]
     assert NAME in desk.fleet.existing  # those plays did nothing
 
 

@@ -218,7 +218,7 @@ def test_run_tells_when_no_snapshot_was_reported(desk: Desk) -> None:
 
 def test_run_ends_unknown_when_putting_back_fails_and_the_next_run_reconciles_first(desk: Desk) -> None:
     desk.fleet.faults["probe.yml"] = failing
-    desk.fleet.faults["web.yml 1"] = unreachable
+    desk.fleet.faults |= {"reverse.yml 1": unreachable, "web.yml 1": unreachable}
     request = desk.approved()
     error = ends(desk, request)
     assert "UNKNOWN" in str(error) and desk.outcomes() == ["started", "unknown"]
@@ -226,37 +226,57 @@ def test_run_ends_unknown_when_putting_back_fails_and_the_next_run_reconciles_fi
     desk.fleet.played.clear()
     go(desk, request)
     assert desk.outcomes() == ["started", "unknown", "interrupted", "started", "applied"]
-    assert [p[:2] for p in desk.fleet.played[:6]] == [
-        ("end leftovers", False), *((layer, False) for layer in reversed(run.LAYERS)), ("websites.yml", True)]
+    assert [p[:2] for p in desk.fleet.played[:3]] == [
+        ("end leftovers", False), ("reverse.yml", False), ("websites.yml", True)]
 
 
 def test_run_takes_back_what_it_made_in_reverse_and_what_it_changed_in_order(desk: Desk) -> None:
     desk.fleet.faults["probe.yml"] = failing
     request = desk.approved()
     ends(desk, request)
-    assert layers_played(desk) == ["records.yml", "web.yml", "databases.yml", "addresses.yml"]
+    assert played_after_the_probe(desk) == ["end leftovers", "reverse.yml"]
     desk.fleet.faults.clear()
     go(desk, request)
     desk.fleet.played.clear()
     desk.fleet.faults["probe.yml"] = failing
     ends(desk, desk.approved(kind="update", title="Baru"))
-    assert layers_played(desk) == ["addresses.yml", "databases.yml", "web.yml", "records.yml"]
+    assert played_after_the_probe(desk) == ["end leftovers", "websites.yml"]
+    assert desk.outcomes() == ["started", "rolled_back", "started", "applied", "started", "rolled_back"]
+
+
+def test_what_cannot_be_put_back_at_once_is_put_back_layer_by_layer(desk: Desk) -> None:
+    desk.fleet.faults |= {"probe.yml": failing, "reverse.yml": unreachable}
+    request = desk.approved()
+    ends(desk, request)
+    assert played_after_the_probe(desk) == [
+        "end leftovers", "reverse.yml", "end leftovers", "records.yml", "web.yml", "databases.yml", "addresses.yml"]
+    desk.fleet.faults.clear()
+    go(desk, request)
+    desk.fleet.played.clear()
+    desk.fleet.faults |= {"probe.yml": failing, "websites.yml 2": unreachable}
+    ends(desk, desk.approved(kind="update", title="Baru"))
+    assert played_after_the_probe(desk) == [
+        "end leftovers", "websites.yml", "end leftovers", "addresses.yml", "databases.yml", "web.yml", "records.yml"]
+    assert desk.outcomes() == ["started", "rolled_back", "started", "applied", "started", "rolled_back"]
 
 
 def test_layer_that_cannot_be_put_back_keeps_no_other_from_it(desk: Desk) -> None:
-    desk.fleet.faults |= {"probe.yml": failing, "records.yml": unreachable}
+    desk.fleet.faults |= {"probe.yml": failing, "reverse.yml": unreachable, "records.yml": unreachable}
     assert "UNKNOWN" in str(ends(desk, desk.approved()))
-    assert desk.fleet.existing == {} and len(layers_played(desk)) == len(run.LAYERS)
+    assert desk.fleet.existing == {} and played_after_the_probe(desk)[-4:] == [*reversed(run.LAYERS)]
 
 
-def layers_played(desk: Desk) -> list[str]:
-    return [playbook for playbook, _, _ in desk.fleet.played if playbook in run.LAYERS]
+def played_after_the_probe(desk: Desk) -> list[str]:
+    played = [playbook for playbook, _, _ in desk.fleet.played]
+    return played[played.index("probe.yml") + 1 :]
 
 
-def test_layers_are_those_of_the_playbook() -> None:
-    imported = [play["ansible.builtin.import_playbook"]
-                for play in yaml.safe_load((PROJECT / "playbooks/websites.yml").read_text())]
+def test_layers_are_those_of_the_playbooks() -> None:
+    imported, back = ([play["ansible.builtin.import_playbook"]
+                       for play in yaml.safe_load((PROJECT / "playbooks" / name).read_text())]
+                      for name in (run.WEBSITES, run.REVERSE))
     assert imported == [*run.LAYERS, "certificates.yml", "refused.yml"]
+    assert back == [*reversed(run.LAYERS)]
 
 
 class Killed(BaseException):
@@ -331,16 +351,18 @@ def test_update_killed_in_its_backup_is_ended_by_the_same_command(desk: Desk) ->
     assert desk.fleet.existing[NAME]["title"] == "Baru"
 
 
-@pytest.mark.parametrize("layer", run.LAYERS)
+@pytest.mark.parametrize("playbook", [run.REVERSE, *run.LAYERS])
 @pytest.mark.parametrize("first", ["probe failed", "killed before"])
-def test_run_killed_while_it_is_put_back_is_ended_by_the_same_command(desk: Desk, first: str, layer: str) -> None:
+def test_run_killed_while_it_is_put_back_is_ended_by_the_same_command(desk: Desk, first: str, playbook: str) -> None:
     """By the run itself, or by the one that found it without an end."""
+    if playbook in run.LAYERS:
+        desk.fleet.faults["reverse.yml 1"] = unreachable
     if first == "killed before":
         request = crash(desk, "probe.yml")
     else:
         request = desk.approved()
         desk.fleet.faults["probe.yml"] = failing
-    kill_at(desk, layer)
+    kill_at(desk, playbook)
     killed(desk, request)
     assert desk.outcomes() == ["started"]
     ended_by_the_same_command(desk, request, "started", "interrupted")
@@ -386,7 +408,7 @@ def test_run_killed_between_its_word_and_its_installations_is_ended_by_the_same_
 
 def test_run_does_nothing_further_when_reconciling_fails(desk: Desk) -> None:
     request = crash(desk, "probe.yml")
-    desk.fleet.faults["web.yml 1"] = failing
+    desk.fleet.faults |= {"reverse.yml 1": failing, "web.yml 1": failing}
     assert "UNKNOWN" in str(ends(desk, request))
     assert desk.outcomes() == ["started", "unknown"]
 
