@@ -230,7 +230,7 @@ def pool(website: dict[str, Any], server: Server, password: str | None) -> str:
         "listen.mode = 0600",
         "pm = ondemand",
         f"pm.max_children = {size['children']}",
-        "pm.process_idle_timeout = 5m",
+        "pm.process_idle_timeout = 1m",
         "pm.max_requests = 500",
         f"request_terminate_timeout = {size['seconds']}s",
         "catch_workers_output = yes",

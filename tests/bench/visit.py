@@ -109,7 +109,7 @@ def real() -> Iterator[None]:
 
 def memory() -> float:
     """MiB that Apache and PHP-FPM take on the first web host once the processes of the last visits have ended."""
-    ssh(WEB, END_PHP)  # by themselves, they stay for 5 minutes
+    ssh(WEB, END_PHP)  # by themselves, they stay for a minute
     return float(ssh(WEB, MEMORY)) / 1024
 
 

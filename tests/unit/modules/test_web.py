@@ -213,7 +213,7 @@ def test_pool_is_as_approved() -> None:
     assert web.pool({**php(), "_socket": "/run/php/websites/0a1b.sock"}, HOST, PASSWORD).splitlines() == [
         "[w20002]", "user = w20002", "group = w20002", "listen = /run/php/websites/0a1b.sock",
         "listen.owner = www-data", "listen.group = www-data", "listen.mode = 0600", "pm = ondemand",
-        "pm.max_children = 5", "pm.process_idle_timeout = 5m", "pm.max_requests = 500",
+        "pm.max_children = 5", "pm.process_idle_timeout = 1m", "pm.max_requests = 500",
         "request_terminate_timeout = 60s", "catch_workers_output = yes", "clear_env = yes", f"chdir = {home}",
         f'env[TMPDIR] = "{home}/temporary"', 'env[WEBSITE_NAME] = "disdik.tarakankota.go.id"',
         'env[DB_ENGINE] = "mariadb"', 'env[DB_HOST] = "10.89.77.21"', 'env[DB_PORT] = "3306"',
