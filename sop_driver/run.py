@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -195,25 +195,19 @@ def _well(job: Job, name: str, result: FleetResult) -> FleetResult:
     return result
 
 
-def put_back(office: Office, fleet: Plays, run_id: str, names: Iterable[str], previous: Path, reason: str,
+def put_back(office: Office, fleet: Plays, run_id: str, names: Collection[str], previous: Path, reason: str,
              outcome: str = "rolled_back") -> None:
     """Converge to the state before a run and record that. `names` are the websites of the run.
 
     What the run made goes in reverse, its names first; a website that was there needs its database before it serves.
-    Raises Failed where even that fails: the run's end is then `unknown`, and the next run begins with it. Another
-    website that a layer leaves as it is has nothing to do with this run.
+    All of it goes at once, and layer by layer where that fails. Raises Failed where even that fails: the run's end is
+    then `unknown`, and the next run begins with it. Another website that a layer leaves as it is has nothing to do
+    with this run.
     """
     rows = desired.read(previous) or {}  # not of the register, whose database may be what failed
     made = all(row["state"] == "purged" for name, row in rows.items() if name in names)
-    for playbooks in [REVERSE if made else WEBSITES], LAYERS[::-1] if made else LAYERS:
-        fleet.end_leftovers()
-        found = []
-        for playbook in playbooks:  # layer by layer, each of them is, whatever becomes of the others
-            result = fleet.play(playbook, previous, stoppable=False)  # half put back would be worse than waiting
-            found += [] if result.ok else [result.trouble]
-            found += [result.refused[name] for name in names if name in result.refused]
-        if not found:
-            break
+    whole, layers = (REVERSE, LAYERS[::-1]) if made else (WEBSITES, LAYERS)
+    found = _left_over(fleet, [whole], previous, names) and _left_over(fleet, layers, previous, names)
     if not (trouble := "; ".join(found)):
         office.register.append("run", outcome=outcome, reason=reason, data={"run": run_id})
         return
@@ -222,6 +216,17 @@ def put_back(office: Office, fleet: Plays, run_id: str, names: Iterable[str], pr
     raise Failed(f"{reason}; and putting the servers back failed too: {trouble}",
                  f"{run_id}, its state on the servers is UNKNOWN",
                  "mend the servers named; the next `sop run` puts them back before anything else")
+
+
+def _left_over(fleet: Plays, playbooks: Iterable[str], previous: Path, names: Collection[str]) -> list[str]:
+    """Play each of these, whatever becomes of the others; what could not be put back."""
+    fleet.end_leftovers()
+    found: list[str] = []
+    for playbook in playbooks:
+        result = fleet.play(playbook, previous, stoppable=False)  # half put back would be worse than waiting
+        found += [] if result.ok else [result.trouble]
+        found += [result.refused[name] for name in names if name in result.refused]
+    return found
 
 
 def reconcile(office: Office, fleet: Plays) -> Outcome | None:

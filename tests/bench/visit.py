@@ -30,8 +30,8 @@ function request()
   return wrk.format("GET", "/", {Host = hosts[n %% #hosts + 1]})
 end
 """
-# Pages that processes share are counted once; in KiB.
 END_PHP = "systemctl reload 'php*-fpm'; while pgrep -f '^php-fpm: pool' > /dev/null; do sleep 0.1; done"
+# Pages that processes share are counted once; in KiB.
 MEMORY = "cat $(pgrep '^(apache2|php-fpm)' | sed 's#.*#/proc/&/smaps_rollup#') | awk '/^Pss:/ {s += $2} END {print s}'"
 IDLE, ERRORS = "memory of an idle website", "of these, answered by an error"
 BROKEN = "of these, on a kept connection that was closed"

@@ -63,7 +63,7 @@ def project(tmp_path: Path) -> Path:
     for path, text in {
         "ansible.cfg": "[defaults]\nlibrary = plugins/modules\n",
         "plugins/modules/answer.py": ANSWER,
-        **{f"playbooks/{name}": WEBSITES for name in ("websites.yml", "reverse.yml", *run.LAYERS)},
+        **{f"playbooks/{name}": WEBSITES for name in (run.WEBSITES, run.REVERSE, *run.LAYERS)},
         "playbooks/probe.yml": CHOSEN,
         "playbooks/backup.yml": CHOSEN,
         "inventory/hosts.yml": "all: {hosts: {web1: {ansible_connection: local,"

@@ -36,7 +36,8 @@ module.exit_json(changed=True, orphans=[], conflicts=[], as_built={"a": {"big": 
 """
 TASKS = {
     "fail": '{ansible.builtin.fail: {msg: "no room on {{ inventory_hostname }}"}, name: Make room}',
-    # What is tested: an error that a play ignores is no failure of the fleet, though Ansible reports it like one.
+    # What the driver is given here, no way of ours (tests/policy forbids it in roles and playbooks). Where a role that
+    # an agency adds ignores an error, Ansible tells of a failure and counts none: no website may be put back for it.
     "ignored": "{ansible.builtin.fail: {msg: x}, ignore_errors: true}",
     "rescued": "{block: [{ansible.builtin.fail: {msg: x}}], rescue: [{ansible.builtin.debug: {msg: y}}]}",
     "slow": "{ansible.builtin.command: sleep 60}",
