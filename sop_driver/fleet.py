@@ -197,7 +197,7 @@ class Fleet:
             "ANSIBLE_CONFIG": str(self.project / "ansible.cfg"),
             "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner would switch it off
             "ANSIBLE_CALLBACK_PLUGINS": str(self.project / "plugins/callback"),
-            "ANSIBLE_CALLBACKS_ENABLED": "build_ahead,sop_results",
+            "ANSIBLE_CALLBACKS_ENABLED": "fast_tasks,sop_results",
             "ANSIBLE_NOCOLOR": "1",
             "SOP_RESULTS_FILE": str(results_file),
             **({} if check else dict([self._mark.split("=", 1)])),

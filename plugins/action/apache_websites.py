@@ -13,7 +13,7 @@ from ansible.plugins.action import ActionBase
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 ARCHIVES = "/var/lib/websites/web/archives"
-UNPACKED = "find /srv/websites -mindepth 3 -maxdepth 3 -path '*/releases/*' -printf '%P\\n'"
+UNPACKED = "cd /srv/websites && printf '%s\\n' */releases/*"
 
 
 class ActionModule(ActionBase):
@@ -60,8 +60,9 @@ class ActionModule(ActionBase):
     def _not_unpacked(self, releases: dict[str, str]) -> list[str]:
         """The archives of releases that the server has not unpacked; none where it does not tell."""
         said = self._low_level_execute_command(UNPACKED)
-        there = set(said["stdout"].splitlines())
-        lacking = {sha for name, sha in releases.items() if f"{name}/releases/{sha[:32]}" not in there}
+        # A release with writable folders has more behind its hash.
+        there = {(name, folder[:32]) for name, _, folder in (x.partition("/releases/") for x in said["stdout"].split())}
+        lacking = {sha for name, sha in releases.items() if (name, sha[:32]) not in there}
         return sorted(lacking) if said["rc"] == 0 else []
 
     def _bring(self, missing: list[str], evidence: Path, arguments: dict[str, Any], task_vars: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import pathlib
 import re
 from collections.abc import Iterable
@@ -223,8 +224,9 @@ def _rows(name: dns.name.Name, rdataset: dns.rdataset.Rdataset) -> list[Row]:
     return [] if kind in SIGNING else [(name.to_text(), rdataset.ttl, kind, [rdata.to_text() for rdata in rdataset])]
 
 
+@functools.cache
 def _normal(kind: str, value: str) -> str:
-    """A value in dnspython's spelling; most of a zone's are spelled alike and need not be parsed for that."""
+    """A value in dnspython's spelling; most are spelled alike or are in the zone many times, and cost nothing."""
     return value if kind in ALIKE and ALIKE[kind].fullmatch(value) else dns.rdata.from_text("IN", kind, value).to_text()
 
 

@@ -104,13 +104,20 @@ def server_lock(layer: str, wait: float = LOCK_WAIT) -> Iterator[None]:
         yield
 
 
+def same(path: pathlib.Path, data: bytes, mode: int, uid: int, gid: int) -> bool:
+    """Whether a file is there with this content, mode and owner."""
+    try:
+        now = path.stat()
+        return (now.st_mode & 0o7777, now.st_uid, now.st_gid) == (mode, uid, gid) and path.read_bytes() == data
+    except FileNotFoundError:
+        return False
+
+
 def write_atomic(path: pathlib.Path, content: str | bytes, mode: int = 0o644, uid: int = 0, gid: int = 0) -> bool:
     """Replace a file as a whole: readers, and a power cut, leave the old content or the new. True if it differed."""
     data = content.encode() if isinstance(content, str) else content
-    with contextlib.suppress(FileNotFoundError):
-        now = path.stat()
-        if path.read_bytes() == data and (now.st_mode & 0o7777, now.st_uid, now.st_gid) == (mode, uid, gid):
-            return False
+    if same(path, data, mode, uid, gid):
+        return False
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

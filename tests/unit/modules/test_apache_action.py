@@ -41,7 +41,7 @@ class Server:
         self.rc = rc
 
     def command(self, command: str) -> dict[str, Any]:
-        if command.startswith("find "):
+        if command.startswith("cd "):
             return {"rc": 0, "stdout": self.unpacked}
         self.commands.append(command)
         return {"rc": self.rc, "stderr": "No space left"}
@@ -79,6 +79,13 @@ def test_action_brings_what_is_not_unpacked_and_runs_once(evidence: Path, text: 
     server.unpacked = f"b.go.id/releases/{SHA[:32]}\n"
     assert server.run() == {"changed": True}
     assert server.sent == [(str(evidence / SHA), f"/var/lib/websites/web/archives/{SHA}")] and len(server.given) == 1
+
+
+@pytest.mark.parametrize("behind", ["", "-734519ad"])
+def test_action_brings_nothing_that_is_unpacked(evidence: Path, behind: str) -> None:
+    server = Server(evidence, {"changed": False})
+    server.unpacked = f"a.go.id/releases/{SHA[:32]}{behind}\n"
+    assert server.run() == {"changed": False} and server.sent == [] and server.commands == []
 
 
 @pytest.mark.parametrize("other", [{"web_host": "web2"}, {"state": "archived"}, {"state": "purged"}, {"release": None},

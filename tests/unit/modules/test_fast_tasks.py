@@ -1,0 +1,69 @@
+"""A module is packed by the first playbook that uses it, and by the next one only if what it is made of has changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[3]
+PACKED = "ansiballz_cache/ansible.legacy.website_manifest-ZIP_DEFLATED-none"
+
+
+@pytest.fixture
+def utils(tmp_path: Path) -> Path:
+    """A copy of what modules import, to be changed."""
+    return Path(shutil.copytree(PROJECT / "plugins/module_utils", tmp_path / "utils"))
+
+
+def packs(folder: Path, utils: Path) -> bool:
+    """Play a module, which must run; whether it was packed for that."""
+    tasks = [{"name": "Run the module", "website_manifest": {"host": "web1"}}]
+    (folder / "play.yml").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}]))
+    settings = {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_LOCAL_TEMP": str(folder / "local"),
+                "ANSIBLE_MODULE_UTILS": str(utils), "ANSIBLE_DEBUG": "1"}  # fmt: skip
+    playbook = Path(sys.executable).with_name("ansible-playbook")
+    done = subprocess.run(
+        [playbook, "-i", "localhost,", "-c", "local", folder / "play.yml"],
+        cwd=PROJECT, env={**os.environ, **settings}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    said = done.stdout + done.stderr
+    assert "missing required arguments: websites" in said, said  # it came to run
+    found = any("ANSIBALLZ: using cached module" in line and PACKED in line for line in said.splitlines())
+    assert found != ("ANSIBALLZ: Creating module" in said), said
+    return not found
+
+
+def test_next_playbook_finds_what_the_first_one_packed(tmp_path: Path, utils: Path) -> None:
+    assert [packs(tmp_path, utils), packs(tmp_path, utils)] == [True, False]
+    assert len([*tmp_path.glob("local/*")]) == 1  # only what is kept
+
+
+def test_changed_import_packs_anew_and_leaves_nothing_older(tmp_path: Path, utils: Path) -> None:
+    packs(tmp_path, utils)
+    with (utils / "transaction.py").open("a") as file:
+        file.write("# another one\n")
+    assert packs(tmp_path, utils)
+    assert not packs(tmp_path, utils)
+    assert len([*tmp_path.glob("local/*")]) == 1
+
+
+def test_folder_that_others_may_write_to_is_not_used(tmp_path: Path, utils: Path) -> None:
+    """Whoever writes there brings code onto servers."""
+    packs(tmp_path, utils)
+    (kept,) = tmp_path.glob("local/*")
+    kept.chmod(0o770)
+    assert packs(tmp_path, utils)
+
+
+def test_playbook_runs_where_nothing_can_be_kept(tmp_path: Path, utils: Path) -> None:
+    packs(tmp_path, utils)
+    (kept,) = tmp_path.glob("local/*")
+    shutil.rmtree(kept)
+    kept.touch()
+    assert packs(tmp_path, utils)
