@@ -15,10 +15,13 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: Any = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
-        arguments = {"files": [], **self._task.args}
+        arguments = dict(self._task.args)
+        if not isinstance(arguments.get("files"), list):
+            raise AnsibleActionFail("files is the list of files to install")
         arguments["files"] = [self._whole(dict(file), task_vars) for file in arguments["files"]]
-        arguments["show"] = self._task.diff
-        return self._execute_module(self._task.action, arguments, task_vars=task_vars)
+        # Ansible's own modules do not write what files hold to the server's log either.
+        quiet = {**task_vars, "ansible_no_target_syslog": True}
+        return self._execute_module(self._task.action, arguments, task_vars=quiet)
 
     def _whole(self, file: dict[str, Any], task_vars: Any) -> dict[str, Any]:
         """The file as the module takes it: a template rendered, another file as it is."""

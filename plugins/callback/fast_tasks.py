@@ -21,7 +21,7 @@ type: notification
 short_description: Let tasks take less of the controller's time
 description:
   - Ansible packs a module with all that it imports when a task first needs it, and drops it at the playbook's end. Here
-    the files that it made are links in a folder beside, and the next playbook finds them in its own.
+    the files that it made are kept in a folder beside, and the next playbook finds links to them in its own.
   - The folder's name is the hash of all that they are made of, so another Ansible or other modules have another one.
   - What goes wrong in it changes nothing but the time, since a task packs what it does not find.
   - Each task of each server is a fork. What is loaded by the playbook's start is garbage in none of them, and to look
@@ -29,25 +29,33 @@ description:
 options: {}
 """
 
+BEGINNING = "sop-payloads-"
 
-def ingredients():
-    """What payloads are made of, with what tells it apart: contents of what is edited, dates of what is installed."""
-    yield sys.version, ansible.__version__
+
+def packed_from():
+    """The hash of what payloads are made of: contents of what is edited, dates of what is installed. Raises OSError."""
+    found = hashlib.sha256(f"{sys.version} {ansible.__version__}".encode())
     for folder in [*constants.DEFAULT_MODULE_PATH, *constants.DEFAULT_MODULE_UTILS_PATH]:
         for path in sorted(pathlib.Path(folder).rglob("*.py")):
-            yield str(path), hashlib.sha256(path.read_bytes()).hexdigest()
+            found.update(f"{path} {hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
     for part in ("modules", "module_utils"):
         for path in sorted(pathlib.Path(ansible.__file__).with_name(part).rglob("*.py")):
             now = path.stat()
-            yield str(path), f"{now.st_size} {now.st_mtime_ns} {now.st_ctime_ns}"
+            found.update(f"{path} {now.st_size} {now.st_mtime_ns} {now.st_ctime_ns}".encode())
+    return found.hexdigest()
 
 
-def shared(source, target):
-    """Give every whole payload of one folder a name in the other one too."""
-    for path in source.iterdir():
-        if path.name.startswith("ansible.") and not path.name.endswith((".lock", "-part")):
-            with contextlib.suppress(FileExistsError):
-                os.link(path, target / path.name)
+def of_ours(payload):
+    """Whether a payload is of a module that the hash is of: Ansible's own, or one in the configured folders."""
+    _, kind, name = payload.name.partition("-")[0].split(".", 2)
+    folders = [pathlib.Path(folder) for folder in constants.DEFAULT_MODULE_PATH]
+    return kind == "modules" or any((folder / f"{name}.py").exists() for folder in folders)
+
+
+def is_whole(payload):
+    """Whether a pickled payload comes to its end: a power cut may have left less of it."""
+    with payload.open("rb") as file:
+        return file.seek(0, os.SEEK_END) > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read() == b"."
 
 
 def ours_alone(folder):
@@ -62,21 +70,31 @@ class CallbackModule(CallbackBase):
     CALLBACK_NAME = "fast_tasks"
     CALLBACK_NEEDS_ENABLED = True
 
+    kept = None  # the folder of this playbook's payloads, where it can be used
+
     def v2_playbook_on_start(self, playbook):
         gc.freeze()
         own = pathlib.Path(constants.DEFAULT_LOCAL_TMP)
         self.cache = own / "ansiballz_cache"
-        name = hashlib.sha256(repr(list(ingredients())).encode()).hexdigest()
-        self.kept = own.with_name(f"payloads-{name}")
         with contextlib.suppress(OSError):
-            self.cache.mkdir()
-            self.kept.mkdir(mode=0o700, exist_ok=True)
-            if ours_alone(self.kept):
-                shared(self.kept, self.cache)
+            kept = own.with_name(f"{BEGINNING}{packed_from()}")
+            kept.mkdir(mode=0o700, exist_ok=True)
+            if ours_alone(kept):
+                self.kept = kept
+                self.cache.mkdir()
+                for payload in filter(is_whole, kept.iterdir()):
+                    os.link(payload, self.cache / payload.name)
 
     def v2_playbook_on_stats(self, stats):
         with contextlib.suppress(OSError):
-            shared(self.cache, self.kept)
-            for older in self.kept.parent.glob("payloads-*"):
+            if not self.kept or self.kept.name != f"{BEGINNING}{packed_from()}":
+                return  # somebody edits modules meanwhile
+            there = {path.name for path in self.kept.iterdir() if is_whole(path)}
+            new = [path for path in self.cache.glob("ansible.*-none") if path.name not in there and of_ours(path)]
+            for payload in new:
+                with payload.open("rb") as file:
+                    os.fsync(file.fileno())
+                payload.rename(self.kept / payload.name)
+            for older in self.kept.parent.glob(f"{BEGINNING}*"):
                 if older != self.kept:
                     shutil.rmtree(older)

@@ -54,10 +54,6 @@ options:
     description: Whether a file that is there already is replaced; without, it stays whatever it holds.
     type: bool
     default: true
-  show:
-    description: Whether the result tells contents from before and after; C(--diff) sets it.
-    type: bool
-    default: false
 author: The project's maintainers (@dkisp-tarakan)
 """
 
@@ -80,13 +76,21 @@ paths:
 import grp
 import pathlib
 import pwd
+import re
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.transaction import same, write_atomic
 
+MODE = re.compile(r"0[0-7]{3}")
+
 
 def install(file, check):
-    """Whether a file differed from what it must be; it is replaced unless `check`. Raises OSError or LookupError."""
+    """Whether a file differed from what it must be; it is replaced unless `check`.
+
+    Raises OSError, LookupError or ValueError.
+    """
+    if not MODE.fullmatch(file["mode"]):
+        raise ValueError(f"{file['mode']!r} is no mode such as '0644'")
     path, content, mode = pathlib.Path(file["path"]), file["content"].encode(), int(file["mode"], 8)
     try:
         owner, group = pwd.getpwnam(file["owner"]).pw_uid, grp.getgrnam(file["group"]).gr_gid
@@ -97,6 +101,24 @@ def install(file, check):
     if check:
         return not same(path, content, mode, owner, group)
     return write_atomic(path, content, mode, owner, group)
+
+
+def told(path):
+    """What a difference shows of a file that is there: (mode and owner, content)."""
+    try:
+        now, content = path.stat(), path.read_text(errors="replace")
+    except FileNotFoundError:
+        return "absent", ""
+    return f"{now.st_mode & 0o7777:04o} {now.st_uid}:{now.st_gid}", content
+
+
+def difference(file, now, before):
+    """How a file differs from what was told of it, as Ansible shows it."""
+    path, wanted = file["path"], f"{file['mode']} {file['owner']}:{file['group']}"
+    if before == file["content"] and now != "absent":
+        return {"prepared": f"{path}: {now} becomes {wanted}\n"}
+    return {"before_header": f"{path} ({now})", "after_header": f"{path} ({wanted})", "before": before,
+            "after": file["content"]}  # fmt: skip
 
 
 def main():
@@ -119,7 +141,6 @@ def main():
             "group": {"type": "str", "default": "root"},
             "mode": {"type": "str", "default": "0644"},
             "force": {"type": "bool", "default": True},
-            "show": {"type": "bool", "default": False},
         },
     )
     changed, shown = [], []
@@ -127,18 +148,19 @@ def main():
         file = {**given, **{key: given[key] or module.params[key] for key in ("owner", "group", "mode")}}
         path = pathlib.Path(file["path"])
         try:
-            before = path.read_text() if module.params["show"] and path.exists() else ""
-            if (module.params["force"] or not path.exists()) and install(file, module.check_mode):
+            if path.exists() and not module.params["force"]:
+                continue
+            now, before = told(path) if module._diff else ("", "")
+            if install(file, module.check_mode):
                 changed.append(file["path"])
-                header = {"before_header": file["path"], "after_header": file["path"]}
-                shown.append({**header, "before": before, "after": file["content"]})
+                shown.append(difference(file, now, before))
         except (OSError, LookupError, ValueError) as error:
             module.fail_json(
                 msg=f"refused: {file['path']} cannot be installed: {error}\nlayer: this server's files\n"
                 "mend: see to what it names, then run again",
                 paths=changed,
             )
-    module.exit_json(changed=bool(changed), paths=changed, **({"diff": shown} if module.params["show"] else {}))
+    module.exit_json(changed=bool(changed), paths=changed, **({"diff": shown} if module._diff else {}))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ def packs(folder: Path, utils: Path) -> bool:
     )  # fmt: skip
     said = done.stdout + done.stderr
     assert "missing required arguments: websites" in said, said  # it came to run
+    assert "Callback dispatch" not in said, said
     found = any("ANSIBALLZ: using cached module" in line and PACKED in line for line in said.splitlines())
     assert found != ("ANSIBALLZ: Creating module" in said), said
     return not found
@@ -53,12 +54,25 @@ def test_changed_import_packs_anew_and_leaves_nothing_older(tmp_path: Path, util
     assert len([*tmp_path.glob("local/*")]) == 1
 
 
-def test_folder_that_others_may_write_to_is_not_used(tmp_path: Path, utils: Path) -> None:
+def test_damaged_payload_is_packed_anew(tmp_path: Path, utils: Path) -> None:
+    """Ansible itself would fail in each task that uses it."""
+    packs(tmp_path, utils)
+    (payload,) = tmp_path.glob("local/*/ansible.legacy.website_manifest-*")
+    payload.write_bytes(payload.read_bytes()[:-1])
+    assert packs(tmp_path, utils)
+    assert not packs(tmp_path, utils)
+
+
+def test_folder_that_others_may_write_to_is_left_alone(tmp_path: Path, utils: Path) -> None:
     """Whoever writes there brings code onto servers."""
     packs(tmp_path, utils)
     (kept,) = tmp_path.glob("local/*")
+    before = sorted(kept.iterdir())
     kept.chmod(0o770)
+    (payload,) = kept.glob("ansible.legacy.website_manifest-*")
+    payload.unlink()
     assert packs(tmp_path, utils)
+    assert sorted(kept.iterdir()) == [path for path in before if path != payload]
 
 
 def test_playbook_runs_where_nothing_can_be_kept(tmp_path: Path, utils: Path) -> None:
@@ -66,4 +80,5 @@ def test_playbook_runs_where_nothing_can_be_kept(tmp_path: Path, utils: Path) ->
     (kept,) = tmp_path.glob("local/*")
     shutil.rmtree(kept)
     kept.touch()
+    (utils / ".#edited.py").symlink_to("nowhere")
     assert packs(tmp_path, utils)

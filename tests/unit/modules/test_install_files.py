@@ -89,23 +89,28 @@ def test_file_that_is_there_stays_where_only_missing_ones_are_made(role: Role) -
     assert (role.there / "empty").read_text() == "somebody's"
 
 
-def test_contents_are_told_only_to_who_asks_for_differences(role: Role) -> None:
-    (role.there / "empty").write_text("before\n")
+def test_differences_are_told_to_who_asks_for_them(role: Role) -> None:
+    """Of a file that is no text as well, and where only the mode differs."""
+    (role.there / "empty").write_bytes(b"before \xff\n")
+    (role.there / "unit").write_text("# Ansible managed\nword said\n")
+    (role.there / "unit").chmod(0o600)
     assert "before" not in role.play("--check")["shown"]
-    lines = role.play("--check", "--diff")["shown"].splitlines()
-    assert [line for line in lines if line.startswith(("+", "-"))] == [
-        f"--- before: {role.there}/unit", f"+++ after: {role.there}/unit", "+# Ansible managed", "+word said",
-        f"--- before: {role.there}/program", f"+++ after: {role.there}/program",
-        "+#!/bin/sh", "+echo '{{ kept as it is }}'", "+",
-        f"--- before: {role.there}/empty", f"+++ after: {role.there}/empty", "-before",
-    ]  # fmt: skip
+    shown = role.play("--check", "--diff")["shown"]
+    assert f"{role.there}/unit: 0600 {os.geteuid()}:{os.getegid()} becomes 0644 {getpass.getuser()}:" in shown
+    lines = [line for line in shown.splitlines() if line.startswith(("+", "-"))]
+    owner = f"{getpass.getuser()}:{grp.getgrgid(os.getegid()).gr_name}"
+    program = f"{role.there}/program"
+    assert lines[:2] == [f"--- before: {program} (absent)", f"+++ after: {program} (0755 {owner})"]
+    assert lines[2:5] == ["+#!/bin/sh", "+echo '{{ kept as it is }}'", "+"]
+    assert lines[-1] == "-before \N{REPLACEMENT CHARACTER}"
 
 
 @pytest.mark.parametrize(
     ("file", "said"),
     [
         ({"content": "x", "path": "missing/one"}, "No such file"),
-        ({"content": "x", "path": "one", "mode": "rw"}, "invalid literal"),
+        ({"content": "x", "path": "one", "mode": "rw"}, "is no mode"),
+        ({"content": "x", "path": "one", "mode": "420"}, "is no mode"),  # what YAML makes of 0644 without quotes
         ({"content": "x", "path": "one", "owner": "nobody-here"}, "nobody-here"),
         ({"content": "x", "src": "program", "path": "one"}, "either src or content"),
         ({"path": "one"}, "either src or content"),
@@ -118,3 +123,9 @@ def test_file_that_cannot_be_installed_is_named(role: Role, file: dict[str, str]
     assert result["failed"]
     assert said in result["msg"]
     assert [*role.there.iterdir()] == []
+
+
+def test_task_without_files_is_a_mistake(role: Role) -> None:
+    result = role.play(files=None)
+    assert result["failed"]
+    assert "list of files" in result["msg"]
