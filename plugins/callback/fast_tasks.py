@@ -54,8 +54,7 @@ def of_ours(payload):
 
 def is_whole(payload):
     """Whether a pickled payload comes to its end: a power cut may have left less of it."""
-    with payload.open("rb") as file:
-        return file.seek(0, os.SEEK_END) > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read() == b"."
+    return payload.read_bytes()[-1:] == b"."
 
 
 def ours_alone(folder):
@@ -82,15 +81,18 @@ class CallbackModule(CallbackBase):
             if ours_alone(kept):
                 self.kept = kept
                 self.cache.mkdir()
-                for payload in filter(is_whole, kept.iterdir()):
-                    os.link(payload, self.cache / payload.name)
+                for payload in kept.iterdir():
+                    if is_whole(payload):
+                        os.link(payload, self.cache / payload.name)
+                    else:
+                        payload.unlink()
 
     def v2_playbook_on_stats(self, stats):
         with contextlib.suppress(OSError):
-            if not self.kept or self.kept.name != f"{BEGINNING}{packed_from()}":
-                return  # somebody edits modules meanwhile
-            there = {path.name for path in self.kept.iterdir() if is_whole(path)}
-            new = [path for path in self.cache.glob("ansible.*-none") if path.name not in there and of_ours(path)]
+            packed = self.cache.glob("ansible.*-none") if self.kept else []
+            new = [path for path in packed if not (self.kept / path.name).exists() and of_ours(path)]
+            if not new or self.kept.name != f"{BEGINNING}{packed_from()}":
+                return  # most often nothing was packed; else somebody has edited modules meanwhile
             for payload in new:
                 with payload.open("rb") as file:
                     os.fsync(file.fileno())
