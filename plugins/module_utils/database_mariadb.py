@@ -14,8 +14,10 @@ NATIVE = "mysql_native_password"
 CATALOG = {
     "databases": "SELECT schema_name FROM information_schema.schemata WHERE schema_name REGEXP '^w[0-9]+$'",
     "accounts": "SELECT User, Host, Priv FROM mysql.global_priv WHERE User REGEXP '^w[0-9]+$'",
-    "grants": "SELECT * FROM mysql.db WHERE User REGEXP '^w[0-9]+$'",
+    "grants": "SELECT User, Host, Db, Grant_priv, {held} FROM mysql.db WHERE User REGEXP '^w[0-9]+$'",
 }
+# Each version has its own privileges. They come as one word: a thousand websites have some fifty thousand of them.
+PRIVILEGES = "SHOW COLUMNS FROM mysql.db WHERE Field LIKE '%_priv' AND Field != 'Grant_priv'"
 MEMBER = "member of "
 # What is granted in smaller parts, and by roles: user, host, and the words for it. Nothing of it is ours.
 PARTS = (
@@ -27,14 +29,15 @@ PARTS = (
 
 
 def seen(databases: Iterable[str], accounts: Iterable[tuple[str, str, str]],
-         grants: Iterable[Mapping[str, Any]], parts: Iterable[tuple[str, ...]] = ()) -> dict[str, Seen]:
+         grants: Iterable[tuple[str, ...]], parts: Iterable[tuple[str, ...]] = ()) -> dict[str, Seen]:
     """Account name -> what exists, from the rows of CATALOG and of PARTS."""
-    names, logins, given = set(databases), {}, {}
+    names, logins = set(databases), {}
+    given: dict[tuple[str, str], list[tuple[str, ...]]] = {}
     beyond: dict[tuple[str, str], set[str]] = {}
     for user, host, *words in parts:
         beyond.setdefault((user, host), set()).add("".join(words))
-    for row in grants:
-        given.setdefault((row["User"], row["Host"]), []).append(row)
+    for user, host, *rest in grants:
+        given.setdefault((user, host), []).append(tuple(rest))
     for user, host, text in accounts:
         priv = json.loads(text)
         native = priv.get("plugin") == NATIVE and "auth_or" not in priv
@@ -53,17 +56,15 @@ def seen(databases: Iterable[str], accounts: Iterable[tuple[str, str, str]],
 
 
 def extra(
-    user: str, priv: Mapping[str, Any], grants: list[Mapping[str, Any]], parts: Collection[str]
+    user: str, priv: Mapping[str, Any], grants: list[tuple[str, ...]], parts: Collection[str]
 ) -> tuple[str, ...]:
     """What an account may do beyond all on its own database, and what it lacks of that."""
     found = [*parts, *(["on the whole server"] if priv.get("access") else [])]
     own = False
-    for row in grants:
-        held = {column: row[column] == "Y" for column in row if column.endswith("_priv")}
-        handed_on = held.pop("Grant_priv", False)
-        if row["Db"] != user:
-            found.append(f"on {row['Db']}")
-        elif all(held.values()) and not handed_on:
+    for on, handed_on, held in grants:
+        if on != user:
+            found.append(f"on {on}")
+        elif set(held) == {"Y"} and handed_on == "N":
             own = True
     return tuple(sorted(found if own else [*found, "not all on its own"]))
 
@@ -139,7 +140,6 @@ class MariaDB:
         except ImportError as error:
             raise Refused("python3-pymysql is missing", "run playbooks/servers.yml") from error
         self.errors = pymysql.MySQLError
-        self.rows_as = pymysql.cursors.DictCursor
         try:
             self.connection = pymysql.connect(unix_socket=socket, user="root", charset="utf8mb4", autocommit=True,
                                               connect_timeout=10, read_timeout=600)
@@ -147,9 +147,9 @@ class MariaDB:
             raise Refused(f"MariaDB does not answer at {socket}: {error}",
                           "start it: systemctl start mariadb") from error
 
-    def rows(self, sql: str, kind: Any = None, label: str = "a look at its catalogs") -> list[Any]:
+    def rows(self, sql: str, label: str = "a look at its catalogs") -> list[Any]:
         try:
-            with self.connection.cursor(kind) as cursor:
+            with self.connection.cursor() as cursor:
                 cursor.execute(sql)
                 return list(cursor.fetchall())
         except self.errors as error:
@@ -164,8 +164,9 @@ class MariaDB:
 
     def read(self, accounts: Collection[str] | None = None) -> dict[str, Seen]:
         look = {name: of_accounts(sql, accounts) for name, sql in CATALOG.items()}
+        held = f"CONCAT({', '.join(row[0] for row in self.rows(PRIVILEGES))})"
         return seen((row[0] for row in self.rows(look["databases"])), self.rows(look["accounts"]),
-                    self.rows(look["grants"], self.rows_as),
+                    self.rows(look["grants"].format(held=held)),
                     [row for sql in PARTS for row in self.rows(of_accounts(sql, accounts))])
 
     def steps(self, account: str, before: Seen, after: Seen) -> list[Step]:

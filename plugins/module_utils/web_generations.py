@@ -57,15 +57,16 @@ class Generations(Plan):
         mark = f"Header always set X-Generation {generation.name} \"expr=-R '127.0.0.0/8'\"\n"
         live = host_side.CURRENT.resolve()
         for name, text in {**files, "apache/.generation": mark}.items():
+            was, path = pathlib.Path(f"{live}/{name}"), pathlib.Path(f"{generation}/{name}")
             try:
-                same = (live / name).read_text() == text
+                same = was.read_text() == text
             except FileNotFoundError:
                 same = False
             if same:
-                os.link(live / name, generation / name)
+                os.link(was, path)
             else:
-                (generation / name).touch(mode=0o600)
-                (generation / name).write_text(text)
+                path.touch(mode=0o600)
+                path.write_text(text)
         entries = [e for n, e in self.old.items() if n not in self.wanted and n not in self.purged]
         for website in self.wanted.values():
             database = website["database"] and {

@@ -98,7 +98,8 @@ class Layer(Generations):
         self.begun = {w["name"]: w["uid"] for w in going}
         self.busy = True
         self.write_journal()
-        self.each([w for w in self.wanted.values() if not host_side.user_exists(web.user(w))], host_side.make_users)
+        users = self.users()
+        self.each([w for w in self.wanted.values() if web.user(w) not in users], host_side.make_users)
         homeless = [w for w in self.wanted.values() if not pathlib.Path(web.paths(w)["home"]).is_dir()]
         self.each(homeless, host_side.make_homes)
         archives = pathlib.Path(self.params["archives"])

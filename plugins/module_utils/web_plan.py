@@ -146,7 +146,7 @@ class Plan:
 
     def there(self, kind, name):
         try:
-            return (host_side.CURRENT / kind / f"{name}.conf").read_text()
+            return pathlib.Path(f"{host_side.CURRENT}/{kind}/{name}.conf").read_text()
         except FileNotFoundError:
             return None
 
@@ -170,7 +170,7 @@ class Plan:
 
     def serves(self, name):
         """Whether a website that we own has files here (an archived one has only data)."""
-        return self.there("apache", name) is not None
+        return pathlib.Path(f"{host_side.CURRENT}/apache/{name}.conf").exists()
 
     def lacks(self, website):
         """Whether a website's release has to be unpacked; it is compared first, a live one where that is asked for."""
@@ -182,8 +182,8 @@ class Plan:
     def live(self, website):
         """Whether the release that is wanted is there, and visitors open it."""
         name, release = website["name"], web.paths(website)["release"]
-        same = name in self.old and self.serves(name) and web.paths(self.old[name])["release"] == release
-        return same and pathlib.Path(release).is_dir()
+        same = name in self.old and web.paths(self.old[name])["release"] == release
+        return same and self.serves(name) and pathlib.Path(release).is_dir()
 
     def bare(self, website):
         """Writable folders that are gone: by hand, say, or by a restore that was killed."""
@@ -192,8 +192,7 @@ class Plan:
 
     def plan(self):
         """All changes; fills self.files with the whole wanted tree of the next generation."""
-        changes = []
-        users = {entry.pw_name for entry in pwd.getpwall()}
+        changes, users = [], self.users()
         self.stopped = self.not_standing()
         for name, website in list(self.wanted.items()):
             if name not in self.wanted:
@@ -230,6 +229,11 @@ class Plan:
         if not changes and live != current:
             changes.append(Change(None, "daemons", "update", live, current))
         return changes
+
+    @staticmethod
+    def users():
+        """The names of this server's unix users; to ask for a thousand one by one reads all each time."""
+        return {entry.pw_name for entry in pwd.getpwall()}
 
     def differences(self, name, website):
         """What differs between the files of a website that are there and those that are wanted."""

@@ -35,9 +35,11 @@ options:
     required: true
   verifiers:
     description:
-      - JSON of account to C({"engine", "verifier"}), as M(website_credentials) returns them. Never a password.
+      - What M(website_credentials) returns on each web host, as JSON of account to C({"engine", "verifier"}). Never a
+        password.
       - A null verifier stands for one that the web host would make; only check mode takes it.
-    type: json
+    type: list
+    elements: str
     required: true
 author:
   - DKISP Kota Tarakan (@dkisp)
@@ -50,7 +52,7 @@ EXAMPLES = r"""
     host: db1
     web_hosts: {web1: [10.0.0.11, "fd00::11"]}
     connections: {small: 10, medium: 25, large: 60}
-    verifiers: "{{ database_verifiers | to_json }}"
+    verifiers: "{{ database_verifiers }}"
 """
 
 RETURN = r"""
@@ -104,7 +106,7 @@ def used_engines(websites, owned, settings):
 
 def write_marks(owned):
     MARKS.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    transaction.write_atomic(MARKS, json.dumps(owned, indent=1, sort_keys=True) + "\n", 0o600)
+    transaction.write_atomic(MARKS, json.dumps(owned, sort_keys=True) + "\n", 0o600)
 
 
 def marks_during(owned, plan):
@@ -245,13 +247,14 @@ def main():
             "facts_of": {"type": "list", "elements": "str"},
             "web_hosts": {"type": "dict", "required": True},
             "connections": {"type": "dict", "required": True},
-            "verifiers": {"type": "json", "required": True, "no_log": True},
+            "verifiers": {"type": "list", "elements": "str", "required": True, "no_log": True},
         },
         supports_check_mode=True,
     )
     host = module.params["host"]
     try:
-        verifiers = {account: value["verifier"] for account, value in json.loads(module.params["verifiers"]).items()}
+        told = [json.loads(text) for text in module.params["verifiers"]]
+        verifiers = {account: value["verifier"] for accounts in told for account, value in accounts.items()}
         settings = database.Settings(host, module.params["web_hosts"], module.params["connections"], verifiers,
                                      module.check_mode)
         with transaction.server_lock(LAYER):

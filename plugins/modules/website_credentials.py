@@ -33,9 +33,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 verifiers:
-  description: Account to C({"engine", "verifier"}); the verifier is null in check mode where it would be made.
+  description:
+    - JSON of account to C({"engine", "verifier"}); the verifier is null in check mode where it would be made.
+    - It is one text, since Ansible looks at every single value of a result, and for each value of a secret argument.
   returned: success
-  type: dict
+  type: str
 changes:
   description: Credentials that were made, replaced or removed; no secrets.
   returned: success
@@ -189,7 +191,7 @@ def main():
                                                       "mend what it names, then run again"))
     del module.params["websites"]  # the result would carry the whole desired set back to the controller
     module.exit_json(
-        changed=bool(changes), verifiers=verifiers,
+        changed=bool(changes), verifiers=json.dumps(verifiers),
         changes=[{"layer": LAYER, "host": host, **change._asdict()} for change in changes],
         refused=[{**left._asdict(), "layer": LAYER, "host": host} for left in refused],
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import fcntl
+import functools
 import json
 import pathlib
 import shutil
@@ -37,6 +38,12 @@ def websites() -> list[Website]:
     return [entry for entry in serves if entry.get("_certificate", "none") != "none"]
 
 
+@functools.cache
+def parsed(pem: str) -> x509.Certificate:
+    """A certificate from its text: one of the agency's own serves many websites. Raises ValueError."""
+    return x509.load_pem_x509_certificate(pem.encode())
+
+
 def look(website: Website) -> tuple[x509.Certificate | None, str | None]:
     """The certificate that Apache has for a website since its last reload, or why the one there cannot be read."""
     own = website["_certificate"]
@@ -47,7 +54,7 @@ def look(website: Website) -> tuple[x509.Certificate | None, str | None]:
         return None, None
     try:
         _, begin, rest = paths[0].read_text().partition("-----BEGIN CERTIFICATE")
-        return x509.load_pem_x509_certificate(f"{begin}{rest}".encode()), None
+        return parsed(f"{begin}{rest}"), None
     except (OSError, ValueError) as error:
         return None, f"{paths[0]} cannot be read: {error}"
 
@@ -63,18 +70,25 @@ def ends(found: x509.Certificate) -> datetime.datetime:
     return aware or found.not_valid_after.replace(tzinfo=datetime.UTC)
 
 
-def covers(found: x509.Certificate, name: str) -> bool:
-    """Whether a certificate serves a name."""
+@functools.cache
+def served(found: x509.Certificate) -> frozenset[str]:
+    """The names that a certificate serves, with wildcards as such."""
     try:
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
-        return False  # browsers look nowhere else
-    served = {one.lower() for one in names.get_values_for_type(x509.DNSName)}
-    return bool({name, f"*.{name.partition('.')[2]}"} & served)
+        return frozenset()  # browsers look nowhere else
+    return frozenset(one.lower() for one in names.get_values_for_type(x509.DNSName))
+
+
+def covers(found: x509.Certificate, name: str) -> bool:
+    """Whether a certificate serves a name."""
+    return bool({name, f"*.{name.partition('.')[2]}"} & served(found))
 
 
 def job(website: Website) -> dict[str, Any]:
     """What mod_md notes about obtaining or renewing a certificate; empty where it does neither."""
+    if website["_certificate"] != "acme":
+        return {}
     try:
         return dict(json.loads((STORE / "staging" / website["name"] / "job.json").read_text()))
     except (FileNotFoundError, ValueError):  # it may be writing it right now

@@ -16,7 +16,7 @@ CHANGE = {"website": "a.go.id", "subject": "database credential", "action": "cre
           "host": "web1"}
 LEFT = {"website": "b.go.id", "what": "b.go.id has no shape", "mend": "mend it", "layer": "credentials", "host": "web1"}
 RESULT = {"changed": True, "changes": [CHANGE], "refused": [LEFT],
-          "verifiers": {"w20001": {"engine": "mariadb", "verifier": VERIFIER}}}
+          "verifiers": json.dumps({"w20001": {"engine": "mariadb", "verifier": VERIFIER}})}
 # In the place of the module, which keeps passwords in /etc.
 MODULE = """#!/usr/bin/python
 import os, signal
@@ -50,7 +50,7 @@ PLAY = """
   vars: {database_websites: [], database_host: web1}
   tasks:
     - ansible.builtin.import_role: {name: database, tasks_from: credentials}
-    - ansible.builtin.assert: {that: "database_credentials.verifiers.w20001.verifier is match('[*]')"}
+    - ansible.builtin.assert: {that: "(database_credentials.verifiers | from_json).w20001.verifier is match('[*]')"}
     - ansible.builtin.command: echo shown
       check_mode: false
 """

@@ -10,11 +10,11 @@ from database_cases import AT_WEB1, AT_WEB2, HASH, in_mariadb
 PRIV = {"access": 0, "plugin": "mysql_native_password", "authentication_string": HASH, "max_user_connections": 10}
 
 
-def grant(user: str = "w20001", host: str = "10.0.0.11", db: str = "w20001", **held: str) -> dict[str, Any]:
-    return {"User": user, "Host": host, "Db": db, "Select_priv": "Y", "Event_priv": "Y", "Grant_priv": "N", **held}
+def grant(db: str = "w20001", handed_on: str = "N", held: str = "YYY") -> tuple[str, ...]:
+    return "w20001", "10.0.0.11", db, handed_on, held
 
 
-def read(priv: dict[str, Any], *grants: dict[str, Any]) -> Seen:
+def read(priv: dict[str, Any], *grants: tuple[str, ...]) -> Seen:
     return mariadb.seen(["w20001"], [("w20001", "10.0.0.11", json.dumps(priv))], grants)["w20001"]
 
 
@@ -30,7 +30,8 @@ def test_seen_gives_no_reach_when_locked() -> None:
 def test_seen_names_what_an_account_has_beyond_its_own() -> None:
     assert read({**PRIV, "access": 1}, grant()).logins["10.0.0.11"].extra == ("on the whole server",)
     assert read(PRIV, grant(), grant(db="w20002")).logins["10.0.0.11"].extra == ("on w20002",)
-    assert read(PRIV, grant(Grant_priv="Y")).logins["10.0.0.11"].extra == ("not all on its own",)
+    assert read(PRIV, grant(handed_on="Y")).logins["10.0.0.11"].extra == ("not all on its own",)
+    assert read(PRIV, grant(held="YNY")).logins["10.0.0.11"].extra == ("not all on its own",)
     assert read(PRIV).logins["10.0.0.11"].extra == ("not all on its own",)
 
 

@@ -47,7 +47,7 @@ def templar_of(kind: str, fleet: dict[str, Any], home: Path, host: str | None = 
     (home / "desired.json").write_text(json.dumps({"websites": [SITE]}))
     first, role = LAB.KINDS[kind]
     templar = LAB.templar_of(host or first, role, fleet)
-    found = {"database_credentials": {"verifiers": {}}, "apache_certificate_states": {"as_built": {}}}
+    found = {"database_credentials": {"verifiers": "{}"}, "apache_certificate_states": {"as_built": {}}}
     templar.available_variables |= {
         "hostvars": dict.fromkeys(fleet["web"], found), "sop_home": str(home), "ansible_managed": "Ansible's",
         "ansible_facts": {"distribution_major_version": "13", "memtotal_mb": 4096},

@@ -263,6 +263,16 @@ OTHER = {"name": "lain.tarakankota.go.id", "aliases": [], "_certificate": "acme"
 WHOLE = made(NAME, ALIAS).public_bytes(Encoding.PEM)
 
 
+def test_order_from_before_the_agency_gave_its_own_certificate_reloads_nothing(server: Server, capsys: Capture) -> None:
+    server.serve({**ONE, "_certificate": "wildcard"})
+    server.issue(NAME)
+    server.run(capsys)
+    server.serve({**ONE, "_certificate": "acme"})
+    assert server.reloads == 0
+    server.run(capsys)
+    assert server.reloads == 1
+
+
 def test_certificate_without_alternative_names_serves_none_and_stops_no_other(server: Server, capsys: Capture) -> None:
     """Browsers do not look at its subject, which the agency may have taken to be enough."""
     (server.root / "own/kota.pem").write_bytes(made().public_bytes(Encoding.PEM))
