@@ -72,6 +72,8 @@ def shared_desk(
 
     desk.ready = ready
     yield desk
+    if "office" in desk.__dict__:
+        desk.office.register.close()  # else PostgreSQL waits a tenth of a second for who is still connected
     cluster.drop(name)
 
 
