@@ -140,7 +140,7 @@ TROUBLES = [
           "web_server.validate", undo=f"rm {POOL}", says="nobody-here"),
     Fault("web: no room for the release", WEB, f"{small('/srv/websites')} && {fill('/srv/websites')}",
           undo=widen("/srv/websites"), says="No space left"),
-    Fault("web: SSH is cut at `swap`", WEB, "pkill -KILL -f '^sshd: root@'", "web_server.swap", says=WEBSITES),
+    Fault("web: SSH is cut at `swap`", WEB, "pkill -KILL -f '^sshd(-session)?: root@'", "web_server.swap", says=WEBSITES),
     Fault("database: MariaDB is down", DATABASE, "systemctl stop mariadb", undo="systemctl start mariadb",
           served=(*ALONE, SUSPENDED), left=NOTHING, says="MariaDB does not answer"),
     Fault("database: PostgreSQL is down", DATABASE, "systemctl stop postgresql", undo="systemctl start postgresql",
