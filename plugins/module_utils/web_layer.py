@@ -7,11 +7,33 @@ import contextlib
 import json
 import pathlib
 import shutil
+import time
 
 from ansible.module_utils import web, web_apps, web_renewal, web_setup, web_tls
 from ansible.module_utils import web_server as host_side
 from ansible.module_utils.transaction import SERVERS, Left, Refused, write_atomic
 from ansible.module_utils.web_generations import Generations
+
+MAIN = pathlib.Path("/run/apache2/apache2.pid")
+
+
+def workers() -> set[int]:
+    """The processes with which Apache serves visitors now."""
+    try:
+        main = int(MAIN.read_text())
+        return set(map(int, pathlib.Path(f"/proc/{main}/task/{main}/children").read_text().split()))
+    except (OSError, ValueError):
+        return set()  # it does not run
+
+
+def outlive(others: set[int]) -> None:
+    """Wait until these workers have ended: one may have let a visitor in just before the reload that ends it.
+
+    What takes longer than two seconds is a visitor whom it serves since, and who has his file open.
+    """
+    deadline = time.monotonic() + 2
+    while others & workers() and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def refusal(error):
@@ -34,6 +56,7 @@ class Layer(Generations):
         self.stuck = {}  # those that could not be removed; the next run tries again
         self.excluded = set()  # websites that were left before anything was done
         self.renewed = set(self.journal["renewed"])  # whose live release is put back, and applications start anew then
+        self.before = set()  # Apache's workers that may still serve what was live before
         self.held = []  # names for which no certificate is asked before the name servers know them
 
     def each(self, websites, do):
@@ -172,6 +195,7 @@ class Layer(Generations):
             self.held = self.held or web_tls.hold([self.wanted[name] for name in names])
             self.flush()
             host_side.swap(str(generation))
+            self.before |= workers()
             host_side.reload(self.server.php, generation.name, validated=True)
             bad = self.faults(names)
             if not bad:
@@ -199,8 +223,10 @@ class Layer(Generations):
             web_tls.release(self.held)
             if str(host_side.CURRENT.readlink()) != before:
                 host_side.swap(before)
+                self.before |= workers()
                 # before the users go: until then PHP-FPM starts processes of theirs
                 host_side.reload(self.server.php, pathlib.Path(before).name)
+                outlive(self.before)
         finally:
             self.unstage(host_side.CURRENT.readlink())
             self.keep_apps()
@@ -249,6 +275,8 @@ class Layer(Generations):
         """Drop purged and left websites, old generations and old releases; nothing live depends on them."""
         self.unstage(generation)
         self.keep_apps()
+        if self.left or self.doubtful:
+            outlive(self.before)
         faults = self.unmake(self.left)
         going = {name: self.old[name]["uid"] for name in self.purged if name in self.old}
         faults |= {name: error for name, uid in going.items() if (error := self.remove(name, uid))}

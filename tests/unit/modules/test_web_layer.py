@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -489,3 +490,36 @@ def test_prune_removes_no_file_that_is_no_archive(host: WebHost) -> None:
     (host.root / "archives/catatan.txt").write_text("kept")
     host.converge(ONE)
     assert [path.name for path in (host.root / "archives").iterdir()] == ["catatan.txt"]
+
+
+def test_failed_release_goes_only_when_no_worker_of_apache_serves_it(
+    host: WebHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker from before the reload may have let a visitor in, who would not find the file."""
+    host.converge(website())
+    new = website(archive=STATIC_2)
+    release, there = Path(web.paths(new)["release"]), list[bool]()
+    served_by = iter([{1}, {2}, {2, 3}, {3}])  # before each of the two reloads; then as the old one ends
+
+    def workers() -> set[int]:
+        there.append(release.exists())
+        return next(served_by)
+
+    def look(_: Any) -> None:
+        raise Refused("it answers 500 after the change", "mend it")
+
+    monkeypatch.setattr(web_layer, "workers", workers)
+    monkeypatch.setattr(web_server, "look", look)
+    host.converge(new)
+    assert host.left and there == [True] * 4 and not release.exists()
+
+
+def test_apaches_workers_are_the_children_of_its_main_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_layer, "MAIN", tmp_path / "apache2.pid")
+    assert web_layer.workers() == set()
+    (tmp_path / "apache2.pid").write_text(f"{os.getpid()}\n")
+    with subprocess.Popen(["sleep", "60"]) as child:
+        assert child.pid in web_layer.workers()
+        child.kill()
