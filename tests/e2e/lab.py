@@ -64,8 +64,8 @@ if command -v mariadb-admin > /dev/null && systemctl -q is-active mariadb 2>/dev
 fi
 if systemctl -q is-active named 2>/dev/null && [ -e /etc/bind/keys/websites-transfer.key ]; then
   # zones' files and journals are named's own business while it runs, and what it leaves of writing them where it is
-  # stopped meanwhile (db-… in Debian 12, tmp-… in 13); what they hold comes below
-  find /etc/bind /var/lib/bind ! -name '*.jnl' ! -name '*.jbk' ! -name 'db-*' ! -name 'tmp-*' \
+  # stopped meanwhile (db-… in Debian 12, tmp-… in 13, ….jnw and ….jbk of journals); what they hold comes below
+  find /etc/bind /var/lib/bind ! -name '*.jn[lw]' ! -name '*.jbk' ! -name 'db-*' ! -name 'tmp-*' \
     -printf '%p %U %G %m %l\n' | sort
   find /etc/bind -type f | sort | xargs -r sha256sum
   # the fleet's zones and reverse ones, the catalog, and agencies' own: on a secondary, as the catalog brought them
