@@ -56,7 +56,7 @@ class Layer(Generations):
         self.stuck = {}  # those that could not be removed; the next run tries again
         self.excluded = set()  # websites that were left before anything was done
         self.renewed = set(self.journal["renewed"])  # whose live release is put back, and applications start anew then
-        self.before = set()  # Apache's workers that may still serve what was live before
+        self.leaving = set()  # Apache's workers that may still serve what was live before
         self.held = []  # names for which no certificate is asked before the name servers know them
 
     def each(self, websites, do):
@@ -195,7 +195,7 @@ class Layer(Generations):
             self.held = self.held or web_tls.hold([self.wanted[name] for name in names])
             self.flush()
             host_side.swap(str(generation))
-            self.before |= workers()
+            self.leaving |= workers()
             host_side.reload(self.server.php, generation.name, validated=True)
             bad = self.faults(names)
             if not bad:
@@ -223,10 +223,10 @@ class Layer(Generations):
             web_tls.release(self.held)
             if str(host_side.CURRENT.readlink()) != before:
                 host_side.swap(before)
-                self.before |= workers()
+                self.leaving |= workers()
                 # before the users go: until then PHP-FPM starts processes of theirs
                 host_side.reload(self.server.php, pathlib.Path(before).name)
-                outlive(self.before)
+                outlive(self.leaving)
         finally:
             self.unstage(host_side.CURRENT.readlink())
             self.keep_apps()
@@ -276,7 +276,7 @@ class Layer(Generations):
         self.unstage(generation)
         self.keep_apps()
         if self.left or self.doubtful:
-            outlive(self.before)
+            outlive(self.leaving)
         faults = self.unmake(self.left)
         going = {name: self.old[name]["uid"] for name in self.purged if name in self.old}
         faults |= {name: error for name, uid in going.items() if (error := self.remove(name, uid))}
