@@ -10,6 +10,7 @@ import re
 import shutil
 import socket
 import time
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -163,12 +164,16 @@ def answer(path: str, website: dict[str, Any], deadline: float) -> int | None:
     return None
 
 
-def keep(names: set[str]) -> None:
-    """Stop and remove every application of ours but these. Raises Refused where one will not go."""
+def keep(names: set[str], unasked: Callable[[], None]) -> None:
+    """Stop and remove every application of ours but these, once `unasked` has waited until nobody asks one.
+
+    Raises Refused where one will not go.
+    """
     units = [path for path in UNITS.glob(f"{OURS}*.service") if NAME.match(path.name)]
     going = [path for path in units if path.stem not in names]
     if not going:
         return
+    unasked()
     run(["systemctl", "disable", "--now", "--quiet", *[path.name for path in going]])
     for path in going:
         path.unlink(missing_ok=True)

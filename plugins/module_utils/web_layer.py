@@ -174,7 +174,7 @@ class Layer(Generations):
     def keep_apps(self):
         """Stop the applications that the live generation does not ask; none where it was damaged and does not tell."""
         with contextlib.suppress(ValueError):
-            web_apps.keep({app["name"] for app in self.live_apps().values()})
+            web_apps.keep({app["name"] for app in self.live_apps().values()}, lambda: outlive(self.leaving))
 
     def rest(self, changes):
         """The changes but those of websites that are left since they were planned."""

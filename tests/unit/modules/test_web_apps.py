@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import web, web_apps, web_server
+from ansible.module_utils import web, web_apps, web_layer, web_server
 from ansible.module_utils.transaction import Refused
 from web_cases import APP_2, HOST, SIZES, WebHost, app, host, php, website
 
@@ -87,6 +87,22 @@ def test_new_application_answers_before_the_old_one_is_left(host: WebHost, monke
     monkeypatch.setattr(web_server, "swap", swap)
     host.converge(app(archive=APP_2))
     assert seen == [(2, "2")] and running(host) != old and len(running(host)) == 1
+
+
+def test_old_application_stops_only_when_no_worker_of_apache_asks_it(
+    host: WebHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker from before the reload may have let a visitor in, who would get an error."""
+    host.converge(APP)
+    ran, served_by = list[int](), iter([{1}, {1, 2}, {2}])  # before the reload; then as the old one ends
+
+    def workers() -> set[int]:
+        ran.append(len(running(host)))
+        return next(served_by)
+
+    monkeypatch.setattr(web_layer, "workers", workers)
+    host.converge(app(archive=APP_2))
+    assert ran == [2, 2, 2] and len(running(host)) == 1
 
 
 @pytest.mark.parametrize("entry", ["silent.py", "500.py"])
