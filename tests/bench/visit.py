@@ -30,9 +30,15 @@ function request()
   return wrk.format("GET", "/", {Host = hosts[n %% #hosts + 1]})
 end
 """
-END_PHP = "systemctl reload 'php*-fpm'; while pgrep -f '^php-fpm: pool' > /dev/null; do sleep 0.1; done"
-# Pages that processes share are counted once; in KiB.
-MEMORY = "cat $(pgrep '^(apache2|php-fpm)' | sed 's#.*#/proc/&/smaps_rollup#') | awk '/^Pss:/ {s += $2} END {print s}'"
+END_PHP = "systemctl restart 'php*-fpm.service'"
+# In KiB; pages that processes share are counted once. Of daemons that have served and were reloaded, the memory varies by
+# more than a website takes: both are started anew, and read when nothing moves any more.
+MEMORY = """
+read_all() { cat $(pgrep '^(apache2|php-fpm)' | sed 's#.*#/proc/&/smaps_rollup#') | awk '/^Pss:/ {s += $2} END {print s}'; }
+systemctl restart apache2 'php*-fpm.service'
+until now=$(read_all) && sleep 0.5 && [ "$now" = "$(read_all)" ]; do :; done
+echo "$now"
+"""
 IDLE, ERRORS = "memory of an idle website", "of these, answered by an error"
 BROKEN = "of these, on a kept connection that was closed"
 RELOADS = "reloads of Apache for another policy"
@@ -114,8 +120,7 @@ def rest(hosts: Iterable[str]) -> None:
 
 
 def memory() -> float:
-    """MiB that Apache and PHP-FPM take on the first web host when nobody visits."""
-    rest([next(iter(FLEET["web"]))])
+    """MiB that Apache and PHP-FPM take on the first web host, started anew and visited by nobody."""
     return float(ssh(WEB, MEMORY)) / 1024
 
 
