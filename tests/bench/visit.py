@@ -31,12 +31,12 @@ function request()
 end
 """
 END_PHP = "systemctl restart 'php*-fpm.service'"
-# In KiB; pages that processes share are counted once. Of daemons that have served and were reloaded, the memory varies by
+# In KiB; pages that processes share are counted once. Memory of daemons that have served and were reloaded varies by
 # more than a website takes: both are started anew, and read when nothing moves any more.
 MEMORY = """
-read_all() { cat $(pgrep '^(apache2|php-fpm)' | sed 's#.*#/proc/&/smaps_rollup#') | awk '/^Pss:/ {s += $2} END {print s}'; }
+kib() { cat $(pgrep '^(apache2|php-fpm)' | sed 's#.*#/proc/&/smaps_rollup#') | awk '/^Pss:/ {s += $2} END {print s}'; }
 systemctl restart apache2 'php*-fpm.service'
-until now=$(read_all) && sleep 0.5 && [ "$now" = "$(read_all)" ]; do :; done
+until now=$(kib) && sleep 0.5 && [ "$now" = "$(kib)" ]; do :; done
 echo "$now"
 """
 IDLE, ERRORS = "memory of an idle website", "of these, answered by an error"
