@@ -19,7 +19,7 @@ from sop_driver.proof import fingerprint
 from sop_driver.register import Entry
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, stamp
-from sop_driver.statement import CERTIFICATE, PERSONAL, SEALED, statement
+from sop_driver.statement import CERTIFICATE, PERSONAL, SEALED, is_id, statement
 from sop_driver.tenure import Actor, becomes, holds_anew
 
 GATE = "actors"
@@ -80,8 +80,7 @@ def bootstrap(office: Office, file: Path, sign: Sign) -> Entry | None:
 
 
 def _is_id(name: str, where: str) -> None:
-    """Raises Usage for what `ssh-keygen` would read as a pattern or as several names."""
-    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or not name.isascii():
+    if not is_id(name):
         raise Usage(f"{name!r} is no id", where, "write it with letters, digits, `-`, `_` and `.`")
 
 

@@ -151,6 +151,7 @@ def verify(options: Namespace, opened: Opened) -> Told:
         told += [f"signed by {name}" if open_note(note, office.config.witnesses).signers
                  else f"{name} bears no signature of a witness that sop.yml names"
                  for name, note in sorted(trust.witnessed(office).items())]
+        told += outsider.witnessed_to(found)
     unseen = [key.split("+")[0] for key in office.config.witnesses if key not in found.signers]
     told = [*told, *(f"nothing here is signed by the witness {name} that sop.yml names: entries that are cut off are "
                      "not found; let it sign (docs/register.md)" for name in unseen)]

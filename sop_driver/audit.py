@@ -41,11 +41,11 @@ class Audit:
     chains: dict[str, str] = field(default_factory=dict)
     courses: Courses = field(default_factory=Courses)
     made: dict[int, Taken] = field(default_factory=dict)
-    # Emergencies whose report is not there, by their entries: words for people, and when it is due.
-    unreported: dict[int, tuple[str, str]] = field(default_factory=dict)
+    # Emergencies whose report is not there, by their entries: words for people, when it is due, and the request.
+    unreported: dict[int, tuple[str, str, str]] = field(default_factory=dict)
     forms: dict[str, dict[str, str]] = field(default_factory=dict)  # request → what sheets tell of it
     pdfs: list[Signed] = field(default_factory=list)  # signatures that are checked where their documents are
-    signers: set[str] = field(default_factory=set)  # the keys of witnesses asked for that signed a checkpoint
+    signers: dict[str, int] = field(default_factory=dict)  # the witnesses asked for: how many entries each has seen
 
     def read(self, text: str) -> list[Job]:
         """Take the next entry of a whole register; gives the signatures that have to be checked."""
@@ -123,26 +123,27 @@ class Audit:
                 self.found(number, f"what {mine} asks for is not what its digest, and so its approval, is of")
         if level(data) == "pades" and not data["pades"]["shown"].items() >= self.forms[mine].items():
             self.found(number, f"its signer was shown another request than {mine} is")
+        if data["sop"] != self.courses.opened.get(mine, body)["data"]["sop"]:
+            self.found(number, f"it names another SOP than {mine} began under")
         self.chains[mine] = digest
         if "replaces" in data:
             self.chains[f"of {body['actor']}"] = digest
             self.courses.opened[mine] = body
-        opened = self.courses.opened.get(mine, body)
-        if data["sop"] != opened["data"]["sop"]:
-            self.found(number, f"it names another SOP than {mine} began under")
 
     def _emergency(self, number: int, body: Body, digest: str) -> list[Signature]:
         self._follows(number, body, digest)
         data = body["data"]
         if body["outcome"] == "declared":
-            if self.people.stops and (late := [n for n, (_, due) in self.unreported.items() if body["time"] > due]):
+            if self.people.stops and (late := [n for n, (_, due, _) in self.unreported.items() if body["time"] > due]):
                 self.found(number, f"it declares an emergency while the report on that of entry {late[0]} is late")
             self.courses.declared[body["request"]] = body
             said = (f"EMERGENCY: entry {number} let {body['request']} pass {', '.join(data['waives'])} until "
                     f"{data['until']}, and is not reported; the report is due by {data['report_by']}")
-            self.unreported[number] = said, str(data["report_by"])
-        elif self.unreported.pop(data["emergency"], None) is None:
-            self.found(number, f"it reports entry {data['emergency']}, which is no emergency without a report")
+            self.unreported[number] = said, str(data["report_by"]), body["request"]
+        elif self.unreported.get(data["emergency"], ("", "", ""))[2] == body["request"]:
+            del self.unreported[data["emergency"]]
+        else:
+            self.found(number, f"it reports entry {data['emergency']}, no unreported emergency of this request")
         try:
             faults, signed = self.people.emergency(body, self.courses.opened[body["request"]]["data"]["person"])
         except ValueError as error:
@@ -182,7 +183,7 @@ class Audit:
                   "checked when it was recorded" for signed in self.pdfs
                   if (gone := [digest for digest in signed.documents if digest in erased])]
         said = dict.fromkeys(f"documents or personal data were {erasure}" for erasure in erased.values())
-        return [*said, *unseen, *(f"{words}{', LATE' if now > due else ''}" for words, due in self.unreported.values())]
+        return [*said, *unseen, *(words + ", LATE" * (now > due) for words, due, _ in self.unreported.values())]
 
     def one(self, number: int, body: Body, digest: str) -> list[Job]:
         """As `signatures`, for an entry whose actor's other requests are not read."""
@@ -256,7 +257,8 @@ def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, w
         except ValueError as error:
             against.append((1, f"{label}: {error}"))
     audit = read(texts(), (note.size for note in opened.values()), order, tree)
-    audit.signers = {key for key in witnesses for label in opened if open_note(notes[label], [key]).signers}
+    for label in sorted(opened, key=lambda label: opened[label].size):
+        audit.signers |= {key: opened[label].size for key in witnesses if open_note(notes[label], [key]).signers}
     if key not in (each for _, each in audit.people.keys):
         against.append((1, "the key of its checkpoints is another than the one that its first actors signed"))
     for label, note in list(opened.items()):
@@ -297,7 +299,7 @@ def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = (), orde
     """Check entries by their places in the tree that a checkpoint signs. Raises one of UNREADABLE."""
     note = open_note(value["checkpoint"], witnesses)
     audit = Audit(courses=Courses(order, partial=True),
-                  signers={key for key in witnesses if open_note(value["checkpoint"], [key]).signers})
+                  signers={key: note.size for key in witnesses if open_note(value["checkpoint"], [key]).signers})
     last = 0
     for item in value["entries"]:
         body, digest = json.loads(item["text"]), leaf_hash(item["text"])

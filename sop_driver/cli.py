@@ -203,7 +203,7 @@ def run(options: argparse.Namespace) -> int:
     outcome = runs.run(work, fleet(work), facts, options.requests, pen(options.key, None, None), options.actor)
     lines = [line for request in outcome.requests for line in emergency.alarms(work, request)]
     lines += [*plans.lines(outcome.changes), f"{outcome.run}: applied and seen by a visitor"]
-    lines += [f"  http://{row['name']}/  on {row['web_host']}, {row['address']['ipv4']}" for row in outcome.websites]
+    lines += outcome.pages()
     lines += [f"  record: {file}" for file in outcome.records]
     lines += [f"  another website, {name}, stays as it was: {why}" for name, why in outcome.left.items()]
     say(options, lines, {**outcome.__dict__, "records": [str(file) for file in outcome.records]})

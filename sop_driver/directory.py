@@ -12,9 +12,9 @@ from sop_driver.adoption import emergency_faults
 from sop_driver.flow import Against
 from sop_driver.note import announcement, signed_by
 from sop_driver.sheet import Signed
-from sop_driver.statement import CRLS, SEALED, Body, statement
+from sop_driver.statement import CRLS, SEALED, Body, is_id, statement
 from sop_driver.taken import Taken
-from sop_driver.tenure import Actor, becomes, held_already, lacks_decree, stand_in_fault
+from sop_driver.tenure import Actor, becomes, fingerprints, held_already, lacks_decree, stand_in_fault
 
 Signature = tuple[str, str, str]  # who, public key, signature
 
@@ -185,12 +185,15 @@ class Directory:
     def _misplaced(self, body: Body, new: dict[str, Actor]) -> list[str]:
         first, replaces = body["outcome"] == "bootstrap", body["outcome"] == "replace"
         ever = {*self.actors, *(name for name, _, _, _ in self.closed)}
-        keys = {actor.key for actor in (*self.actors.values(), *(gone for _, gone, _, _ in self.closed))}
-        found = [f"the key of {name} is or was somebody's already" for name, a in new.items()
-                 if a.key in keys - {None} and not (replaces and self._same(a, self.actors.get(name)))]
-        found += [f"the id {name} is or was somebody's already" for name in new if name in ever and not replaces]
-        if not first == (self.last is None) == (body["sequence"] == 1):  # a receipt could leave the real ones out
-            found.append("the first actors are entered once, before all others")
+        given = fingerprints(new.values())
+        keys = fingerprints([*self.actors.values(), *(gone for _, gone, _, _ in self.closed)])
+        found = [f"the key of {name} is or was somebody's already" for name, actor in new.items()
+                 if any(key in keys or given.count(key) > 1 for key in fingerprints([actor]))
+                 and not (replaces and self._same(actor, self.actors.get(name)))]
+        found += [f"the id {name} is or was somebody's already, or is none" for name in new
+                  if (name in ever and not replaces) or not is_id(name)]
+        if not first == (self.last is None) == (body["sequence"] == 1):
+            found.append("the first actors are entered once, before all others")  # a receipt could leave them out
         if body["data"]["previous"] != self.last:
             found.append("it was signed for another state of the actors")
         return found
@@ -255,7 +258,8 @@ class Directory:
         if body["outcome"] == "reported":
             strange = [] if body["role"] in rules["reported_by"] else [
                 f"{body['actor']} is {body['role']}; {' or '.join(rules['reported_by'])} reports it"]
-            return strange, [self.step_signature(body)]
+            lacking = ["it brings no report"] * ("laporan" not in body["evidence"])
+            return strange + lacking, [self.step_signature(body)]
         found, signatures = self._countersigned(body, {}, rules, {self.person(asker)})
         return [*found, *emergency_faults(body, rules)], signatures
 

@@ -41,10 +41,10 @@ def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> 
 
 def _checked(path: Path, key: str | None, witnesses: Sequence[str]) -> tuple[int, list[str]]:
     if path.is_dir():
-        pinned = key or (path / "key").read_text().strip()
+        pinned = key or (path / "key").read_text(encoding="utf-8").strip()
         found, told, left = _export(path, pinned, witnesses)
     else:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
         pinned = key or value["key"]
         found, told, left = _receipt(value, pinned, witnesses)
     found.findings += [(1, f"no checkpoint here is signed by the witness {witness.split('+')[0]}")
@@ -58,10 +58,16 @@ def _checked(path: Path, key: str | None, witnesses: Sequence[str]) -> tuple[int
     note = [*left, *found.notes(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))]
     if lines := found.lines():
         return 1, [*lines, *note]
-    said = f"{told}; every {'SSH ' if found.pdfs else ''}signature holds"
+    said = [f"{told}; every {'SSH ' if found.pdfs else ''}signature holds", *witnessed_to(found)]
     if not left and not found.pdfs:
-        return 0, [said, *note]
-    return 3, [said, *note, "what was checked here holds; NOT all was: see the lines above"]
+        return 0, [*said, *note]
+    return 3, [*said, *note, "what was checked here holds; NOT all was: see the lines above"]
+
+
+def witnessed_to(found: Audit) -> Iterator[str]:
+    """How far each witness has seen: what came later rests on the register's key alone."""
+    for key, size in found.signers.items():
+        yield f"the witness {key.split('+')[0]} has seen the first {size} entries, and none that came later"
 
 
 def not_witnesses(people: Directory, witnesses: Sequence[str]) -> Iterator[tuple[int, str]]:
@@ -91,7 +97,8 @@ def _receipt(value: dict[str, Any], key: str, witnesses: Sequence[str]) -> tuple
 
 
 def _export(folder: Path, key: str, witnesses: Sequence[str]) -> tuple[Audit, str, list[str]]:
-    notes = {path.name: path.read_text() for path in (folder / "checkpoint", *sorted(folder.glob("witnessed/*")))}
+    signed = (folder / "checkpoint", *sorted(folder.glob("witnessed/*")))
+    notes = {path.name: path.read_text(encoding="utf-8") for path in signed}
     entries, evidence = folder / "register.jsonl", folder / "evidence"
     found, left = whole(lambda: texts(entries), notes, key, witnesses), list[str]()
     erased = found.people.erased
@@ -153,7 +160,8 @@ def documents(entries: Iterator[str], folder: Path | None, personal: Path,
 
 def plain_file(path: Path) -> BufferedReader:
     """Open a file to read. Raises OSError for a link, which leads anywhere, and for a device, which may never end."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    flags = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+    handle = os.open(path, os.O_RDONLY | flags)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "it is no plain file", str(path))

@@ -37,6 +37,17 @@ class Outcome:
     left: dict[str, str] = field(default_factory=dict)  # other requests' websites that a layer left as they were: why
     records: list[Path] = field(default_factory=list)
 
+    def pages(self) -> list[str]:
+        """Where visitors find each website; and why it is on HTTP still, where its certificate has not come."""
+        lines = []
+        for row in self.websites:
+            seen = [look["https"] for look in self.probes.get(row["name"], {}).values() if look.get("https")]
+            scheme = "https" if seen and all(shown["ok"] for shown in seen) else "http"
+            lines.append(f"  {scheme}://{row['name']}/  on {row['web_host']}, {row['address']['ipv4']}")
+            lines += [f"    on HTTP until its certificate comes, which is asked for again: {shown['error']}"
+                      for shown in seen if not shown["ok"]]
+        return lines
+
 
 def missing(office: Office) -> Outcome | None:
     """What the last run that was applied brought about, by what it kept in its folder, where its records are missing:

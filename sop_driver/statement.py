@@ -24,6 +24,11 @@ LATER: Body = {"zone": None, "records": [], "waf": "detect", "program": None, "e
 CRLS = "crl"  # the evidence that holds the authority's lists of revoked certificates
 
 
+def is_id(name: str) -> bool:
+    """Whether `ssh-keygen` would take it for one name, not for a pattern or for several."""
+    return name.isascii() and name.replace("-", "").replace("_", "").replace(".", "").isalnum()
+
+
 def digest_fault(name: Any) -> str:
     """Why something cannot name a document, whose file it would otherwise lead to, wherever that lies; else nothing."""
     named = isinstance(name, str) and DIGEST.fullmatch(name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sop_driver.flow import Against
+from sop_driver.proof import fingerprint
 from sop_driver.statement import SEALED, Body
 
 
@@ -22,6 +23,11 @@ class Actor:
     stands_in: str | None = None
     until: str | None = None
     subject: str | None = None  # what certificates for PDF signatures call this person (JSON), sealed
+
+
+def fingerprints(actors: Iterable[Actor]) -> list[str]:
+    """Their keys, whatever is written around them. Raises ValueError for what is no key that is taken."""
+    return [fingerprint(actor.key) for actor in actors if actor.key]
 
 
 def stand_in_fault(new: Actor, held: set[str], time: str, rules: Body) -> Against | None:

@@ -69,6 +69,15 @@ def test_bootstrap_refuses_too_few_officials_to_replace_one(bare: Desk) -> None:
         actors.bootstrap(bare.office, first(bare, "kadis", "subkoor"), people.sign)
 
 
+def test_bootstrap_refuses_one_key_for_two_officials(bare: Desk) -> None:
+    """One hand would be two signers of everything."""
+    both = {**people.FIRST["kabid"], "key": people.public("kadis")}
+    with pytest.raises(Refused, match="the key of kabid is or was somebody's"):
+        actors.bootstrap(bare.office, first(bare, "kabid", kabid=both),
+                         lambda who, said: people.sign("kadis" if who == "kabid" else who, said))
+    assert bare.office.register.head()[0] == 0
+
+
 def test_bootstrap_happens_once(desk: Desk) -> None:
     with pytest.raises(Refused, match="has its first actors"):
         actors.bootstrap(desk.office, first(desk), people.sign)
@@ -148,6 +157,8 @@ def test_enrolling_refuses_a_forged_second_signature(desk: Desk) -> None:
 def test_enrolling_refuses_a_key_or_an_id_that_is_somebodys(desk: Desk) -> None:
     with pytest.raises(Refused, match="key of bappeda is or was somebody's"):
         desk.enroll("bappeda", "pd", key=people.public("dinkes"))
+    with pytest.raises(Refused, match="key of bappeda is or was somebody's"):
+        desk.enroll("bappeda", "pd", key=f"{people.public('dinkes')} lain")
     with pytest.raises(Refused, match="id dinkes is or was somebody's"):
         desk.enroll("dinkes", "pd", key=people.public("x"))
     desk.retire("dinsos")
@@ -157,6 +168,12 @@ def test_enrolling_refuses_a_key_or_an_id_that_is_somebodys(desk: Desk) -> None:
         desk.enroll("x", "walikota")
     with pytest.raises(Usage, match="is no id"):
         desk.enroll("a b", "pd")
+
+
+def test_no_driver_enters_an_id_that_is_a_pattern_to_ssh_keygen(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actors, "_is_id", lambda *_: None)
+    with pytest.raises(Refused, match=r"the id \* is or was somebody's already, or is none"):
+        desk.enroll("*", "pd", key=people.public("x"))
 
 
 def test_retired_actor_approves_nothing_and_the_past_holds(desk: Desk) -> None:

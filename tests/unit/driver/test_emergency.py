@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from driver import people
+from driver import insider, people
 from driver.desk import PROJECT, Desk
 from driver.test_actors import bare
 from driver.test_cli import Sop, fleet, sop
@@ -27,6 +27,7 @@ from sop_driver import (
     report,
     run,
     standing,
+    steps,
     trust,
     voiding,
 )
@@ -303,6 +304,39 @@ def test_emergency_that_says_more_than_the_sop_is_found(desk: Desk, monkeypatch:
     monkeypatch.setattr(emergency, "_rules", lambda now: longer)
     with pytest.raises(Refused, match="it may last 1 days at the most"):
         declare(desk, request, until="2026-11-09")
+
+
+def test_replacement_under_another_sop_is_found(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request keeps the order of steps that it began under, or a laxer one could be chosen for it."""
+    request, draft = desk.submit(), steps.draft
+    laxer = desk.document("laxer.yml", SOP_FILE.read_text().replace("lasts: {days: 1}", "lasts: {days: 30}"))
+    digest = desk.office.evidence.add(laxer)
+    monkeypatch.setattr(steps, "draft", lambda *words, **binds: draft(*words, **{**binds, "sop": digest}))
+    with pytest.raises(Refused, match=f"it names another SOP than {request} began under"):
+        desk.submit(replace=request, title="Lain")
+
+
+def test_report_without_its_document_is_found(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    request, written = desk.submit(), emergency.written
+    declare(desk, request)
+    monkeypatch.setattr(emergency, "written", lambda office, kind, fields, *rest: written(
+        office, kind, {**fields, "evidence": {}}, *rest))
+    with pytest.raises(Refused, match="it brings no report"):
+        emergency.report(desk.office, request, "subkoor", desk.paper, desk.sign)
+
+
+def test_report_on_another_requests_emergency_is_found(desk: Desk) -> None:
+    """It would let that one's alarm end, and this one's never."""
+    one, two = desk.submit(), desk.submit(name="dinsos.tarakankota.go.id", requester="dinsos", agency="Dinas Sosial")
+    declared = [declare(desk, request) for request in (one, two)]
+    emergency.report(desk.office, one, "subkoor", desk.paper, desk.sign)
+
+    def swap(bodies: list[insider.Body]) -> list[insider.Body]:
+        bodies[-1]["data"]["emergency"] = declared[1].sequence
+        return bodies
+
+    insider.rewrite(desk, swap, key=True, signed=True)
+    assert any("no unreported emergency of this request" in line for line in trust.examine(desk.office).lines())
 
 
 def test_emergency_by_the_rules_of_another_sop_is_found(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,6 +77,18 @@ def test_export_is_verified_by_its_own_file(desk: Desk, sop: Sop, tmp_path: Path
     assert sop("register", "export", folder)[0] == 2
 
 
+def test_verifier_reads_the_same_whatever_the_computers_own_encoding(desk: Desk, tmp_path: Path) -> None:
+    """Elsewhere files are not read as UTF-8 unless that is asked for: a sound register would look forged."""
+    folder, receipt, key = tmp_path / "export", tmp_path / "receipt", desk.office.people().checkpoint_key
+    request = desk.approved()
+    export.export(desk.office, folder, documents=True)
+    receipt.write_text(json.dumps(desk.receipt(request)))
+    for path in (folder, receipt):
+        done = subprocess.run([sys.executable, "-X", "utf8=0", folder / "verify.py", path, "--key", key], text=True,
+                              capture_output=True, cwd="/", env={"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"})
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_nothing_is_proven_by_the_key_that_comes_along(desk: Desk, tmp_path: Path) -> None:
     """Whoever invents a register makes its key too; a script reads exit codes."""
     request = desk.approved()
@@ -379,13 +391,15 @@ def test_witness_signs_growth_round_after_round(desk: Desk, sop: Sop, tmp_path: 
         assert code == 0 and "inspektorat" in out, err
         code, out, _ = sop("register", "verify", "--config", config)
         assert code == 0 and "signed by the witness's checkpoint inspektorat" in out
+        assert f"the witness inspektorat has seen the first {desk.office.register.head()[0]} entries" in out
         code, out, _ = sop("register", "verify")
         assert code == 0 and "inspektorat bears no signature of a witness that sop.yml names" in out
         if since < 3:
             desk.take(request, "agenda" if since == 0 else "disposition")
+    desk.take(request, "review")
     assert sop("register", "export", tmp_path / "export", "--documents")[0] == 0
     code, told = verify(tmp_path / "export/verify.py", tmp_path / "export", "--key", key, "--witness", mine)
-    assert code == 0, told
+    assert code == 0 and "the witness inspektorat has seen the first 4 entries, and none that came later" in told, told
     other = notary.make(tmp_path / "other", "inspektorat", COSIGNED).verifier  # of the same name
     code, told = verify(tmp_path / "export/verify.py", tmp_path / "export", "--key", key, "--witness", mine,
                         "--witness", other)
