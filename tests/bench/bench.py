@@ -33,6 +33,8 @@ FIRST_UID = 50000  # far above what the register gives
 FLOOR = (ROOT / "tests/bench/floor.sh").read_text()
 APACHE = yaml.safe_load((ROOT / "roles/apache/defaults/main.yml").read_text())
 SIZES, HSTS = APACHE["apache_sizes"], APACHE["apache_hsts_seconds"]
+CREATE, MORE, NOTHING = "create all in one go", "one more on top", "nothing to change"
+POLICY = "another policy for all"
 
 
 class Row(NamedTuple):
@@ -147,8 +149,8 @@ class Ours:
         policies = [timed(functools.partial(self.policy, seconds)) for seconds in (60, HSTS)]
         self.facts.append(Fact(visit.RELOADS, count, (visit.reloads() - reloads) / len(policies), ""))
         remove = timed(lambda: self.converge(0, gone=count))
-        took = {"create all in one go": [create], "one more at once": [at_once], "one more on top": more,
-                "nothing to change": nothing, "new limits for all": [limits], "another policy for all": policies,
+        took = {CREATE: [create], "one more at once": [at_once], MORE: more,
+                NOTHING: nothing, "new limits for all": [limits], POLICY: policies,
                 "remove all": [remove]}  # fmt: skip
         return [Row(self.name, work, count, seconds) for work, seconds in took.items()]
 
@@ -175,7 +177,7 @@ class Floor:
             more.append(timed(lambda: self.everywhere("create", count, count + 1)))
             self.everywhere("remove", count, count + 1)
         remove = timed(lambda: self.everywhere("remove", 0, count))
-        return [Row(self.name, "create all in one go", count, [create]), Row(self.name, "one more on top", count, more),
+        return [Row(self.name, CREATE, count, [create]), Row(self.name, MORE, count, more),
                 Row(self.name, "remove all", count, [remove])]
 
 
@@ -213,8 +215,6 @@ class Goal(NamedTuple):
 def goals(ours: str, rows: list[Row], facts: list[Fact]) -> list[Goal]:
     """The numbers to reach, those for which the counts were measured."""
     took = {(row.who, row.work, row.count): row.median for row in rows}
-    more, nothing = ("one more on top", "nothing to change")
-
     def ratio(what: str, above: tuple[str, str, int], below: tuple[str, str, int], most: float) -> list[Goal]:
         return [Goal(what, took[above] / took[below], most)] if {above, below} <= took.keys() else []
 
@@ -223,12 +223,12 @@ def goals(ours: str, rows: list[Row], facts: list[Fact]) -> list[Goal]:
 
     failed = [fact for fact in facts if fact.what in (visit.ERRORS, visit.BROKEN)]
     return [
-        *ratio("one more website, to the shell (3 s where it takes 0.66)", (ours, more, 1), (Floor.name, more, 1), 4.5),
-        *ratio("one more on 1,000, to one more on 1", (ours, more, 1000), (ours, more, 1), 1.5),
-        *seconds("100 in one go, s", "create all in one go", 100, 10),
-        *seconds("nothing to change with 1,000, s", nothing, 1000, 8),
-        *ratio("nothing to change with 1,000, to with 1", (ours, nothing, 1000), (ours, nothing, 1), 3),
-        *seconds("another policy for 1,000, s", "another policy for all", 1000, 10),
+        *ratio("one more website, to the shell (3 s where it takes 0.66)", (ours, MORE, 1), (Floor.name, MORE, 1), 4.5),
+        *ratio("one more on 1,000, to one more on 1", (ours, MORE, 1000), (ours, MORE, 1), 1.5),
+        *seconds("100 in one go, s", CREATE, 100, 10),
+        *seconds("nothing to change with 1,000, s", NOTHING, 1000, 8),
+        *ratio("nothing to change with 1,000, to with 1", (ours, NOTHING, 1000), (ours, NOTHING, 1), 3),
+        *seconds("another policy for 1,000, s", POLICY, 1000, 10),
         *([Goal("the most memory of an idle website, MiB", max(idle), 1)] if (idle := [
             fact.value for fact in facts if fact.what == visit.IDLE]) else []),
         *([Goal("reloads of Apache for another policy", max(again), 1)] if (again := [

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,11 +70,13 @@ def ssh(address: str, command: str, stdin: str = "") -> str:
 
 
 def play(playbook: str, *arguments: str) -> None:
-    """Run a playbook on the lab, or end with what it said."""
-    done = subprocess.run(
-        [ROOT / ".venv/bin/ansible-playbook", f"playbooks/{playbook}", *arguments],
-        cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False,
-    )
+    """Run a playbook on the lab over connections of its own, as hours after the last run; or end with what it said."""
+    with tempfile.TemporaryDirectory() as connections:
+        done = subprocess.run(
+            [ROOT / ".venv/bin/ansible-playbook", f"playbooks/{playbook}", *arguments], cwd=ROOT, capture_output=True,
+            text=True, stdin=subprocess.DEVNULL, check=False,
+            env={**os.environ, "ANSIBLE_SSH_CONTROL_PATH_DIR": connections},
+        )
     if done.returncode:
         sys.exit(f"{playbook} failed:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
 

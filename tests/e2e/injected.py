@@ -169,4 +169,4 @@ TROUBLES = [
 ]
 FIREWALL = killed("firewall", WEB, "", "firewall_table.apply", "nft.load", "firewall_table.confirm",
                   "firewall_table.save", left=NEXT)
-TITLES = [fault.title for fault in [*APPLICATIONS, SNAPSHOT, *KILLS, *TROUBLES, *FIREWALL]]
+FAULTS = [*APPLICATIONS, SNAPSHOT, *KILLS, *TROUBLES, *FIREWALL]  # as the document tells them

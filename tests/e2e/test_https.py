@@ -1,11 +1,13 @@
 """The fleet's websites over HTTPS, as the lab's visitor sees them: with trust in the lab's authority, without -k."""
 
 import json
+from pathlib import Path
 
 import pytest
-from lab import FLEET, LAB, on
+from lab import FLEET, LAB, RUN, archive, clear, get, on, sop, submit
 
 DOMAIN = FLEET["domain"]
+AUTHORITY = "198.51.100.20"  # acme1, as its inventory has it
 
 
 @pytest.mark.parametrize(("name", "text"), [("dinkes", "Edisi 2"), ("disdik", "Dinas Pendidikan Kota Tarakan")])
@@ -38,3 +40,25 @@ def test_records_tell_the_certificate() -> None:
     kept = json.loads((LAB / f"sop/records/dinkes.{DOMAIN}/configuration.json").read_text())
     certificate = kept["as_built"]["web1"]["certificate"]
     assert certificate["status"] == "valid" and "Pebble" in certificate["issuer"] and certificate["error"] is None
+
+
+def test_website_whose_certificate_does_not_come_is_up_on_http_and_says_why(tmp_path: Path) -> None:
+    """The authority is out of reach: the run goes well, others are as before, and HTTPS follows once it is back."""
+    name = f"tanpa-tls-{RUN}"
+    request = clear(tmp_path, submit(tmp_path, name, archive({"index.html": f"<h1>Situs {name}</h1>"})))
+    for host in FLEET["web"]:
+        on(host, f"ip route add prohibit {AUTHORITY}")
+    try:
+        done = sop("run", request)
+        assert get(f"http://{name}.{DOMAIN}/") == (200, f"<h1>Situs {name}</h1>")
+        assert "Edisi 2" in on("visitor1", f"curl -fsS https://dinkes.{DOMAIN}/")
+    finally:
+        for host in FLEET["web"]:
+            on(host, f"ip route del prohibit {AUTHORITY}")
+    assert done.returncode == 0, done.stderr
+    assert f"  http://{name}.{DOMAIN}/  on " in done.stdout and "on HTTP until its certificate comes" in done.stdout
+    kept = json.loads((LAB / f"sop/records/{name}.{DOMAIN}/configuration.json").read_text())
+    (host, built), = kept["as_built"].items()
+    assert built["certificate"]["status"] != "valid" and built["certificate"]["error"]
+    on(host, "website-certificates --retry --wait 60", timeout=90)
+    assert on("visitor1", f"curl -fsS https://{name}.{DOMAIN}/") == f"<h1>Situs {name}</h1>"

@@ -94,3 +94,24 @@ def test_growth_is_what_each_website_more_takes(bench: Any) -> None:
     rows = [module.Row("peer", "all", count, [seconds]) for count, seconds in took]
     assert [(g.since, g.count, round(g.each, 6)) for g in module.growth(rows)] == [(1, 10, 0.1), (10, 100, 0.012222)]
     assert "1-10    100.00 ms for each website more" in module.show(rows, [], [])
+
+
+def test_each_number_to_reach_is_held_against_what_was_measured(bench: Any) -> None:
+    """A goal that looks for a row by another name would be met by nobody measuring it."""
+    module = bench("bench")
+    took = {("we", module.MORE, 1): 4.0, (module.Floor.name, module.MORE, 1): 1.0, ("we", module.MORE, 1000): 5.0,
+            ("we", module.CREATE, 100): 9.0, ("we", module.NOTHING, 1): 3.0, ("we", module.NOTHING, 1000): 7.0,
+            ("we", module.POLICY, 1000): 9.0}
+    seen = {module.visit.IDLE: 0.5, module.visit.RELOADS: 1, module.visit.ERRORS: 0, module.visit.BROKEN: 0}
+
+    def missed(took: dict[Any, float], seen: dict[str, float]) -> set[str]:
+        found = module.goals("we", [module.Row(*key, [value]) for key, value in took.items()],
+                             [module.visit.Fact(what, 1000, value, "") for what, value in seen.items()])
+        assert len(found) == 9
+        return {goal.what for goal in found if not goal.met}
+
+    assert missed(took, seen) == set()
+    worse = [missed({**took, key: value * 10}, seen) for key, value in took.items() if key != ("we", module.MORE, 1)]
+    worse += [missed({**took, ("we", module.MORE, 1): 4.6}, seen)]
+    worse += [missed(took, {**seen, what: value + 1}) for what, value in seen.items()]
+    assert len(set().union(*worse)) == 9

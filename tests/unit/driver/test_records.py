@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import pytest
 import yaml
 
 from driver.desk import Desk, failing
@@ -37,3 +39,16 @@ def test_overview_is_the_whole_desired_state_as_yaml(desk: Desk) -> None:
     found = yaml.safe_load((desk.office.home.records / "configuration.yml").read_text())
     websites = found["Data konfigurasi layanan website"]["websites"]
     assert [row["name"] for row in websites] == [NAME] and websites[0]["title"] == "Dinas {{ 7 * 7 }}"
+
+
+@pytest.mark.parametrize(("https", "lines"), [
+    (None, [f"  http://{NAME}/  on web1, 198.51.100.11"]),
+    ({"ok": True, "error": None}, [f"  https://{NAME}/  on web1, 198.51.100.11"]),
+    ({"ok": False, "error": "connection refused"}, [
+        f"  http://{NAME}/  on web1, 198.51.100.11",
+        "    on HTTP until its certificate comes, which is asked for again: connection refused"]),
+])
+def test_pages_tell_which_website_is_on_http_and_why(https: dict[str, Any] | None, lines: list[str]) -> None:
+    row = {"name": NAME, "web_host": "web1", "address": {"ipv4": "198.51.100.11"}}
+    outcome = records.Outcome("run-000001", [], [row], [], {}, {NAME: {"localhost": {"http": {}, "https": https}}})
+    assert outcome.pages() == lines

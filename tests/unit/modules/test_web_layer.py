@@ -492,6 +492,14 @@ def test_prune_removes_no_file_that_is_no_archive(host: WebHost) -> None:
     assert [path.name for path in (host.root / "archives").iterdir()] == ["catatan.txt"]
 
 
+def test_run_that_ends_php_fpm_is_no_success_though_its_own_website_needs_none(host: WebHost) -> None:
+    """Every other website with PHP would be down, and nobody told."""
+    host.converge(ONE, php())
+    (host.said / "ended").touch()
+    with pytest.raises(Refused, match=r"is-active php\S+ ended with 3"):
+        host.converge(website(archive=STATIC_2), php())
+
+
 def test_failed_release_goes_only_when_no_worker_of_apache_serves_it(
     host: WebHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,6 +112,8 @@ class WebHost:
             return said
         elif argv[:3] == ["apache2ctl", "-t", "-D"]:
             return (self.said / "vhosts").read_text() if (self.said / "vhosts").exists() else ""
+        elif argv[:2] == ["systemctl", "is-active"] and (self.said / "ended").exists():
+            raise transaction.Refused("`systemctl is-active php8.2-fpm` ended with 3: failed", "")
         elif argv[:2] == ["systemctl", "kill"] and (self.said / "stopped").exists():
             raise transaction.Refused("No main process to kill", "")
         elif argv[0] == "systemctl" and argv[1] in ("reload-or-restart", "kill") and argv[-1] == "apache2":
