@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 
 STATE = pathlib.Path("/var/lib/websites")
 LOCKS = pathlib.Path("/run")  # root's alone; in /run/lock any user could hold or replace a lock
-LOCK_WAIT = 120.0  # seconds that a second run queues before it gives up
+LOCK_WAIT = 360.0  # seconds that a second run queues before it gives up: more than a setup script may take
 # What no website alone is the cause of, so that it ends the run for all.
 SERVERS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import transaction
+from ansible.module_utils import transaction, web_setup
 from ansible.module_utils.transaction import Change, Left, Outcome, Refused, run
 
 OWN = {"uid": os.getuid(), "gid": os.getgid()}
@@ -104,6 +104,11 @@ def test_server_lock_refuses_after_its_patience(locks: Path) -> None:
     with (transaction.server_lock("web"), pytest.raises(Refused, match="another run has held"),
           transaction.server_lock("web", wait=0.1)):
         pass
+
+
+def test_server_lock_outwaits_a_setup_script() -> None:
+    """Who comes while one runs queues, and is not turned away."""
+    assert transaction.LOCK_WAIT > web_setup.SECONDS
 
 
 def test_server_lock_ends_with_a_killed_holder(locks: Path) -> None:
