@@ -18,7 +18,7 @@ from sop_driver.directory import Directory, Signature
 from sop_driver.note import Checkpoint, open_note
 from sop_driver.proof import Tree, canonical, inclusion_root, leaf_hash, parsed, ssh_fault
 from sop_driver.sheet import Signed
-from sop_driver.statement import Body, form_digest, level, misspelled, personal_faults, shown, statement
+from sop_driver.statement import Body, form_digest, level, misled, misspelled, personal_faults, shown, statement
 from sop_driver.taken import Taken
 
 ORIGIN = "0" * 64  # what the first entry names as the one before it
@@ -121,7 +121,7 @@ class Audit:
             self.forms[mine] = shown(data["request"])
             if form_digest(data["request"]) != data["digest"]:
                 self.found(number, f"what {mine} asks for is not what its digest, and so its approval, is of")
-        if level(data) == "pades" and not data["pades"]["shown"].items() >= self.forms[mine].items():
+        if level(data) == "pades" and misled(data["pades"]["shown"], self.forms[mine]):
             self.found(number, f"its signer was shown another request than {mine} is")
         if data["sop"] != self.courses.opened.get(mine, body)["data"]["sop"]:
             self.found(number, f"it names another SOP than {mine} began under")

@@ -21,6 +21,7 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 # Fields of a request that came after the first release: one without them keeps the digest that was approved.
 LATER: Body = {"zone": None, "records": [], "waf": "detect", "program": None, "entry": None}
+OF_STEP = ("Kegiatan", "Nomor agenda")  # what a sheet tells of the step, beside the request
 CRLS = "crl"  # the evidence that holds the authority's lists of revoked certificates
 
 
@@ -50,6 +51,11 @@ def shown(form: Body) -> dict[str, str]:
     """What the sheet of a PDF signature tells of a request, whose digest is all that other statements hold."""
     letter = form["letter"]
     return {"Situs web": form["name"], "Instansi": form["agency"], "Surat": f"{letter['number']}, {letter['date']}"}
+
+
+def misled(told: dict[str, str], form: dict[str, str]) -> bool:
+    """Whether a sheet told its signer of another request, or more than that: what the signature means, say."""
+    return {label: text for label, text in told.items() if label not in OF_STEP} != form
 
 
 def statement(body: Body, register: str, spell: Callable[[Any], str] = canonical) -> str:

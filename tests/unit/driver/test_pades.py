@@ -675,9 +675,12 @@ def test_forged_pdf_is_found_even_with_the_checkpoint_key(trusting: Desk, bsre: 
     assert trust.refusals(trusting.office, [request]) and not trust.refusals(trusting.office, ["R-2026-0009"])
 
 
-def test_sheet_that_told_its_signer_of_another_request_is_found(trusting: Desk, bsre: Authority, kadis: Holder) -> None:
+@pytest.mark.parametrize("told", [{"Instansi": "Dinas Pendidikan"}, {"Arti tanda tangan": "hanya tanda terima berkas"}])
+def test_sheet_that_told_its_signer_of_another_request_is_found(
+    trusting: Desk, bsre: Authority, kadis: Holder, told: dict[str, str]
+) -> None:
     """The Kadis's own signature, by a sheet that root made: its text is not the request whose digest it holds."""
-    forged(trusting, kadis, bsre.lists, Instansi="Dinas Pendidikan")
+    forged(trusting, kadis, bsre.lists, **told)
     (found, _) = trust.examine(trusting.office).lines()
     assert found == "entry 6: its signer was shown another request than R-2026-0001 is"
 
