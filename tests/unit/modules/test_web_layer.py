@@ -47,7 +47,8 @@ def test_apply_keeps_configuration_for_root_and_starts_each_daemon_once(host: We
 def test_apply_starts_an_apache_that_does_not_run(host: WebHost) -> None:
     (host.said / "stopped").touch()
     host.converge(ONE)
-    assert host.lines("programs")[-1] == "systemctl reload-or-restart apache2" and host.converge(ONE) == []
+    assert host.lines("programs")[-2:] == ["systemctl reload-or-restart apache2", "systemctl is-active php8.2-fpm"]
+    assert host.converge(ONE) == []
 
 
 def test_apply_changes_nothing_the_second_time(host: WebHost) -> None:
@@ -180,7 +181,8 @@ def test_purge_is_finished_by_the_next_run_where_the_user_would_not_go(
             host.converge(ONE, php(state="purged"))
             assert list(host.left) == [TWO["name"]] and "w20002 is in use" in host.left[TWO["name"]]
         host.converge(website(archive=STATIC_2), php(state="purged"))
-        assert host.lines("programs")[-1] == "systemctl kill --kill-who=main", "others go on"
+        assert host.lines("programs")[-2:] == [
+            "systemctl kill --kill-who=main", "systemctl is-active php8.2-fpm"], "others go on"
     assert ("", "leftovers", "remove") in actions(host.converge(ONE, php(state="purged")))
     after = host.census()
     assert after["users"] == before["users"] and not (host.root / "srv" / TWO["name"]).exists() and not host.left
