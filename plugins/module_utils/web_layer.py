@@ -174,7 +174,12 @@ class Layer(Generations):
     def keep_apps(self):
         """Stop the applications that the live generation does not ask; none where it was damaged and does not tell."""
         with contextlib.suppress(ValueError):
-            web_apps.keep({app["name"] for app in self.live_apps().values()}, lambda: outlive(self.leaving))
+            web_apps.keep({app["name"] for app in self.live_apps().values()}, self.part)
+
+    def part(self):
+        """Wait for the workers that may still serve what was live before; who asks again has not to wait once more."""
+        outlive(self.leaving)
+        self.leaving = set()
 
     def rest(self, changes):
         """The changes but those of websites that are left since they were planned."""
@@ -226,7 +231,7 @@ class Layer(Generations):
                 self.leaving |= workers()
                 # before the users go: until then PHP-FPM starts processes of theirs
                 host_side.reload(self.server.php, pathlib.Path(before).name)
-                outlive(self.leaving)
+                self.part()
         finally:
             self.unstage(host_side.CURRENT.readlink())
             self.keep_apps()
@@ -276,7 +281,7 @@ class Layer(Generations):
         self.unstage(generation)
         self.keep_apps()
         if self.left or self.doubtful:
-            outlive(self.leaving)
+            self.part()
         faults = self.unmake(self.left)
         going = {name: self.old[name]["uid"] for name in self.purged if name in self.old}
         faults |= {name: error for name, uid in going.items() if (error := self.remove(name, uid))}

@@ -524,6 +524,15 @@ def test_failed_release_goes_only_when_no_worker_of_apache_serves_it(
     assert host.left and there == [True] * 4 and not release.exists()
 
 
+def test_workers_that_do_not_end_are_waited_for_once(host: WebHost, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited, layer = list[set[int]](), host.layer(ONE)
+    monkeypatch.setattr(web_layer, "outlive", waited.append)
+    layer.leaving = {1}
+    layer.part()
+    layer.part()
+    assert waited == [{1}, set()]
+
+
 def test_apaches_workers_are_the_children_of_its_main_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
