@@ -186,7 +186,7 @@ class Directory:
         first, replaces = body["outcome"] == "bootstrap", body["outcome"] == "replace"
         ever = {*self.actors, *(name for name, _, _, _ in self.closed)}
         given = fingerprints(new.values())
-        keys = fingerprints([*self.actors.values(), *(gone for _, gone, _, _ in self.closed)])
+        keys = set(fingerprints([*self.actors.values(), *(gone for _, gone, _, _ in self.closed)]))
         found = [f"the key of {name} is or was somebody's already" for name, actor in new.items()
                  if any(key in keys or given.count(key) > 1 for key in fingerprints([actor]))
                  and not (replaces and self._same(actor, self.actors.get(name)))]

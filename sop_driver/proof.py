@@ -167,6 +167,7 @@ def _public(line: str) -> tuple[bytes, Ed25519PublicKey, bytes]:
     return blob, Ed25519PublicKey.from_public_bytes(public), b"".join(application)
 
 
+@functools.lru_cache(maxsize=4096)
 def fingerprint(line: str) -> str:
     """As ssh-keygen -l prints it. Raises ValueError for what is no key that we take."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(_public(line)[0]).digest()).decode().rstrip("=")

@@ -18,7 +18,7 @@ from sop_driver.request import Request
 from sop_driver.sheet import sheet
 from sop_driver.signatures import Pdf, Sign
 from sop_driver.standing import Office, Standing, stand
-from sop_driver.statement import CRLS, PERSONAL, SEALED, shown, statement
+from sop_driver.statement import CRLS, OF_STEP, PERSONAL, SEALED, shown, statement
 from sop_driver.taken import Taken
 
 
@@ -98,7 +98,7 @@ def shows(office: Office, fields: dict[str, Any], step: Step, request: Request, 
     if not office.people().roots:
         refuse("the register trusts no authority for PDF signatures", gate, "sop actors trust ROOT.pem …")
     fields["data"]["pades"] = {"document": step.signed_sheet, "shown": {
-        "Kegiatan": f"{step.number}. {step.activity}", "Nomor agenda": agenda or "-",
+        **dict(zip(OF_STEP, (f"{step.number}. {step.activity}", agenda or "-"), strict=True)),
         **shown(request.model_dump(mode="json"))}}
 
 
