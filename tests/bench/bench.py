@@ -195,8 +195,7 @@ def merged(rows: list[Row]) -> list[Row]:
     """One row of all that was measured of the same work."""
     found = dict[tuple[str, str, int], Row]()
     for row in rows:
-        key = (row.who, row.work, row.count)
-        found[key] = row._replace(seconds=[*(found[key].seconds if key in found else ()), *row.seconds])
+        found.setdefault((row.who, row.work, row.count), row._replace(seconds=[])).seconds.extend(row.seconds)
     return list(found.values())
 
 
@@ -215,6 +214,7 @@ class Goal(NamedTuple):
 def goals(ours: str, rows: list[Row], facts: list[Fact]) -> list[Goal]:
     """The numbers to reach, those for which the counts were measured."""
     took = {(row.who, row.work, row.count): row.median for row in rows}
+
     def ratio(what: str, above: tuple[str, str, int], below: tuple[str, str, int], most: float) -> list[Goal]:
         return [Goal(what, took[above] / took[below], most)] if {above, below} <= took.keys() else []
 

@@ -21,11 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / ".lab"
 SOP = str(ROOT / ".venv/bin/sop")
 FLEET: dict[str, Any] = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/fleet.yml").read_text())["fleet"]
-HOSTS = {
-    name: values["ansible_host"]
-    for group in yaml.safe_load((ROOT / "inventories/lab/hosts.yml").read_text())["all"]["children"].values()
-    for name, values in group["hosts"].items()
-}
+GROUPS = yaml.safe_load((ROOT / "inventories/lab/hosts.yml").read_text())["all"]["children"]
+HOSTS = {name: values["ansible_host"] for group in GROUPS.values() for name, values in group["hosts"].items()}
 # Whoever a step is taken as signs with the lab's key of that name, which script/demo made.
 os.environ.setdefault("SOP_KEYS", str(LAB / "keys"))
 os.environ["SOP_HOME"] = str(LAB / "sop")

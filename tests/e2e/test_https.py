@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from lab import FLEET, LAB, RUN, archive, clear, get, on, sop, submit
+from lab import FLEET, GROUPS, LAB, RUN, archive, clear, get, on, sop, submit
 
 DOMAIN = FLEET["domain"]
-AUTHORITY = "198.51.100.20"  # acme1, as its inventory has it
+AUTHORITY = GROUPS["authorities"]["hosts"]["acme1"]["public_ipv4"]
 
 
 @pytest.mark.parametrize(("name", "text"), [("dinkes", "Edisi 2"), ("disdik", "Dinas Pendidikan Kota Tarakan")])
