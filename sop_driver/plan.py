@@ -90,6 +90,12 @@ def lines(changes: Iterable[dict[str, Any]]) -> list[str]:
     return text
 
 
+def named(changes: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
+    """Changes for the register: what was changed of which website and where, without the values."""
+    return [{key: change[key] for key in ("website", "host", "subject", "action") if change.get(key)}
+            for change in sorted(changes, key=_place)]
+
+
 def nightly_lines(nightly: Iterable[dict[str, Any]]) -> list[str]:
     """What the last nightly check of releases found, a line a web host."""
     return [

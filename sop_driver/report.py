@@ -95,7 +95,19 @@ def entry_line(office: Office, entry: Entry) -> str:
         what = f"{entry.step} of entry {entry.data['entry']}"
     who = f" by {entry.actor} ({entry.role}{_way(entry)})" if entry.actor else ""
     when = local(office, entry.when)
-    return f"{entry.sequence:>5}  {when}  {entry.kind} {what}{said}{agenda}{who}{documents}{reason}"
+    return f"{entry.sequence:>5}  {when}  {entry.kind} {what}{said}{agenda}{who}{documents}{reason}{_put_back(entry)}"
+
+
+def _put_back(entry: Entry) -> str:
+    """What a run that was put back had left on which server, by what it took to be rid of it."""
+    if "put_back" not in entry.data:
+        return ""
+    found: dict[str, list[str]] = {}
+    for change in entry.data["put_back"]:
+        of = f" of {change['website']}" if "website" in change else ""
+        found.setdefault(change.get("host", "?"), []).append(f"{change['action']} {change['subject']}{of}")
+    told = "; ".join(f"{host}: {', '.join(said)}" for host, said in found.items())
+    return f" - putting back took: {told or 'nothing, the servers were as before'}"
 
 
 def _way(entry: Entry) -> str:

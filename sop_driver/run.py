@@ -197,7 +197,7 @@ def _well(job: Job, name: str, result: FleetResult) -> FleetResult:
 
 def put_back(office: Office, fleet: Plays, run_id: str, names: Collection[str], previous: Path, reason: str,
              outcome: str = "rolled_back") -> None:
-    """Converge to the state before a run and record that. `names` are the websites of the run.
+    """Converge to the state before a run, and record that and what it took. `names` are the websites of the run.
 
     What the run made goes in reverse, its names first; a website that was there needs its database before it serves.
     All of it goes at once, and layer by layer where that fails. Raises Failed where even that fails: the run's end is
@@ -207,23 +207,28 @@ def put_back(office: Office, fleet: Plays, run_id: str, names: Collection[str], 
     rows = desired.read(previous) or {}  # not of the register, whose database may be what failed
     made = all(row["state"] == "purged" for name, row in rows.items() if name in names)
     whole, layers = (REVERSE, LAYERS[::-1]) if made else (WEBSITES, LAYERS)
-    found = _left_over(fleet, [whole], previous, names) and _left_over(fleet, layers, previous, names)
-    if not (trouble := "; ".join(found)):
-        office.register.append("run", outcome=outcome, reason=reason, data={"run": run_id})
+    changes: list[dict[str, Any]] = []
+    left = (_left_over(fleet, [whole], previous, names, changes)
+            and _left_over(fleet, layers, previous, names, changes))
+    data = {"run": run_id, "put_back": plans.named(changes)}
+    if not (trouble := "; ".join(left)):
+        office.register.append("run", outcome=outcome, reason=reason, data=data)
         return
-    office.register.append("run", outcome="unknown", data={"run": run_id},
+    office.register.append("run", outcome="unknown", data=data,
                            reason=f"{reason}; then putting back failed: {trouble}")
     raise Failed(f"{reason}; and putting the servers back failed too: {trouble}",
                  f"{run_id}, its state on the servers is UNKNOWN",
                  "mend the servers named; the next `sop run` puts them back before anything else")
 
 
-def _left_over(fleet: Plays, playbooks: Iterable[str], previous: Path, names: Collection[str]) -> list[str]:
-    """Play each of these, whatever becomes of the others; what could not be put back."""
+def _left_over(fleet: Plays, playbooks: Iterable[str], previous: Path, names: Collection[str],
+               changes: list[dict[str, Any]]) -> list[str]:
+    """Play each of these, whatever becomes of the others; what could not be put back. Adds what they changed."""
     fleet.end_leftovers()
     found: list[str] = []
     for playbook in playbooks:
         result = fleet.play(playbook, previous, stoppable=False)  # half put back would be worse than waiting
+        changes += result.gather("changes")
         found += [] if result.ok else [result.trouble]
         found += [result.refused[name] for name in names if name in result.refused]
     return found

@@ -127,8 +127,12 @@ def test_killed_driver_is_settled_by_the_next_run(tmp_path: Path) -> None:
     done = sop("run", request)
     assert done.returncode == 0, done.stderr
     entries = json.loads(desk("history", request, "--json").stdout)
-    kinds = [entry["outcome"] for entry in entries if entry["kind"] == "run"]
+    runs = [entry for entry in entries if entry["kind"] == "run"]
+    kinds = [entry["outcome"] for entry in runs]
     assert kinds[:2] == ["started", "interrupted"]
+    name, found = f"dibunuh-{RUN}.tarakankota.go.id", runs[1]["data"]["put_back"]
+    assert any(row["host"].startswith("web") and row.get("website") == name for row in found), \
+        f"the web hosts were done when the records began: {found}"
     assert kinds[-1] == "applied"
     assert sop("register", "verify").returncode == 0
 

@@ -309,6 +309,26 @@ def test_run_after_a_crash_converges_back_first_and_records_it(desk: Desk, when:
     assert desired.fold(desk.office.register)[NAME]["uid"] == 20001  # the crashed run's uid is not used again
 
 
+@pytest.mark.parametrize(("when", "found"), [("websites.yml", []), ("probe.yml", ["remove vhost"])])
+def test_register_tells_what_was_found_of_a_run_that_died(desk: Desk, when: str, found: list[str]) -> None:
+    """By what it took to be rid of it; `sop history` says so."""
+    request = crash(desk, when)
+    go(desk, request)
+    entry = next(e for e in desk.office.register.entries(kind="run") if e.outcome == "interrupted")
+    assert entry.data["put_back"] == [
+        {"website": NAME, "host": "web1", "subject": "vhost", "action": "remove"} for _ in found]
+    told = f"web1: remove vhost of {NAME}" if found else "nothing, the servers were as before"
+    assert report.entry_line(desk.office, entry).endswith(f" - putting back took: {told}")
+
+
+def test_register_tells_what_was_put_back_of_a_run_that_failed_and_what_was_not(desk: Desk) -> None:
+    """The website itself goes at once, and the layer that fails keeps the run open."""
+    desk.fleet.faults |= {"probe.yml": failing, "reverse.yml": unreachable, "records.yml": unreachable}
+    ends(desk, desk.approved())
+    entry = list(desk.office.register.entries(kind="run"))[-1]
+    assert entry.outcome == "unknown" and [change["action"] for change in entry.data["put_back"]] == ["remove"]
+
+
 def killed(desk: Desk, request: str) -> None:
     """A run dies; what comes next is another process, and nothing goes wrong in it."""
     with pytest.raises(Killed):
