@@ -1,4 +1,4 @@
-"""Let tasks take less of the controller's time: payloads are kept between playbooks, and forks copy less."""
+"""Let playbooks take less time: payloads are kept between them, forks copy less, servers are reached beforehand."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ import os
 import pathlib
 import shutil
 import stat
+import subprocess
 import sys
 
 import ansible
 from ansible import constants
+from ansible.playbook.play_context import PlayContext
 from ansible.plugins.callback import CallbackBase
+from ansible.plugins.loader import connection_loader
+from ansible.template import Templar
 
 DOCUMENTATION = """
 name: fast_tasks
 type: notification
-short_description: Let tasks take less of the controller's time
+short_description: Let playbooks take less time
 description:
   - Ansible packs a module with all that it imports when a task first needs it, and drops it at the playbook's end. Here
     the files that it made are kept in a folder beside, and the next playbook finds links to them in its own.
@@ -26,6 +30,8 @@ description:
   - What goes wrong in it changes nothing but the time, since a task packs what it does not find.
   - Each task of each server is a fork. What is loaded by the playbook's start is garbage in none of them, and to look
     for some would write to memory that they share.
+  - While the first play works, SSH connects to the servers of the later ones, in the order of these.
+    Their tasks find the connection there, as they find that of a playbook just before.
 options: {}
 """
 
@@ -63,6 +69,21 @@ def ours_alone(folder):
     return stat.S_ISDIR(now.st_mode) and now.st_uid == os.geteuid() and not now.st_mode & 0o022
 
 
+def connect(play, hosts):
+    """Let SSH begin to connect to each of these as Ansible's tasks will, and keep that for them."""
+    for host in hosts:
+        given = play.get_variable_manager().get_vars(play=play, host=host)
+        if given.get("ansible_connection", "ssh") != "ssh":
+            continue
+        ssh = connection_loader.get("ssh", PlayContext(play=play))
+        ssh.set_options(var_options=ssh._resolve_option_variables(given, Templar(play.get_loader(), given)))
+        ssh.host = ssh.get_option("host")
+        subprocess.Popen(
+            ssh._build_command(ssh.get_option("ssh_executable"), "ssh", ssh.host, "true"), start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+
 class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
@@ -70,9 +91,11 @@ class CallbackModule(CallbackBase):
     CALLBACK_NEEDS_ENABLED = True
 
     kept = None  # the folder of this playbook's payloads, where it can be used
+    plays = ()  # those whose servers are yet to be connected to
 
     def v2_playbook_on_start(self, playbook):
         gc.freeze()
+        self.plays = playbook.get_plays()
         own = pathlib.Path(constants.DEFAULT_LOCAL_TMP)
         self.cache = own / "ansiballz_cache"
         with contextlib.suppress(OSError):
@@ -86,6 +109,13 @@ class CallbackModule(CallbackBase):
                         os.link(payload, self.cache / payload.name)
                     else:
                         payload.unlink()
+
+    def v2_playbook_on_play_start(self, play):
+        inventory = play.get_variable_manager()._inventory
+        plays, self.plays = self.plays, ()
+        later = [host for other in plays for host in inventory.get_hosts(other.hosts, ignore_restrictions=True)]
+        now = inventory.get_hosts(play.hosts) if later else []
+        connect(play, [host for host in dict.fromkeys(later) if host not in now])
 
     def v2_playbook_on_stats(self, stats):
         with contextlib.suppress(OSError):

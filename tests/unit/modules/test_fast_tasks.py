@@ -82,3 +82,35 @@ def test_playbook_runs_where_nothing_can_be_kept(tmp_path: Path, utils: Path) ->
     kept.touch()
     (utils / ".#edited.py").symlink_to("nowhere")
     assert packs(tmp_path, utils)
+
+
+SSH = """#!/bin/sh
+for word; do case $word in ControlPath=*) at=$word ;; esac; last=$word; done
+[ "$last" = true ] || sleep 1  # a task, whose work takes a while
+echo "$at $last" >> %s
+"""
+
+
+def test_later_servers_are_connected_to_while_the_first_play_works(tmp_path: Path) -> None:
+    """As their own tasks do it, so that these find the connection; the first play's are left to its tasks."""
+    ssh, said = tmp_path / "ssh", tmp_path / "said"
+    ssh.write_text(SSH % said)
+    ssh.chmod(0o700)
+    plays = [{"hosts": host, "gather_facts": False, "tasks": [{"name": "Work", "ansible.builtin.raw": f"echo {host}"}]}
+             for host in ("first", "later:local", "first:later")]  # fmt: skip
+    (tmp_path / "play.yml").write_text(json.dumps(plays))
+    (tmp_path / "hosts").write_text("first ansible_host=192.0.2.1\nlater ansible_host=192.0.2.2 ansible_port=2222\n"
+                                    "unasked ansible_host=192.0.2.3\nlocal ansible_connection=local\n")  # fmt: skip
+    settings = {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local"),
+                "ANSIBLE_SSH_EXECUTABLE": str(ssh), "ANSIBLE_SSH_CONTROL_PATH_DIR": str(tmp_path)}  # fmt: skip
+    done = subprocess.run(
+        [Path(sys.executable).with_name("ansible-playbook"), "-i", tmp_path / "hosts", tmp_path / "play.yml"],
+        cwd=PROJECT, env={**os.environ, **settings}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert "Callback dispatch" not in done.stderr and done.returncode == 0, done.stdout + done.stderr
+    began = [line.split(" ", 1) for line in said.read_text().splitlines()]
+    (ahead,) = [at for at, command in began if command == "true"]
+    of_first, of_later = ([at for at, command in began if command.endswith(f"echo {hosts}")]
+                          for hosts in ("first", "later:local"))  # fmt: skip
+    assert of_later == [ahead] and of_first and ahead not in of_first
+    assert began.index([ahead, "true"]) < began.index([ahead, "echo later:local"])
