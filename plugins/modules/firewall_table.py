@@ -12,6 +12,7 @@ description:
     touched.
   - What was loaded is saved only when the module is called again with I(confirm), which the caller does over a new
     connection. Without that the timer restores the previous table, and nothing of the new one survives a restart.
+  - Until one of the two has come, every other call waits.
 options:
   management:
     description: Networks that reach SSH always. Left out, those of the last run serve.
@@ -78,15 +79,18 @@ token:
   returned: when armed
 """
 
+import contextlib
 import json
 import os
 import pathlib
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ansible.module_utils import firewall, nft
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.transaction import (
+    LOCK_WAIT,
     STATE,
     Change,
     Refused,
@@ -105,6 +109,7 @@ APPLIED = STATE / "firewall" / "applied.json"
 PENDING = STATE / "firewall" / "pending.json"
 PREVIOUS = STATE / "firewall" / "previous.nft"
 REVERT = "websites-firewall-revert"
+GUARDS = (f"{REVERT}.timer", f"{REVERT}.service")
 
 
 class Plan(NamedTuple):
@@ -181,26 +186,42 @@ def table_change(text: str) -> list[Change]:
     return []
 
 
-def active(unit: str) -> bool:
-    return run(["systemctl", "show", "--property=ActiveState", "--value", unit]).strip() in ("active", "activating")
+def active(*units: str) -> bool:
+    return not {"active", "activating"}.isdisjoint(
+        run(["systemctl", "show", "--property=ActiveState", "--value", *units]).split())
 
 
 def disarm() -> None:
     """Stop the timer, and its service where it has just begun: nft loads all or nothing."""
-    for unit in (f"{REVERT}.timer", f"{REVERT}.service"):
-        if active(unit):
-            run(["systemctl", "stop", unit])
+    for unit in filter(active, GUARDS):
+        run(["systemctl", "stop", unit])
+
+
+@contextlib.contextmanager
+def turn() -> Iterator[None]:
+    """Hold this server's lock while no rules wait for their confirmation, so that two runs queue. Raises Refused.
+
+    The lock alone would let a second run in between loading and confirming, which are two calls. Whether the run that
+    loaded still lives cannot be known here; its timer ends the wait.
+    """
+    deadline = time.monotonic() + LOCK_WAIT
+    while True:
+        with server_lock("firewall"):
+            if not active(*GUARDS):
+                yield
+                return
+        if time.monotonic() > deadline:
+            raise Refused(f"another run's rules have waited for their confirmation for over {LOCK_WAIT:.0f} s",
+                          "wait until its timer has brought the previous ones back, then run again")
+        time.sleep(0.5)
 
 
 def settle() -> None:
-    """End what an interrupted run left: roll it back, or complete it where its new connection had worked."""
+    """End what an interrupted run left: complete it where its new connection had worked, or else forget it."""
     pending = read_json(PENDING, None)
     if pending is None:
         return
-    if active(f"{REVERT}.timer"):
-        nft.load(nft.read(PREVIOUS))
-        disarm()
-    elif pending["live"] and nft.fingerprint(firewall.TABLE) == pending["live"]:
+    if pending["live"] and nft.fingerprint(firewall.TABLE) == pending["live"]:
         save(pending)
     PENDING.unlink()
 
@@ -228,7 +249,7 @@ def confirm(token: str) -> None:
     """Disarm the timer and save what it guarded. Raises Refused where the timer was faster."""
     pending = read_json(PENDING, None)
     if pending is None or pending["token"] != token:
-        raise Refused("the rules to confirm are not the last ones loaded", "run the playbook again, one run at a time")
+        raise Refused("the rules to confirm are not the last ones loaded", "run the playbook again")
     disarm()
     if nft.fingerprint(firewall.TABLE) != pending["live"]:
         PENDING.unlink()
@@ -284,10 +305,11 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    token = module.params["confirm"]
     try:
-        with server_lock("firewall"):
-            if module.params["confirm"]:
-                confirm(module.params["confirm"])
+        with server_lock("firewall") if token else turn():
+            if token:
+                confirm(token)
                 module.exit_json(changed=False, changes=[], armed=False)
             module.exit_json(**converge(module))
     except (Refused, OSError) as error:

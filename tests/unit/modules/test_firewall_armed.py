@@ -18,7 +18,7 @@ from ansible.module_utils.transaction import Refused
 OLD, REMOVAL = "table inet websites_firewall {\n\told\n}\n", nft.removal(firewall.TABLE)
 PARAMS = {"management": ["10.89.77.1/32"], "ssh_port": 22, "service": "apache", "forward": [], "egress": None,
           "allow": [{"protocol": "tcp", "ports": [80], "from": "any"}], "revert_after": 30, "confirm": None}
-TIMER, SERVICE = f"{firewall_table.REVERT}.timer", f"{firewall_table.REVERT}.service"
+TIMER = f"{firewall_table.REVERT}.timer"
 
 
 class Killed(BaseException):
@@ -48,11 +48,16 @@ class Server:
         monkeypatch.setattr(firewall_table, "write_atomic", self.write)
         monkeypatch.setattr(nft.shutil, "which", lambda program: f"/usr/sbin/{program}")
         monkeypatch.setattr(transaction, "LOCKS", folder)
+        monkeypatch.setattr(firewall_table.time, "sleep", lambda seconds: self.wait())
         monkeypatch.setenv("SSH_CONNECTION", "10.89.77.1 50000 10.89.77.11 22")
 
     def reach(self, point: str) -> None:
         self.did.append(point)
         self.at.get(point, lambda: None)()
+
+    def wait(self) -> None:
+        with transaction.server_lock("firewall", wait=0):  # whoever waits must not keep others from confirming
+            self.reach("wait")
 
     def run(self, argv: list[str], stdin: str = "") -> str:
         match argv:
@@ -68,8 +73,8 @@ class Server:
                 return json.dumps({"nftables": [{"rule": self.table}]})
             case ["nft", "-s", "list", *_]:
                 return self.table
-            case ["systemctl", "show", *_, unit]:
-                return "active\n" if self.armed and unit == TIMER else "inactive\n"
+            case ["systemctl", "show", "--property=ActiveState", "--value", *units]:
+                return "\n".join("active\n" if self.armed and unit == TIMER else "inactive\n" for unit in units)
             case ["systemctl", "stop", unit] if unit == TIMER:
                 self.reach("disarm")
                 self.armed = None
@@ -227,13 +232,14 @@ def test_run_that_died_while_saving_is_completed_by_the_next_one(server: Server,
     assert not said["changed"] and new(server) and server.started() and server.armed is None
 
 
-def ended(monkeypatch: pytest.MonkeyPatch, **params: Any) -> dict[str, Any]:
+def ended(monkeypatch: pytest.MonkeyPatch, *, check_mode: bool = False, **params: Any) -> dict[str, Any]:
     """What the module says in the end."""
     def end(**said: Any) -> None:
         raise Ended(said)
 
     def module(**_: Any) -> Any:
-        return SimpleNamespace(check_mode=False, params={**PARAMS, **params}, _diff=False, exit_json=end, fail_json=end)
+        return SimpleNamespace(check_mode=check_mode, params={**PARAMS, **params}, _diff=False, exit_json=end,
+                               fail_json=end)
 
     monkeypatch.setattr(firewall_table, "AnsibleModule", module)
     with pytest.raises(Ended) as caught:
@@ -252,3 +258,49 @@ def test_rules_that_cannot_be_saved_are_told_as_that_and_saved_by_the_next_run(
     assert new(server) and server.armed is None
     server.at.clear()
     assert not ended(monkeypatch)["changed"] and server.started()
+
+
+DATABASE = {"service": "database", "allow": [{"protocol": "tcp", "ports": [5432], "from": ["10.89.77.0/24"]}]}
+
+
+def test_second_run_waits_until_the_first_one_s_rules_are_confirmed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take the confirmation away, and the first run would fail."""
+    token = server.converge()["token"]
+    server.at["wait"] = lambda: firewall_table.confirm(token)
+    said = ended(monkeypatch, **DATABASE)
+    assert server.did.count("wait") == 1 and said["armed"]
+    firewall_table.confirm(said["token"])
+    assert new(server) and server.started() and "5432" in server.files()["etc/firewall.nft"]
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_second_run_waits_until_the_timer_has_brought_back_what_a_dead_one_loaded(
+    server: Server, monkeypatch: pytest.MonkeyPatch, *, lost: bool
+) -> None:
+    """Else the rules to which its own timer goes back could be those that nobody confirmed."""
+    server.converge()
+    if lost:
+        firewall_table.PENDING.unlink()
+    server.at["wait"] = server.strike
+    assert ended(monkeypatch, **DATABASE)["armed"]
+    assert "5432" in server.table and not new(server)
+    server.strike()
+    assert server.table == OLD
+
+
+def test_plan_waits_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take rules that wait for their confirmation for somebody's change by hand."""
+    token = server.converge()["token"]
+    server.at["wait"] = lambda: firewall_table.confirm(token)
+    assert ended(monkeypatch, check_mode=True)["changes"] == []
+
+
+def test_run_does_not_wait_for_ever(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.converge()
+    before, table = server.files(), server.table
+    monkeypatch.setattr(firewall_table, "LOCK_WAIT", 0)
+    said = ended(monkeypatch, **DATABASE)["msg"]
+    assert said.startswith("refused: another run's rules have waited for their confirmation for over 0 s")
+    assert server.armed and (server.files(), server.table) == (before, table)
