@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,10 @@ NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0
 LIVE = ("present", "suspended")
 PORTS = {"web": "tcp dport { 80, 443 }", "dns": "meta l4proto { tcp, udp } th dport 53"}
 VERSIONS = {"ipv4": 4, "ipv6": 6}
+UNKNOWN = "(unknown)"  # the holder of a lease of which only a lost state file could tell it; no website has this name
+HELD = re.compile(r"^address replace (\S+)/\d+ dev (\S+)", re.MULTILINE)
+MAP = re.compile(r"map (web|dns)_ipv[46] \{[^}]*?elements = \{([^}]*)\}")
+PAIR = re.compile(r"([0-9a-f.:]+) : ([0-9a-f.:]+)")
 
 
 class Settings(NamedTuple):
@@ -68,6 +73,35 @@ def server_leases(settings: Settings) -> Leases:
                 _within(public, settings.networks.get(family), server)
                 leases[public] = Lease(None, server, service, _inside(at, family, server))
     return leases
+
+
+def recovered(batch: str, *tables: str) -> dict[str, Any]:
+    """The state as the saved addresses and the tables tell it, saved or in the kernel, the later ones best.
+
+    They tell what this gateway holds and where it leads, so that nothing of it is taken for somebody else's, or away.
+    """
+    held = dict(HELD.findall(batch))
+    leases = {public: Lease(UNKNOWN, inside, service, inside) for table in tables
+              for service, elements in MAP.findall(table) for public, inside in PAIR.findall(elements)}
+    return {"interface": next(iter(held.values()), None), "held": sorted(held.keys() | leases.keys()), "live": None,
+            "leases": {public: lease._asdict() for public, lease in leases.items()}}
+
+
+def named(leases: Leases, websites: Iterable[Mapping[str, Any]], servers: Leases) -> Leases:
+    """Leases with their holders: where these were lost, the servers that have the addresses, or who asks for them."""
+    lost = {public: lease for public, lease in leases.items() if lease.website == UNKNOWN}
+    asked: dict[str, str] = {}
+    for website in sorted(websites, key=lambda row: str(row["name"])) if lost else ():
+        for family, version in VERSIONS.items() if website["address"]["own"] else ():
+            with contextlib.suppress(Refused):
+                asked.setdefault(address(website["address"].get(family), version, ""), str(website["name"]))
+    found = dict(leases)
+    for public, lease in lost.items():
+        if public in servers:
+            found[public] = servers[public]._replace(service=lease.service, inside=lease.inside)
+        else:
+            found[public] = lease._replace(website=asked.get(public, UNKNOWN))
+    return found
 
 
 def _inside(at: Mapping[str, str | None], family: str, server: str) -> str:
@@ -137,7 +171,10 @@ def _leases_of(website: Mapping[str, Any], settings: Settings, servers: Leases) 
 
 
 def kept_leases(old: Leases, settings: Settings, servers: Leases) -> Leases:
-    """The websites' leases as they are, for a run that sets up the server and knows no websites."""
+    """The websites' leases as they are, for a run that sets up the server and knows no websites.
+
+    Those of unknown holders stay, too: `website_leases` refuses that name, and who is refused keeps what is held.
+    """
     rows = [{"name": lease.website, "web_host": lease.server, "state": "present",
              "address": {"own": True, "ipv6" if ":" in public else "ipv4": public}}
             for public, lease in old.items() if lease.website]
@@ -145,6 +182,23 @@ def kept_leases(old: Leases, settings: Settings, servers: Leases) -> Leases:
     for row in rows:
         merged.setdefault(str(row["name"]), {**row, "address": {}})["address"].update(row["address"])
     return website_leases(merged.values(), settings, servers, old)[0]
+
+
+def public_interface(wanted: str | None, network: str | None, here: list[tuple[str, str, bool]], held: set[str]) -> str:
+    """The interface that faces the public side. Raises Refused where it is not plain."""
+    names = {interface for interface, _, _ in here}
+    if wanted is not None:
+        if wanted not in names:
+            raise Refused(f"this gateway has no interface {wanted!r} with an address (there are "
+                          f"{', '.join(sorted(names))})", "mend public_ip_interface")
+        return wanted
+    found = {interface for interface, address, _ in here
+             if network and ":" not in address and address not in held
+             and ipaddress.ip_address(address) in ipaddress.ip_network(network)}
+    if len(found) != 1:
+        raise Refused(f"{len(found)} interfaces of this gateway have an address in {network}, so the public one is not "
+                      f"plain", "name it in public_ip_interface")
+    return found.pop()
 
 
 def lease_changes(old: Leases, new: Leases) -> list[Change]:

@@ -91,7 +91,6 @@ refused:
 """
 
 import contextlib
-import ipaddress
 import json
 import pathlib
 from typing import Any, NamedTuple
@@ -142,35 +141,19 @@ def placed() -> list[tuple[str, str, bool]]:
             if "local" in found]
 
 
-def public_interface(wanted: str | None, network: str | None, here: list[tuple[str, str, bool]], held: set[str]) -> str:
-    """The interface that faces the public side. Raises Refused where it is not plain."""
-    names = {interface for interface, _, _ in here}
-    if wanted is not None:
-        if wanted not in names:
-            raise Refused(f"this gateway has no interface {wanted!r} with an address (there are "
-                          f"{', '.join(sorted(names))})", "mend public_ip_interface")
-        return wanted
-    found = {interface for interface, address, _ in here
-             if network and ":" not in address and address not in held
-             and ipaddress.ip_address(address) in ipaddress.ip_network(network)}
-    if len(found) != 1:
-        raise Refused(f"{len(found)} interfaces of this gateway have an address in {network}, so the public one is not "
-                      f"plain", "name it in public_ip_interface")
-    return found.pop()
-
-
 def plan(params: dict[str, Any], state: dict[str, Any]) -> Plan:
     """What would change, from the desired leases, the state file, the interface and the kernel's table."""
     settings = public_ip.Settings(params["networks"], params["servers"], params["web_hosts"], params["nameservers"])
-    old = {address: public_ip.Lease(**lease) for address, lease in state["leases"].items()}
     servers, refused = public_ip.server_leases(settings), []
+    old = {address: public_ip.Lease(**lease) for address, lease in state["leases"].items()}
+    old = public_ip.named(old, params["websites"] or [], servers)
     if params["websites"] is None:
         leases = public_ip.kept_leases(old, settings, servers)
     else:
         leases, refused = public_ip.website_leases(params["websites"], settings, servers, old)
     leases = servers | leases
     here, held = placed(), set(state["held"])
-    interface = public_interface(params["interface"], settings.networks.get("ipv4"), here, held)
+    interface = public_ip.public_interface(params["interface"], settings.networks.get("ipv4"), here, held)
     ours = {(name, address) for name, address, alone in here
             if alone and address in held and name in (state["interface"], interface)}
     taken = foreign(leases, [row for row in here if row[:2] not in ours or not row[2]])
@@ -211,7 +194,8 @@ def table_change(text: str, applied: str | None) -> list[Change]:
     saved, live = nft.read(RULES), nft.fingerprint(public_ip.TABLE)
     if saved == text and live is not None and live == applied:
         return []
-    before = None if live is None else nft.digest(saved)[:16] if live == applied else "changed by hand"
+    other = "changed by hand" if applied else "not known"
+    before = None if live is None else nft.digest(saved)[:16] if live == applied else other
     action = "create" if live is None else "update"
     return [Change(None, f"table inet {public_ip.TABLE}", action, before, nft.digest(text)[:16])]
 
@@ -268,6 +252,14 @@ def settle_state(planned: Plan, state: dict[str, Any]) -> None:
     write_state({**state, "held": sorted({*state["held"], *stuck})})
 
 
+def read_state() -> dict[str, Any]:
+    """The state; where its file is lost or broken, what the saved files and the kernel's table tell of it."""
+    with contextlib.suppress(Refused):
+        if isinstance(found := read_json(LEASES, None), dict):
+            return {**NOTHING, **found}
+    return public_ip.recovered(nft.read(ADDRESSES), nft.read(RULES), nft.listing(public_ip.TABLE))
+
+
 def write_state(state: dict[str, Any]) -> None:
     write_atomic(LEASES, json.dumps(state, indent=1, sort_keys=True), 0o600)
 
@@ -276,7 +268,7 @@ def converge(module: AnsibleModule) -> Outcome:
     if not module.check_mode:
         for folder, mode in ((ETC, 0o755), (STATE, 0o700), (LEASES.parent, 0o700)):
             folder.mkdir(mode=mode, exist_ok=True)
-    state = {**NOTHING, **read_json(LEASES, {})}
+    state = read_state()
     planned = plan(module.params, state)
     if planned.changes and not module.check_mode:
         apply(planned, state)

@@ -158,18 +158,18 @@ HERE = [("lo", "127.0.0.1", False), ("eth0", "10.89.77.2", False), ("eth1", "198
 
 
 def test_public_interface_is_found_by_its_network() -> None:
-    assert public_ip_leases.public_interface(None, "198.51.100.0/24", HERE, set()) == "eth1"
+    assert public_ip.public_interface(None, "198.51.100.0/24", HERE, set()) == "eth1"
 
 
 def test_public_interface_is_not_found_by_leases() -> None:
     held = ("dummy0", "198.51.100.11", True)
-    assert public_ip_leases.public_interface(None, "198.51.100.0/24", [*HERE, held], {held[1]}) == "eth1"
+    assert public_ip.public_interface(None, "198.51.100.0/24", [*HERE, held], {held[1]}) == "eth1"
 
 
 @pytest.mark.parametrize(("wanted", "network"), [("eth9", "198.51.100.0/24"), (None, "203.0.113.0/24")])
 def test_public_interface_that_is_not_plain_is_refused(wanted: str | None, network: str) -> None:
     with pytest.raises(Refused, match="interface"):
-        public_ip_leases.public_interface(wanted, network, HERE, set())
+        public_ip.public_interface(wanted, network, HERE, set())
 
 
 def test_foreign_holder_of_a_website_s_address_is_a_conflict() -> None:
@@ -318,6 +318,82 @@ def test_address_that_a_killed_run_never_took_is_no_longer_ours(monkeypatch: pyt
     params = {**SETTINGS._asdict(), "websites": [], "host": "gateway1"}
     public_ip_leases.converge(SimpleNamespace(check_mode=False, params=params))
     assert public_ip_leases.read_json(gateway.file, {})["held"] == ["198.51.100.9"]
+
+
+def listed(text: str) -> str:
+    """A table as nft lists it: one element of a map below the other, where there are several."""
+    return text.replace(", ", ",\n\t\t\t     ")
+
+
+@pytest.fixture
+def lost(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Gateway:
+    """A gateway with a website's own addresses, which lost the file that tells so."""
+    gateway = Gateway(monkeypatch, tmp_path, None)
+    held = SERVERS | leases(own())
+    gateway.table = public_ip.render(held, SETTINGS)
+    gateway.addresses = set(held)
+    for name, text in (("ADDRESSES", "".join(f"{public_ip.add_line(at, 'eth1')}\n" for at in sorted(held))),
+                       ("RULES", gateway.table)):
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(public_ip_leases.nft, "listing", lambda table: listed(gateway.table))
+    monkeypatch.setattr(public_ip_leases, "placed", lambda: [*HERE, *gateway.placed()])
+    for name in ("ETC", "STATE"):
+        monkeypatch.setattr(public_ip_leases, name, tmp_path)
+    return gateway
+
+
+def converged(*websites: dict, known: bool = True, check_mode: bool = False):
+    params = {**SETTINGS._asdict(), "websites": list(websites) if known else None, "host": "gateway1",
+              "interface": None}
+    return public_ip_leases.converge(SimpleNamespace(check_mode=check_mode, params=params))
+
+
+@pytest.mark.parametrize("damage", [None, "", '{"interface": "eth', "[]", "batch", "rules", "table"])
+@pytest.mark.parametrize("known", [True, False])
+def test_lost_or_broken_state_takes_no_address_away(
+    lost: Gateway, tmp_path, damage: str | None, *, known: bool
+) -> None:
+    """A run that knows the websites, and one that sets up the server alone."""
+    before = lost.addresses.copy(), lost.table
+    if damage in ("batch", "rules"):
+        (tmp_path / {"batch": "ADDRESSES", "rules": "RULES"}[damage]).unlink()
+    elif damage == "table":
+        lost.table = ""
+    elif damage is not None:
+        lost.file.write_text(damage)
+    outcome = converged(own(), shared(), known=known)
+    assert [change.subject for change in outcome.changes] == ["table inet websites_nat"] and not outcome.refused
+    assert (lost.addresses, lost.table) == before
+    state = public_ip_leases.read_json(lost.file, {})
+    assert set(state["held"]) == set(state["leases"]) == lost.addresses and state["live"] == lost.table
+    assert converged(own(), shared()).changes == [], "the state is whole again, whoever it names as the holders"
+
+
+def test_lost_state_tells_a_plan_what_an_address_is(lost: Gateway) -> None:
+    """A website that moves keeps one change, and one that went frees its address."""
+    moved = converged(own(host="web1"), check_mode=True)
+    assert [(c.website, c.subject, c.action) for c in moved.changes if c.website] == [
+        ("own.go.id", "lease ipv4", "update"), ("own.go.id", "lease ipv6", "update")]
+    converged()
+    assert lost.addresses == set(SERVERS) and "198.51.100.101" not in lost.table
+
+
+def test_lost_state_keeps_the_lease_of_a_website_that_is_refused(lost: Gateway) -> None:
+    outcome = converged(own(host="web9"))
+    assert [left.website for left in outcome.refused] == ["own.go.id"] and "198.51.100.101" in lost.addresses
+
+
+def test_lost_state_takes_nothing_of_somebody_else_s_for_ours(lost: Gateway) -> None:
+    lost.addresses.add("198.51.100.250")
+    outcome = converged(own(), own("b.go.id", ipv4="198.51.100.250", ipv6=None))
+    assert [left.website for left in outcome.refused] == ["b.go.id"] and "198.51.100.250" in lost.addresses
+
+
+def test_recovered_tells_services_apart_where_a_map_is_empty() -> None:
+    """nft lists no elements then."""
+    table = "map web_ipv4 {\n\ttype ipv4_addr : ipv4_addr\n}\nmap dns_ipv4 {\n\ttype ipv4_addr : ipv4_addr\n" \
+            "\telements = { 198.51.100.53 : 10.89.77.31 }\n}\n"
+    assert public_ip.recovered("", table)["leases"]["198.51.100.53"]["service"] == "dns"
 
 
 def test_announcements_name_the_address_and_its_new_holder() -> None:
