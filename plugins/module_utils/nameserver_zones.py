@@ -85,6 +85,7 @@ class Zones:
         self.clause, self.template, self.signed = clause, content, signed
         self.configuration, self.folder = pathlib.Path(configuration), pathlib.Path(folder)
         self.catalog, self.keys = self.folder / f"db.{CATALOG}", self.folder / "keys"
+        self.noted = self.folder / "keys.new"  # until the role has copied the keys, whoever is killed
         self.fresh: list[str] = []  # zones whose file this run made
         self.pending: set[str] = set()  # zones whose files are to go unless they are made
         self.settled = False  # whether this run took up what a killed one configured
@@ -112,6 +113,8 @@ class Zones:
         if self.fresh:
             self.pending.update(self.fresh)
             write_atomic(self.configuration, self._configured() + self._marks())  # if this run is killed
+        if self.signed:
+            self._note(self.new_keys() | set(new))
         for zone, (content, _) in new.items():
             if self.signed and not list(self.keys.glob(f"K{zone}.+*.key")):
                 run(["runuser", "-u", "bind", "--", "dnssec-keygen", "-q", "-K", str(self.keys), "-k", "websites",
@@ -204,8 +207,19 @@ class Zones:
         for zone in zones:
             for path in (self.file(zone), *self.folder.glob(f"db.{zone}.j??"), *self.keys.glob(f"K{zone}.+*")):
                 path.unlink(missing_ok=True)
+        self._note(self.new_keys() - set(zones))
         self.pending -= set(zones)
         write_atomic(self.configuration, self._text(made) + self._marks())
+
+    def new_keys(self) -> set[str]:
+        """The zones whose keys this server alone may hold."""
+        return set(self.noted.read_text().split()) if self.noted.exists() else set()
+
+    def _note(self, zones: set[str]) -> None:
+        if zones:
+            write_atomic(self.noted, "".join(f"{zone}\n" for zone in sorted(zones)))
+        else:
+            self.noted.unlink(missing_ok=True)
 
     def delegation(self, zone: str) -> list[str]:
         """The DS records that the zone's parent has to hold; none where it is not signed, none of an outgoing key."""

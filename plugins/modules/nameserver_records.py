@@ -161,6 +161,13 @@ orphans:
   description: Zones that were made for websites that the desired state no longer names; they are kept.
   type: list
   returned: success
+new_keys:
+  description: >-
+    Zones whose signing keys this server alone may hold. They are told until the file C(keys.new) in the zones' folder
+    is removed, which whoever copies the keys does afterwards.
+  type: list
+  elements: str
+  returned: success
 """
 
 from typing import Any
@@ -253,7 +260,8 @@ def main() -> None:
             outcome = converge(module)
     except (Refused, OSError) as error:
         fail(module, LAYER, module.params["host"], error)
-    finish(module, LAYER, module.params["host"], outcome)
+    own = module.params["own_zones"]
+    finish(module, LAYER, module.params["host"], outcome, new_keys=sorted(Zones(**own).new_keys()) if own else [])
 
 
 if __name__ == "__main__":

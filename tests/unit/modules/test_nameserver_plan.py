@@ -409,6 +409,33 @@ def test_catalog_and_configuration_that_were_changed_are_mended(
     assert Zones(**zones).made() == {OWN: "run-000004"}
 
 
+@pytest.mark.parametrize("point", ["configure", "wait"])
+def test_new_zone_s_key_is_told_until_it_is_copied_also_where_a_run_was_killed(
+    primary: Served, zones: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    """A key that one server alone holds is lost with it, and the zone is bogus then until its parent is told."""
+    def kill(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(Zones, "remove", lambda *_: None)
+        killed.setattr(Zones, point, kill)
+        with pytest.raises(KeyboardInterrupt):
+            converged(primary, own(), own_zones=zones)
+    for _ in range(2):
+        converged(primary, own(), own_zones=zones)
+        assert Zones(**zones).new_keys() == {OWN}
+    (tmp_path / "keys.new").unlink()
+    converged(primary, own(), own_zones=zones)
+    assert Zones(**zones).new_keys() == set()
+
+
+def test_key_of_a_zone_that_went_is_nothing_to_copy(primary: Served, zones: dict[str, Any], tmp_path: Path) -> None:
+    converged(primary, own(), own_zones=zones)
+    converged(primary, own(state="purged"), own_zones=zones)
+    assert Zones(**zones).new_keys() == set() and not (tmp_path / "keys.new").exists()
+
+
 def test_new_primary_begins_with_the_copy_that_it_had_as_a_secondary(
     primary: Served, zones: dict[str, Any], tmp_path: Path
 ) -> None:
