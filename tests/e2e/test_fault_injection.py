@@ -80,19 +80,25 @@ RESTARTS = {
     DATABASE: "systemctl restart mariadb postgresql",
     GATEWAY: "systemctl restart websites-nat websites-addresses",
 }
-# Every page by each family of addresses, and from http:// to where it leads; a resolver is asked each time.
+# Every page by each family of addresses, and from http:// to where it leads; a resolver is asked each time. Each page
+# differs from the others and must stay as it is: a neighbour's page, an empty one or half of one may come with a 200.
 PROBE = """
 import itertools, json, pathlib, socket, ssl, sys, time, urllib.request
 lookup, rounds, failed = socket.getaddrinfo, 0, []
 asker = urllib.request.build_opener(urllib.request.HTTPSHandler(context=ssl.create_default_context()))
 stop = pathlib.Path("/run/probe.stop")
+pages = {name: asker.open(f"https://{name}/", timeout=10).read() for name in sys.argv[1:]}
+if not all(pages.values()) or len(set(pages.values())) < len(pages):
+    sys.exit(f"these pages do not tell whose they are: {pages}")
+print("begun", flush=True)
 while not stop.exists() or rounds < 2:
     rounds += 1
-    for name, scheme, family in itertools.product(sys.argv[1:], ("http", "https"), (socket.AF_INET, socket.AF_INET6)):
+    for name, scheme, family in itertools.product(pages, ("http", "https"), (socket.AF_INET, socket.AF_INET6)):
         socket.getaddrinfo = lambda host, port, *rest, **more: lookup(host, port, family, socket.SOCK_STREAM)
         try:
             with asker.open(f"{scheme}://{name}/", timeout=10) as answer:
-                answer.read()
+                if (page := answer.read()) != pages[name]:
+                    failed.append(f"{scheme}://{name} by {family.name} is another page: {page[:200]}")
                 if not answer.url.startswith("https:"):
                     failed.append(f"{name} does not lead to https")
         except Exception as error:
@@ -100,13 +106,13 @@ while not stop.exists() or rounds < 2:
         time.sleep(0.02)
 print(json.dumps({"rounds": rounds, "failed": failed}))
 """
+# It ends with the name of the website whose file it is.
 PAGE = """<?php
 $db = new PDO(sprintf('mysql:host=%s;port=%s;dbname=%s', getenv('DB_HOST'), getenv('DB_PORT'), getenv('DB_NAME')),
     getenv('DB_USER'), getenv('DB_PASSWORD'), [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION]);
-echo 'Uji ', $db->query('SELECT COUNT(*) FROM t')->fetchColumn();
+echo 'Uji ', $db->query('SELECT COUNT(*) FROM t')->fetchColumn(), ' ', basename(dirname(__DIR__, 2));
 """
-SETUP = PAGE.replace("echo 'Uji ', $db->query('SELECT COUNT(*) FROM t')->fetchColumn()",
-                     "$db->exec('CREATE TABLE IF NOT EXISTS t (i int)')")
+SETUP = PAGE.partition("echo ")[0] + "$db->exec('CREATE TABLE IF NOT EXISTS t (i int)');\n"
 WEBSITE = {"runtime": "php", "setup_script": "setup.php", "probe": {"path": "/", "contains": "Uji"}}
 APP = """
 import http.server, os, socket
@@ -206,10 +212,12 @@ def runs(request: str) -> list[dict[str, Any]]:
 
 
 def visitors(names: list[str]) -> "subprocess.Popen[str]":
-    """A visitor who keeps opening these websites until `leave`, and twice at least."""
+    """A visitor who has seen these websites, and keeps opening them until `leave`, twice at least."""
     on("visitor1", "rm -f /run/probe.stop")
-    return subprocess.Popen([*ssh("visitor1"), f"python3 -c {shlex.quote(PROBE)} {' '.join(names)}"],
-                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    visit = subprocess.Popen([*ssh("visitor1"), f"python3 -c {shlex.quote(PROBE)} {' '.join(names)}"],
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    assert visit.stdout and visit.stdout.readline() == "begun\n"
+    return visit
 
 
 def leave(visit: "subprocess.Popen[str]") -> None:
@@ -392,7 +400,7 @@ def test_suspended_website_says_so_in_every_layer_until_it_is_resumed(ground: Gr
     assert sop("drift").returncode == 0
     done = sop("run", ground.requests["resume"])
     assert done.returncode == 0, done.stderr
-    assert get(f"https://{SUSPENDED}/") == (200, "Uji 0")
+    assert get(f"https://{SUSPENDED}/") == (200, f"Uji 0 {SUSPENDED}")
     # the list of the web host's websites names the request that changed each of them last
     ground.last = census()
     left = {line.split("  ")[-1] for lines in differences(before, ground.last).values() for line in lines}
