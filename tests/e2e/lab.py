@@ -56,8 +56,13 @@ done
 if command -v mariadb-admin > /dev/null && systemctl -q is-active mariadb 2>/dev/null; then
   mariadb -Ne 'SELECT schema_name FROM information_schema.schemata ORDER BY 1'
   mariadb -Ne 'SELECT user, host, JSON_EXTRACT(priv, "$.access") FROM mysql.global_priv ORDER BY 1, 2'
-  psql -U postgres -Atc 'SELECT datname FROM pg_database ORDER BY 1'
+  # grants: for one database, and by PostgreSQL's lists, whose order is that of granting
+  mariadb -Ne 'SELECT * FROM mysql.db ORDER BY Host, Db, User'
+  psql -U postgres -Atc 'SELECT datname, pg_get_userbyid(datdba),
+    ARRAY(SELECT acl::text FROM unnest(datacl) AS acl ORDER BY 1) FROM pg_database ORDER BY 1'
   psql -U postgres -Atc 'SELECT rolname, rolcanlogin FROM pg_roles ORDER BY 1'
+  psql -U postgres -Atc 'SELECT pg_get_userbyid(roleid), pg_get_userbyid(member), admin_option FROM pg_auth_members
+    ORDER BY 1, 2, 3'
 fi
 if systemctl -q is-active named 2>/dev/null && [ -e /etc/bind/keys/websites-transfer.key ]; then
   # zones' files and journals are named's own business while it runs, and what it leaves of writing them where it is
@@ -129,7 +134,7 @@ def play(playbook: str, *arguments: str) -> tuple[dict[str, int], str]:
 
 
 def census() -> dict[str, list[str]]:
-    """Users, files, configuration, databases, records, addresses and rules of every server."""
+    """Users, files, configuration, databases and grants, records, addresses and rules of every server."""
     names = [host for host in HOSTS if not host.startswith("visitor")]
     with ThreadPoolExecutor(8) as pool:
         return dict(zip(names, pool.map(lambda host: on(host, CENSUS).splitlines(), names), strict=True))
