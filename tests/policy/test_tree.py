@@ -50,6 +50,12 @@ def test_document_names_paths_that_exist() -> None:
     house.clean(found)
 
 
+def test_every_role_has_a_scenario() -> None:
+    """What is tried on no server breaks on the first one."""
+    roles = {path.parts[-3] for path in house.files("roles/*/tasks/main.yml")}
+    house.clean(roles - {path.parts[-2] for path in house.files("molecule/*/molecule.yml")})
+
+
 def test_changelog_tells_what_is_new() -> None:
     """An administrator reads it before an update."""
     assert re.search(r"^## \[?Unreleased", (house.ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
