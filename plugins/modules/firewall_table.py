@@ -125,8 +125,7 @@ def read_fragments() -> dict[str, dict[str, Any]]:
     for path in sorted(FRAGMENTS.glob("*.json")):
         if not firewall.SERVICE.match(path.stem):
             raise Refused(f"{path} is no service's name", "name it in lower-case letters, digits and _")
-        value = read_json(path, {})
-        if not isinstance(value, dict):
+        if not isinstance(value := read_json(path, {}), dict):
             raise Refused(f"{path} is no declaration", 'write {"allow": [...]}')
         found[path.stem] = firewall.fragment(value, str(path))
     return found
@@ -138,8 +137,7 @@ def plan(params: dict[str, Any], check_mode: bool) -> Plan:
     base = new_base(params, old_base, check_mode)
     fragments = read_fragments()
     changes, files = [], {}
-    service = params["service"]
-    if service is not None:
+    if (service := params["service"]) is not None:
         if not firewall.SERVICE.match(service):
             raise Refused(f"service {service!r}", "name it in lower-case letters, digits and _, at most 32")
         new = firewall.fragment(params, service)
@@ -217,11 +215,12 @@ def turn() -> Iterator[None]:
 
 
 def settle() -> None:
-    """End what an interrupted run left: complete it where its new connection had worked, or else forget it."""
-    pending = read_json(PENDING, None)
-    if pending is None:
+    """End what an interrupted run left: complete it where its new connection had worked, or else put it back."""
+    if (pending := read_json(PENDING, None)) is None:
         return
-    if pending["live"] and nft.fingerprint(firewall.TABLE) == pending["live"]:
+    if not pending.get("confirmed"):
+        nft.load(nft.read(PREVIOUS))  # as its timer did, which may have failed or been lost
+    elif nft.fingerprint(firewall.TABLE) == pending["live"]:
         save(pending)
     PENDING.unlink()
 
@@ -255,6 +254,7 @@ def confirm(token: str) -> None:
         PENDING.unlink()
         raise Refused("the previous rules came back, because no new connection confirmed the new ones in time",
                       "see whether firewall_management holds the address that administrators come from")
+    write_atomic(PENDING, json.dumps({**pending, "confirmed": True}), 0o600)
     save(pending)
     PENDING.unlink()
 

@@ -232,6 +232,20 @@ def test_run_that_died_while_saving_is_completed_by_the_next_one(server: Server,
     assert not said["changed"] and new(server) and server.started() and server.armed is None
 
 
+def test_rules_that_nobody_confirmed_are_put_back_where_the_timer_failed(server: Server) -> None:
+    """It may have been lost with systemd's memory, or nft may have refused what it loads."""
+    server.converge()
+    server.armed = None
+    assert new(server)
+    server.at["load"] = raising(Killed())
+    with pytest.raises(Killed):
+        server.converge()
+    server.at.clear()
+    server.at["write previous.nft"] = lambda: server.did.append(f"with {server.table}")
+    assert server.converge()["armed"]
+    assert f"with {OLD}" in server.did and not server.started()
+
+
 def ended(monkeypatch: pytest.MonkeyPatch, *, check_mode: bool = False, **params: Any) -> dict[str, Any]:
     """What the module says in the end."""
     def end(**said: Any) -> None:
