@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from sop_driver import notary, pades, trust
+from sop_driver import drafts, notary, pades, trust
 from sop_driver import procedure as sop
 from sop_driver.config import Strict, load, load_yaml, sop_file
 from sop_driver.directory import Directory
@@ -163,16 +163,16 @@ def enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str
         "evidence": {**fields.get("evidence", {}), **personal},
         "data": {"actors": {name: asdict(actor) for name, actor in new.items()}, "retired": retired,
                  "previous": people.last, **(data or {})}}
-    said = statement({"kind": "actors", **body}, body["data"].get("register", people.register))
+    draft, register = {"kind": "actors", **body}, body["data"].get("register", people.register)
+    body["data"]["seen"] = drafts.seen(office, draft, register)
     names = dict.fromkeys((*(name for name, actor in new.items() if actor.key), *signers))
-    signatures = [(name, sign(name, said)) for name in names]
-    if any(signature is None for _, signature in signatures):
+    if (signatures := drafts.by_all(names, statement(draft, register), sign)) is None:
+        drafts.keep(office, draft, register)
         return None
     with office.register.writing():
         if office.people().last != people.last:
             refuse("the actors changed while this was signed", GATE, "run the command again")
-        entry = office.register.append("actors", **body, signatures=[
-            {"by": name, "sig": signature} for name, signature in signatures])
+        entry = office.register.append("actors", **body, signatures=signatures)
         trust.accept(office, entry)
     for name, actor in new.items():
         office.evidence.signed(office.personal(actor.name), f"name of {name}")

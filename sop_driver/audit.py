@@ -16,16 +16,15 @@ from sop_driver.adoption import adoption_faults
 from sop_driver.courses import Courses, Order, nowhere
 from sop_driver.directory import Directory, Signature
 from sop_driver.note import Checkpoint, open_note
-from sop_driver.proof import Tree, canonical, inclusion_root, leaf_hash, parsed, ssh_fault
+from sop_driver.proof import ORIGIN, Job, Tree, canonical, inclusion_root, leaf_hash, parsed, signature_faults
+from sop_driver.seen import Seen
 from sop_driver.sheet import Signed
 from sop_driver.statement import Body, form_digest, level, misled, misspelled, personal_faults, shown, statement
 from sop_driver.taken import Taken
 
-ORIGIN = "0" * 64  # what the first entry names as the one before it
 BATCH = 500  # signatures that a process checks in one go
 # What comes of reading what somebody made up: other types, numbers without end, lists within lists within lists.
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
-Job = tuple[int, str, str, str, str]  # entry, who, public key, statement, signature
 
 
 @dataclass
@@ -38,6 +37,7 @@ class Audit:
     roots: dict[int, bytes] = field(default_factory=dict)
     times: list[str] = field(default_factory=list)
     last: str = ORIGIN
+    seen: Seen = field(default_factory=Seen)
     chains: dict[str, str] = field(default_factory=dict)
     courses: Courses = field(default_factory=Courses)
     made: dict[int, Taken] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Audit:
         """Take the next entry of a whole register; gives the signatures that have to be checked."""
         number, digest, before = self.tree.size + 1, leaf_hash(text), self.last
         self.tree.add(digest)
-        self.last = digest.hex()
+        self.last = self.seen.leaves[number] = digest.hex()
         latest = self.times[-1] if self.times else ""
         self.times.append(latest)
         try:
@@ -81,6 +81,7 @@ class Audit:
             self.found(number, "the register does not begin with its first actors")
         if body["kind"] != "step" and (way := level(body["data"])) != "ssh":  # else who saw a paper could void anything
             self.found(number, f"it is signed by {way}; only steps of the SOP are, all else by each one's own key")
+        self.findings += self.seen.against(number, body)
         self.findings += [(number, f"{time} is no time as YYYY-MM-DDTHH:MM:SSZ") for time in misspelled(body)]
         signed: list[Signature] = []
         if body["kind"] == "actors":
@@ -206,11 +207,6 @@ class Audit:
                 f"rely on nothing from entry {first} on{last}"]
 
 
-def signature_faults(jobs: Sequence[Job]) -> list[tuple[int, str]]:
-    return [(number, f"the signature of {by}: {fault}") for number, by, key, said, armored in jobs
-            if (fault := ssh_fault(key, said, armored))]
-
-
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
     """Nothing that is read here is a cycle; to look for some would take the longer, the more was read."""
@@ -298,7 +294,7 @@ def signed_with(people: Directory, note: str, size: int, key: str) -> bool:
 def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = (), order: Order = nowhere) -> Audit:
     """Check entries by their places in the tree that a checkpoint signs. Raises one of UNREADABLE."""
     note = open_note(value["checkpoint"], witnesses)
-    audit = Audit(courses=Courses(order, partial=True),
+    audit = Audit(courses=Courses(order, partial=True), seen=Seen(partial=True),
                   signers={key: note.size for key in witnesses if open_note(value["checkpoint"], [key]).signers})
     last = 0
     for item in value["entries"]:
@@ -309,6 +305,7 @@ def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = (), orde
         last = number
         if number > note.size or inclusion_root(digest, number - 1, note.size, proof) != note.root:
             audit.found(number, "it is not at its place in the tree that the checkpoint signs")
+        audit.seen.leaves[number] = digest.hex()
         audit.check(audit.one(number, body, digest.hex()))
     if "personal" in value:
         audit.findings += personal_faults(value, audit.people.erased)

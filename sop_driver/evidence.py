@@ -71,17 +71,25 @@ class Evidence:
 
         The same one again until `signed`, as a statement may be written in one command and signed in another.
         """
-        note = self._note(value, purpose)
-        if note.exists() and self.fault(known := note.read_text()) is None:
+        if (known := self.noted(value, purpose)) and self.fault(known) is None:
             return known
         data = secrets.token_bytes(SALT) + canonical(value).encode()
         digest = hashlib.sha256(data).hexdigest()
         write_atomic(self.path(digest), data, 0o400)
-        write_atomic(note, digest.encode())
+        self.note(value, purpose, digest)
         return digest
 
+    def noted(self, value: Any, purpose: str) -> str:
+        """What a command before this one noted; an empty text where none did."""
+        note = self._note(value, purpose)
+        return note.read_text() if note.exists() else ""
+
+    def note(self, value: Any, purpose: str, text: str) -> None:
+        """Remember what belongs to something that is not in the register yet, until it is `signed`."""
+        write_atomic(self._note(value, purpose), text.encode())
+
     def signed(self, value: Any, purpose: str) -> None:
-        """What was sealed is in the register; the next time gets another salt."""
+        """It is in the register; the next time gets another salt."""
         self._note(value, purpose).unlink(missing_ok=True)
 
     def _note(self, value: Any, purpose: str) -> Path:

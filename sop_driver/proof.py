@@ -16,6 +16,8 @@ from typing import Any, NoReturn
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+Job = tuple[int, str, str, str, str]  # entry, who, public key, statement, signature
+ORIGIN = "0" * 64  # what the first entry names as the one before it
 NAMESPACE = "sop-register-v1"  # of SSH signatures: one made for mail or git means nothing here
 ED25519, SK_ED25519 = b"ssh-ed25519", b"sk-ssh-ed25519@openssh.com"
 ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False,
@@ -238,3 +240,9 @@ def ssh_fault(line: str, message: str, armored: str) -> str | None:
     except (ValueError, TypeError, AttributeError, IndexError, struct.error) as error:
         return f"it cannot be read ({error})"
     return None
+
+
+def signature_faults(jobs: Iterable[Job]) -> list[tuple[int, str]]:
+    """The entries whose signatures do not hold, and why."""
+    return [(number, f"the signature of {by}: {fault}") for number, by, key, said, armored in jobs
+            if (fault := ssh_fault(key, said, armored))]

@@ -15,12 +15,11 @@ from typing import Any, Literal, NoReturn, TypeVar
 from sqlalchemy import ColumnElement, func, insert, literal_column, select
 
 from sop_driver import merkle, notary
-from sop_driver.audit import ORIGIN
 from sop_driver.errors import Usage, refuse
 from sop_driver.merkle import Node
 from sop_driver.notary import Notary
 from sop_driver.note import Checkpoint, open_note
-from sop_driver.proof import Tree, canonical, leaf_hash
+from sop_driver.proof import ORIGIN, Tree, canonical, leaf_hash
 from sop_driver.schema import CHECKPOINTS, ENTRIES, NODES
 from sop_driver.store import Store, located
 

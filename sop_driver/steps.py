@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from sop_driver import pades, trust
+from sop_driver import drafts, pades, trust
 from sop_driver import procedure as sop
 from sop_driver import request as requests
 from sop_driver.config import sop_file, write_atomic
@@ -118,13 +118,17 @@ def signed(office: Office, fields: dict[str, Any], sign: Sign | Pdf, kind: str =
 
     One within a PDF is in the evidence, and no other is beside it.
     """
-    said = statement({"kind": kind, **fields}, office.people().register)
+    body, register = {"kind": kind, **fields}, office.people().register
+    fields["data"]["seen"] = drafts.seen(office, body, register)
+    said = statement(body, register)
     if isinstance(sign, Pdf):
-        return _within(office, fields, said, sign)
-    names = [fields["data"].get("ink", fields["actor"])] if by is None else dict.fromkeys(by)
-    made = [(name, sign(name, said)) for name in names]
-    signatures = [{"by": name, "sig": signature} for name, signature in made if signature is not None]
-    return signatures if len(signatures) == len(made) else None
+        signatures = _within(office, fields, said, sign)
+    else:
+        names = [fields["data"].get("ink", fields["actor"])] if by is None else dict.fromkeys(by)
+        signatures = drafts.by_all(names, said, sign)
+    if signatures is None:
+        drafts.keep(office, body, register)
+    return signatures
 
 
 def _within(office: Office, fields: dict[str, Any], said: str, pdf: Pdf) -> list[dict[str, str]] | None:

@@ -12,13 +12,14 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from sop_driver import audit, outsider, pades, signatures
+from sop_driver import audit, drafts, outsider, pades, signatures
 from sop_driver.audit import Audit
 from sop_driver.courses import Courses, Order
 from sop_driver.errors import Refusal, Refused, SopError, refuse
 from sop_driver.note import open_note
 from sop_driver.proof import Tree, canonical, leaf_hash
 from sop_driver.register import Entry, Register
+from sop_driver.seen import Seen
 from sop_driver.sheet import Signed
 from sop_driver.standing import Office
 from sop_driver.statement import PERSONAL, Body
@@ -90,10 +91,11 @@ def accept(office: Office, entry: Entry) -> None:
 
     Call it within `register.writing()`: the refusal that it raises takes the entry back.
     """
-    before = Audit(courses=Courses(order_of(office), partial=True))
+    before = Audit(courses=Courses(order_of(office), partial=True), seen=Seen(partial=True))
     if office.register.checkpoint():
         _, before = proven(office, entry.request)
-    body = entry.__dict__
+    body, seen = entry.__dict__, entry.data["seen"]["entry"]
+    before.seen.leaves.setdefault(seen, drafts.leaf(office, seen))
     for what in adopted(office, body["data"].get("sop"), body["data"]) if entry.kind == "actors" else ():
         before.found(entry.sequence, what)
     jobs = before.one(entry.sequence, body, leaf_hash(canonical(body)).hex())
@@ -106,6 +108,7 @@ def accept(office: Office, entry: Entry) -> None:
              and (fault := pades.fault(signed, office.evidence))), gate, pades.MEND)
     _refuse(faults, gate, "let the person named sign this very statement: give --key, or --prepare it again if the "
             "register moved on")
+    drafts.forget(office, body, before.people.register)
 
 
 def _told(signed: Signed, fault: str) -> str:

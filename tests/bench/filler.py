@@ -101,6 +101,7 @@ def _requests(desk: Desk, entries: list[str]) -> Iterator[Iterator[str]]:
             body = json.loads(text) | {"sequence": size, "time": time, "prev": last}
             if step := body["kind"] == "step":
                 body["data"]["previous"], by = chain, body["actor"]
+                body["data"]["seen"] = {"entry": size - 1, "hash": last}
                 body["signatures"] = [{"by": by, "sig": people.sign(by, statement(body, named))}]
             spelled = canonical(body)
             last = leaf_hash(spelled).hex()

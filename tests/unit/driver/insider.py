@@ -60,6 +60,9 @@ class Accomplices:
         chain = f"of {body['actor']}" if new else "actors" if body["kind"] == "actors" else str(body["request"])
         if "previous" in data:
             data["previous"] = self.chains.get(chain)
+        if "seen" in data:
+            entry, digest = self.places.get(data["seen"]["entry"], (number - 1, prev))
+            data["seen"] = {"entry": entry, "hash": digest}
         if body["kind"] == "void" and data["entry"] in self.places:
             data["entry"], data["hash"] = self.places[data["entry"]]
         if body["kind"] == "emergency" and data.get("emergency") in self.places:

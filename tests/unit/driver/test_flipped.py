@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from pathlib import Path
 
@@ -150,8 +151,12 @@ def test_export_holds_an_entry_that_cannot_be_used_word_for_word(desk: Desk, sop
 def test_entry_that_is_no_json_any_more_stops_gates_and_never_reading(
     desk: Desk, sop: Sop, fleet: FakeFleet, number: int
 ) -> None:
-    """As the disk has it, past the database: its indexes find the entry as before."""
-    text = written(desk)[number - 1].encode()
+    """As the disk has it, past the database: its indexes find the entry as before.
+
+    Where a signer saw this very entry, what is before it can be relied on as far as another one had seen it.
+    """
+    texts = written(desk)
+    text = texts[number - 1].encode()
     desk.office.register.db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     desk.office.register.close()
     whole = Path(desk.place).read_bytes()
@@ -164,7 +169,10 @@ def test_entry_that_is_no_json_any_more_stops_gates_and_never_reading(
         assert code == 0, (words, err)
         warned += f"warning: entry {number} cannot be used (JSONDecodeError" in err
     assert warned
+    others = [json.loads(each)["data"].get("seen", {"entry": 0})["entry"] for each in texts if each.encode() != text]
+    since = 1 + max(entry for entry in others if entry < number) if number in others else number
     code, out, _ = sop("register", "verify")
-    assert code == 1 and f"rely on nothing from entry {number} on" in out
+    assert code == 1 and f"entry {number}: it is no entry (JSONDecodeError" in out
+    assert number - 2 < since <= number and f"rely on nothing from entry {since} on" in out
     code, _, err = sop("run", OPEN, "--as", "subkoor")
-    assert code == 3 and f"rely on nothing from entry {number} on" in err and fleet.played == []
+    assert code == 3 and f"rely on nothing from entry {since} on" in err and fleet.played == []

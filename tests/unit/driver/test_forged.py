@@ -162,7 +162,9 @@ def forger(tmp_path: Path, file_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> 
 def rotation(forger: Desk, key: str, **fields: Any) -> str:
     """The forger's own officials let the real register's key follow on theirs, which announces it."""
     register, mine = forger.office.people().register, forger.office.register.notary
+    number, last = forger.office.register.head()
     data = {
+        "seen": {"entry": number, "hash": last},
         "actors": {}, "retired": [], "previous": forger.office.people().last, "checkpoint_key": key,
         "announced": mine.sign(announcement(register, key)),
     }  # fmt: skip

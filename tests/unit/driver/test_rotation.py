@@ -267,7 +267,8 @@ class Thief:
         made = list(behind)
         for body in (self.first, self.next):
             if body is self.next:
-                body["data"]["previous"] = leaf_hash(made[-1]).hex()
+                last = body["data"]["previous"] = leaf_hash(made[-1]).hex()
+                body["data"]["seen"] = {"entry": len(made), "hash": last}
             said = statement(body, self.key.name)
             signed = [{"by": by["by"], "sig": people.sign(f"palsu-{by['by']}", said)} for by in body["signatures"]]
             prev = leaf_hash(made[-1]).hex() if made else audit.ORIGIN

@@ -16,7 +16,7 @@ import pytest
 from driver import people
 from driver.desk import Desk
 from driver.test_cli import Sop, sop
-from sop_driver import audit, export, gates, report, signatures, standing, steps, trust
+from sop_driver import export, gates, proof, report, signatures, standing, steps, trust
 from sop_driver.directory import Directory
 from sop_driver.errors import Refused, Usage
 from sop_driver.flow import Existing
@@ -65,7 +65,7 @@ def test_signature_for_another_use_of_the_key_is_refused(desk: Desk, namespace: 
 def test_signature_that_only_ssh_keygen_refuses_is_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its verdict counts beside the driver's own, of which nothing is left here."""
     request = desk.submit()
-    monkeypatch.setattr(audit, "ssh_fault", lambda key, said, armored: None)
+    monkeypatch.setattr(proof, "ssh_fault", lambda key, said, armored: None)
     desk.sign = as_("kabid")
     assert "the signature of kasubbag: " in refused(desk, request, "agenda")
 

@@ -1,0 +1,53 @@
+"""A new entry until all have signed it, which may be in another command and days later, while others record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from sop_driver.proof import canonical, leaf_hash
+from sop_driver.register import PLACED
+from sop_driver.schema import ENTRIES
+from sop_driver.signatures import Sign
+from sop_driver.standing import Office
+from sop_driver.statement import Body, statement
+
+PURPOSE = "seen"
+
+
+def seen(office: Office, body: Body, register: str) -> Body:
+    """The register's last entry, which who signs a new one vouches for; the same one again where it was `kept`."""
+    known = json.loads(office.evidence.noted(_words(body, register), PURPOSE) or "{}")
+    if known and leaf(office, known["entry"]) == known["hash"]:
+        return {**known}
+    number, digest = office.register.head()
+    return {"entry": number, "hash": digest}
+
+
+def by_all(names: Iterable[str], said: str, sign: Sign) -> list[dict[str, str]] | None:
+    """Everybody's signature over a statement, each asked for; None where one is made elsewhere."""
+    made = [(name, sign(name, said)) for name in names]
+    signatures = [{"by": name, "sig": signature} for name, signature in made if signature is not None]
+    return signatures if len(signatures) == len(made) else None
+
+
+def keep(office: Office, body: Body, register: str) -> None:
+    """Remember what is seen in an entry that is signed elsewhere."""
+    office.evidence.note(_words(body, register), PURPOSE, canonical(body["data"]["seen"]))
+
+
+def forget(office: Office, body: Body, register: str) -> None:
+    """It was taken; most were signed here, and nothing was kept."""
+    if office.evidence.noted(said := _words(body, register), PURPOSE):
+        office.evidence.signed(said, PURPOSE)
+
+
+def leaf(office: Office, number: int) -> str:
+    """The hash of an entry's words as they are now; empty where there is none."""
+    found = office.register.portions(PLACED, [ENTRIES.c.sequence == number])
+    return next((leaf_hash(text).hex() for _, text in found), "")
+
+
+def _words(body: Body, register: str) -> str:
+    """What names a draft: all that is signed but what was seen."""
+    return statement({**body, "data": {name: each for name, each in body["data"].items() if name != "seen"}}, register)
