@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed448 import Ed448PrivateKey, Ed448PublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sop_driver import notary, note
 from sop_driver.errors import Usage
@@ -29,6 +33,72 @@ def test_note_is_gos() -> None:
     blob = base64.b64decode(PETERS_BLOB)
     assert blob[:4].hex() == identity
     Ed25519PublicKey.from_public_bytes(public[1:]).verify(blob[4:], note.signed_text(PETERS_TEXT, 1, b""))
+
+
+LOG, WITNESS = "tarakankota.go.id/sop/0a1b2c3d", "inspektorat"
+TIME = 1_679_315_147
+# The secret keys of the first two tests of RFC 8032, 7.1.
+LOG_SECRET = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+WITNESS_SECRET = bytes.fromhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb")
+SIGNED_NOTE = """tarakankota.go.id/sop/0a1b2c3d
+20852163
+AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=
+
+\u2014 tarakankota.go.id/sop/0a1b2c3d Z3yF76Hh21tZqTyw5tsTQVct8hndlJEQWfQ7tzW9HA6btAY+0CumSmCdM7WTw2IA3A8Y73o7y49K\
+/BEd3uZuZe+F8gM=
+\u2014 inspektorat EQ1kfAAAAABkGFDLX87LwkotDlQb+63EG56bhodcK2cVoDi09yO2ZPVPLs7wJdYL/l0Zri91ftOnMsXIRQawTOqoXJ8gZlEC\
+KzLACw==
+"""
+LOG_KEY = "tarakankota.go.id/sop/0a1b2c3d+677c85ef+AddamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea"
+WITNESS_KEY = "inspektorat+110d647c+BD1AF8PoQ4lakrcKp00bfrycmCzPLsSWjMDNVfEq9GYM"
+
+
+def by_hand(secret: bytes, name: str, octet: int, before: bytes, text: bytes, stamp: bytes = b"") -> tuple[str, str]:
+    """A key and its line of a note from the words of C2SP's signed-note and tlog-cosignature, by nothing of ours.
+
+    The key's id is the first four octets of SHA-256 over its name, a line's end, the algorithm's octet and the key.
+    """
+    key = Ed25519PrivateKey.from_private_bytes(secret)
+    public = bytes([octet]) + key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    identity = hashlib.sha256(name.encode() + b"\n" + public).digest()[:4]
+    blob = base64.b64encode(identity + stamp + key.sign(before + text)).decode()
+    return f"{name}+{identity.hex()}+{base64.b64encode(public).decode()}", f"\u2014 {name} {blob}\n"
+
+
+def test_checkpoint_and_cosignature_are_as_their_formats_say() -> None:
+    """Octet for octet: a log's signature (0x01) over the text, a witness's (0x04) over its time and the text."""
+    text = f"{LOG}\n20852163\n{base64.b64encode(bytes(range(32))).decode()}\n".encode()
+    key, line = by_hand(LOG_SECRET, LOG, 0x01, b"", text)
+    witness, cosigned = by_hand(WITNESS_SECRET, WITNESS, 0x04, b"cosignature/v1\ntime 1679315147\n", text,
+                                struct.pack(">Q", TIME))
+    assert (key, witness, text.decode() + "\n" + line + cosigned) == (LOG_KEY, WITNESS_KEY, SIGNED_NOTE)
+    ours, theirs = notary.Notary(LOG, SIGNED, LOG_SECRET), notary.Notary(WITNESS, COSIGNED, WITNESS_SECRET)
+    assert (ours.verifier, theirs.verifier) == (LOG_KEY, WITNESS_KEY)
+    point = Checkpoint(LOG, 20852163, bytes(range(32)))
+    assert f"{point.body}\n{ours.sign(point.body)}{theirs.sign(point.body, TIME)}" == SIGNED_NOTE
+    assert open_note(SIGNED_NOTE, [LOG_KEY, WITNESS_KEY]) == replace(point, signers=(LOG, WITNESS))
+
+
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [("text", "both"), ("time", WITNESS), ("no time", WITNESS), ("the log's text", WITNESS),
+     ("the witness's text", LOG)])
+def test_signature_over_anything_else_does_not_hold(what: str, names: str) -> None:
+    text = f"{LOG}\n20852163\n{base64.b64encode(bytes(range(32))).decode()}\n".encode()
+    head, stamp = b"cosignature/v1\ntime 1679315147\n", struct.pack(">Q", TIME)
+    _, line = by_hand(LOG_SECRET, LOG, 0x01, head if what == "the witness's text" else b"", text)
+    before = {"no time": b"cosignature/v1\n", "the log's text": b""}.get(what, head)
+    _, cosigned = by_hand(WITNESS_SECRET, WITNESS, 0x04, before, text,
+                          struct.pack(">Q", TIME + 1) if what == "time" else stamp)
+    note_ = f"{text.decode()}\n{line}{cosigned}"
+    if what == "text":
+        note_ = note_.replace("20852163", "20852164")
+    for name, key in ((LOG, LOG_KEY), (WITNESS, WITNESS_KEY)):
+        if names in (name, "both"):
+            with pytest.raises(ValueError, match=f"its signature by {name} does not hold"):
+                open_note(note_, [key])
+        else:
+            assert open_note(note_, [key]).signers == (name,)
 
 
 def test_note_tells_its_signers_and_refuses_a_false_one(tmp_path: Path) -> None:
