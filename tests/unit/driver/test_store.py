@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import psycopg
 import psycopg.errors
 import pytest
 from sqlalchemy import insert, select
@@ -118,6 +119,22 @@ def test_file_is_on_the_disk_before_a_write_is_acknowledged(
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             other.execute("BEGIN IMMEDIATE")
         other.close()
+
+
+def test_write_in_postgresql_is_on_the_disk_before_it_is_acknowledged(shared_desk: Desk, cluster: Cluster) -> None:
+    """Whatever the database and the account have set: each connection of the driver asks for it itself."""
+    name, asked = shared_desk.place.partition("?")[0].rpartition("/")[2], "SHOW synchronous_commit"
+    for whose in (f"DATABASE {name}", f"ROLE sop IN DATABASE {name}"):
+        cluster.admin.execute(f"ALTER {whose} SET synchronous_commit = off")
+    with psycopg.connect(f"host={cluster.folder} user=sop dbname={name}") as plain:
+        assert plain.execute(asked).fetchone() == ("off",)
+    register = shared_desk.office.register
+    with register.store.engine.connect() as beside:  # as the lease of the run is told
+        assert [db.exec_driver_sql(asked).scalar() for db in (register.db, beside)] == ["on", "on"]
+    shared_desk.submit()
+    cluster.admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+    with register.writing():  # by a connection made anew
+        assert register.db.exec_driver_sql(asked).scalar() == "on"
 
 
 @pytest.mark.parametrize("changed", [
