@@ -12,9 +12,10 @@ import json
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sop_driver.errors import Refused, Usage, refuse
 from sop_driver.evidence import Evidence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pyhanko.pdf_utils.generic import DictionaryObject
     from pyhanko.pdf_utils.reader import PdfFileReader
     from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
+    from pyhanko.sign.validation.status import PdfSignatureStatus
     from pyhanko_certvalidator import ValidationContext
 
 MEND = ("have the sheet signed as it was prepared, and record it at once; where the request moved on, prepare it anew "
@@ -85,8 +87,7 @@ def _fault(signed: Signed, subject: dict[str, str], octets: bytes, length: int, 
     if not octets.rstrip().endswith(b"%%EOF"):
         return "its signatures cover a part of the file only"
     for signature in made:
-        contexts = [_context(reader, signature, signed, crls, mode) for mode in ("require", "soft-fail")]
-        if found := _against(signature, *contexts, last=signature is made[-1]):
+        if found := _against(signature, _contexts(reader, signature, signed, crls), last=signature is made[-1]):
             return found
     if found := _added(reader):
         return found
@@ -165,15 +166,15 @@ def _more(field: DictionaryObject, known: dict[str, str]) -> str | None:
     return None
 
 
-def _against(signature: EmbeddedPdfSignature, context: ValidationContext, lenient: ValidationContext, *,
-             last: bool) -> str | None:
-    """Why a signature does not count. Where nothing is known on revocation, only `lenient` takes it: to say so."""
+def _against(signature: EmbeddedPdfSignature, contexts: Contexts, *, last: bool) -> str | None:
+    """Why a signature does not count."""
     from pyhanko.sign.diff_analysis import DiffResult, ModificationLevel
     from pyhanko.sign.validation import validate_pdf_signature
     from pyhanko.sign.validation.settings import KeyUsageConstraints
 
     usages = KeyUsageConstraints(key_usage={"non_repudiation", "digital_signature"}, match_all_key_usages=False)
-    status = validate_pdf_signature(signature, context, key_usage_settings=usages)
+    checked = partial(validate_pdf_signature, signature, key_usage_settings=usages)
+    status = checked(contexts.full)
     who = told(status.signing_cert.subject.native)
     if not status.intact or not status.valid:
         return f"the PDF was changed after {who} signed it, or the signature was made with another key"
@@ -181,22 +182,35 @@ def _against(signature: EmbeddedPdfSignature, context: ValidationContext, lenien
     most = ModificationLevel.LTA_UPDATES if last else ModificationLevel.FORM_FILLING
     if not isinstance(changes := status.diff_result, DiffResult) or changes.modification_level > most:
         return f"the signature of {who} covers a part of the file only"
-    if not status.trusted:
-        name = getattr(status.trust_problem_indic, "standard_name", "")
-        if name == UNCLEAR:
-            name = UNKNOWN if validate_pdf_signature(signature, lenient, key_usage_settings=usages).trusted else name
+    name = None if status.trusted else _problem(status)
+    if name is None and contexts.full.ocsps and _problem(accused := checked(contexts.accusing)).startswith("REVOKED"):
+        name = _problem(accused)  # pyHanko asks nobody else once one answer says that all is well
+    if name == UNCLEAR:
+        name = UNKNOWN if checked(contexts.bare).trusted else name
+    if name is not None:
         reason = REASONS.get(name.removesuffix("_NO_POE"), f"its certificate is not taken ({name})")
-        return f"the signature of {who} does not hold at {context.moment:%Y-%m-%dT%H:%M:%SZ}: {reason}"
+        return f"the signature of {who} does not hold at {contexts.full.moment:%Y-%m-%dT%H:%M:%SZ}: {reason}"
     return None
 
 
-def _context(reader: PdfFileReader, signature: EmbeddedPdfSignature, signed: Signed, crls: bytes,
-             mode: str) -> ValidationContext:
+def _problem(status: PdfSignatureStatus) -> str:
+    return getattr(status.trust_problem_indic, "standard_name", "")
+
+
+class Contexts(NamedTuple):
     """The register's roots and time, and what the PDF and the given lists say on revocation. Nothing is fetched."""
+
+    full: ValidationContext
+    bare: ValidationContext  # takes a certificate without a word on revocation, to tell what is missing
+    accusing: ValidationContext  # with the lists, and those answers only that say that something was revoked
+
+
+def _contexts(reader: PdfFileReader, signature: EmbeddedPdfSignature, signed: Signed, crls: bytes) -> Contexts:
     from asn1crypto import crl
     from pyhanko.sign.general import NonexistentAttributeError, find_unique_cms_attribute
     from pyhanko.sign.validation.dss import DocumentSecurityStore
     from pyhanko.sign.validation.errors import NoDSSFoundError
+    from pyhanko_certvalidator import ValidationContext
 
     known: dict[str, Any] = {"crls": [crl.CertificateList.load(der) for der in _ders(crls)], "ocsps": []}
     try:
@@ -209,10 +223,19 @@ def _context(reader: PdfFileReader, signature: EmbeddedPdfSignature, signed: Sig
         store = DocumentSecurityStore.read_dss(reader)
     except NoDSSFoundError:
         store = DocumentSecurityStore(writer=None)
-    return store.as_validation_context({
-        **known, "trust_roots": [_certificate(root) for root in signed.roots], "allow_fetching": False,
-        "revocation_mode": mode, "moment": datetime.fromisoformat(signed.time),
-        "time_tolerance": timedelta(minutes=1)})
+    settings: dict[str, Any] = {
+        "trust_roots": [_certificate(root) for root in signed.roots], "allow_fetching": False,
+        "moment": datetime.fromisoformat(signed.time), "time_tolerance": timedelta(minutes=1)}
+    full = store.as_validation_context({**known, **settings, "revocation_mode": "require"})
+    settings |= {"other_certs": list(store.load_certs()), "revocation_mode": "soft-fail"}
+    revoking = [answer for answer in full.ocsps if _revokes(answer)]
+    return Contexts(full, ValidationContext(**settings), ValidationContext(**settings, crls=full.crls, ocsps=revoking))
+
+
+def _revokes(answer: Any) -> bool:
+    """Whether an answer (OCSP) says of any certificate that it was revoked; one without content says nothing."""
+    data = answer.response_data if answer["response_status"].native == "successful" else {"responses": ()}
+    return any(each["cert_status"].name == "revoked" for each in data["responses"])
 
 
 def _ders(octets: bytes) -> list[bytes]:

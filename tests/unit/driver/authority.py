@@ -13,15 +13,19 @@ from typing import Any
 
 from asn1crypto import crl as asn1_crl
 from asn1crypto import keys
+from asn1crypto import ocsp as asn1_ocsp
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509 import ocsp
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign import fields, signers
 from pyhanko.sign.timestamps import DummyTimeStamper
+from pyhanko.sign.validation.dss import DocumentSecurityStore
 from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
@@ -81,15 +85,29 @@ class Holder:
             made = made.add_revoked_certificate(entry.build())
         return made.sign(self.key, SHA256()).public_bytes(Encoding.PEM)
 
+    def answer(self, holder: Holder, status: str = "GOOD", *, at: datetime = NOW - timedelta(hours=1),
+               days: int = 7000, by: Holder | None = None) -> bytes:
+        """What this authority, or who answers for it, says of a certificate when asked by OCSP."""
+        reason = x509.ReasonFlags.key_compromise if status == "REVOKED" else None
+        made = ocsp.OCSPResponseBuilder().add_response(
+            holder.certificate, self.certificate, SHA256(), ocsp.OCSPCertStatus[status], at, at + timedelta(days=days),
+            at - timedelta(hours=1) if reason else None, reason)
+        made = made.responder_id(ocsp.OCSPResponderEncoding.HASH, (by or self).certificate)
+        if by:
+            made = made.certificates([by.certificate])
+        return made.sign((by or self).key, SHA256()).public_bytes(Encoding.DER)
+
 
 def issue(subject: x509.Name, by: Holder | None, *, authority: bool = False, begin: datetime = BEGIN,
           end: datetime = END, purpose: x509.ObjectIdentifier | None = None) -> Holder:
-    """A certificate that names where to fetch lists of revoked ones, as real ones do."""
+    """A certificate that names where to fetch lists of revoked ones, and where to ask about it, as real ones do."""
     key: Key = ec.generate_private_key(ec.SECP256R1())
     if purpose:  # pyHanko's own clock knows no other kind
         key = rsa.generate_private_key(65537, 2048)
     unused = ("key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only")
     usage = dict.fromkeys(unused, False)
+    asked = x509.AccessDescription(
+        AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier("http://127.0.0.1:9/ocsp"))
     place = x509.DistributionPoint([x509.UniformResourceIdentifier("http://127.0.0.1:9/crl")], None, None, None)
     builder = (
         x509.CertificateBuilder(by.certificate.subject if by else subject, subject, key.public_key())
@@ -101,10 +119,13 @@ def issue(subject: x509.Name, by: Holder | None, *, authority: bool = False, beg
             x509.KeyUsage(digital_signature=not authority, content_commitment=not authority, key_cert_sign=authority,
                           crl_sign=authority, **usage), critical=True)
         .add_extension(x509.CRLDistributionPoints([place]), critical=False)
+        .add_extension(x509.AuthorityInformationAccess([asked]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
     if purpose:
         builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=True)
+    if purpose == ExtendedKeyUsageOID.OCSP_SIGNING:  # who answers is not asked about
+        builder = builder.add_extension(x509.OCSPNoCheck(), critical=False)
     return Holder(key, builder.sign(by.key if by else key, SHA256()), by)
 
 
@@ -135,18 +156,31 @@ def ders(pems: bytes) -> list[Any]:
             for part in parts]
 
 
-def sign(pdf: bytes, holder: Holder, *, lists: bytes = b"", within: str = "signature",
+def answers(octets: tuple[bytes, ...]) -> list[Any]:
+    return [asn1_ocsp.OCSPResponse.load(each) for each in octets]
+
+
+def stored(pdf: bytes, *octets: bytes, lists: bytes = b"") -> bytes:
+    """Add answers and lists to the store of a signed PDF, whatever they say."""
+    out = BytesIO(pdf)
+    made = PdfFileReader(out).embedded_regular_signatures[-1]
+    DocumentSecurityStore.add_dss(out, made.pkcs7_content.hex().encode(), ocsps=answers(octets), crls=ders(lists))
+    return out.getvalue()
+
+
+def sign(pdf: bytes, holder: Holder, *, lists: bytes = b"", told: tuple[bytes, ...] = (), within: str = "signature",
          box: tuple[int, ...] | None = ROOM, field_name: str = "TTE", timestamp: Authority | None = None,
          **more: Any) -> bytes:
-    """Sign as the state's service does. `lists` go into the signature itself, or into the PDF's store.
+    """Sign as the state's service does. `lists`, and answers (`told`), go into the signature itself, or into the PDF's
+    store.
 
     With an authority for `timestamp`, the store is closed by one (PAdES B-LTA).
     """
     chain = holder.chain
     given = {"trust_roots": [chain[-1].asn1], "other_certs": [link.asn1 for link in chain[1:-1]], "crls": ders(lists),
-             "allow_fetching": False, "moment": NOW, "revocation_mode": "require"}
+             "ocsps": answers(told), "allow_fetching": False, "moment": NOW, "revocation_mode": "require"}
     settings: dict[str, Any] = {"md_algorithm": "sha256", **more}
-    if lists:
+    if lists or told:
         settings |= {"embed_validation_info": True, "validation_context": ValidationContext(**given)}
     stamper = None
     if timestamp:

@@ -25,7 +25,7 @@ from pyhanko.sign.fields import SigFieldSpec, append_signature_field
 from pyhanko.sign.timestamps import DummyTimeStamper
 
 from driver import insider, people
-from driver.authority import NOW, Authority, Holder, name, sign, sign_in_part
+from driver.authority import NOW, Authority, Holder, name, sign, sign_in_part, stored
 from driver.desk import Desk
 from driver.test_cli import Sop, sop
 from sop_driver import (
@@ -52,6 +52,7 @@ from sop_driver.sheet import ROOM, sheet
 from sop_driver.signatures import Pdf
 
 __all__ = ["sop"]
+NOTHING = "nothing says whether its certificate was revoked"
 MINIMAL = canonical({"request": "R-1", "outcome": None, "reason": None, "data": {"pades": {"shown": {}}}})
 
 
@@ -358,7 +359,7 @@ BAD: dict[str, tuple[Callable[[bytes, Authority, Holder], tuple[bytes, bytes]], 
     "old list": (
         lambda pdf, a, k: (sign(pdf, k), a.root.crl() + a.issuing.crl(at=NOW - timedelta(days=9), days=7)),
         "lists of revoked certificates are of another time"),
-    "another's list": (lambda pdf, a, k: (sign(pdf, k), Authority().lists), "not lead to an authority"),
+    "another's list": (lambda pdf, a, k: (sign(pdf, k), Authority().lists), NOTHING),
     "self-made root of the same name": (
         lambda pdf, a, k: impostor(pdf, Authority()), "not lead to an authority that this register trusts"),
     "self-made root": (
@@ -392,6 +393,82 @@ BAD: dict[str, tuple[Callable[[bytes, Authority, Holder], tuple[bytes, bytes]], 
     "no PDF inside": (lambda pdf, a, k: (pdf + b"\nstartxref\n1\n%%EOF\n", a.lists), "cannot be read as a signed PDF"),
     "too large": (lambda pdf, a, k: (sign(pdf, k) + b"\n" * 2**24, a.lists), "larger than 16 MiB"),
 }
+
+
+def official(a: Authority, k: Holder) -> Holder:
+    """Who answers for the authority."""
+    return a.issuing.issue(name(CN="OCSP BSrE", O="Negara"), purpose=ExtendedKeyUsageOID.OCSP_SIGNING)
+
+
+OLD = {"at": NOW - timedelta(days=9), "days": 7}
+GOOD_ANSWERS: dict[str, Callable[[Authority, Holder], tuple[bytes, ...]]] = {
+    "the authorities' own": lambda a, k: (a.issuing.answer(k), a.root.answer(a.issuing)),
+    "by an official of theirs": lambda a, k: (a.issuing.answer(k, by=official(a, k)), a.root.answer(a.issuing)),
+    "an older one beside it": lambda a, k: (
+        a.issuing.answer(k, **OLD), a.issuing.answer(k), a.root.answer(a.issuing)),
+}
+BAD_ANSWERS: dict[str, tuple[Callable[[Authority, Holder], tuple[bytes, ...]], str]] = {
+    "revoked": (
+        lambda a, k: (a.issuing.answer(k, "REVOKED"), a.root.answer(a.issuing)), "its certificate was revoked"),
+    "its authority revoked": (
+        lambda a, k: (a.issuing.answer(k), a.root.answer(a.issuing, "REVOKED")), "the authority that issued"),
+    "unknown": (lambda a, k: (a.issuing.answer(k, "UNKNOWN"), a.root.answer(a.issuing)), NOTHING),
+    "expired": (
+        lambda a, k: (a.issuing.answer(k, **OLD), a.root.answer(a.issuing)), "are of another time"),
+    "not yet": (
+        lambda a, k: (a.issuing.answer(k, at=NOW + timedelta(days=9)), a.root.answer(a.issuing)), NOTHING),
+    "none on the authority": (lambda a, k: (a.issuing.answer(k),), NOTHING),
+    "of another certificate": (lambda a, k: (a.issuing.answer(a.person("X")), a.root.answer(a.issuing)), NOTHING),
+    "another authority's": (
+        lambda a, k: (a.issuing.answer(k, by=Authority().issuing), a.root.answer(a.issuing)), NOTHING),
+    "by somebody else": (lambda a, k: (a.issuing.answer(k, by=a.person("X")), a.root.answer(a.issuing)), NOTHING),
+    "by themselves": (lambda a, k: (a.issuing.answer(k, by=k), a.root.answer(a.issuing)), NOTHING),
+    "changed": (lambda a, k: (flipped(made := a.issuing.answer(k), len(made) - 9), a.root.answer(a.issuing)), NOTHING),
+}
+
+
+@pytest.mark.parametrize("within", ["signature", "store"])
+@pytest.mark.parametrize("kind", GOOD_ANSWERS)
+def test_answers_instead_of_lists_count(
+    trusting: Desk, bsre: Authority, kadis: Holder, kind: str, within: str
+) -> None:
+    """What the authority answered when it was asked about the certificates (OCSP) is in the PDF. Nothing is fetched."""
+    request, told = waiting(trusting), GOOD_ANSWERS[kind](bsre, kadis)
+    pdf = prepared(trusting, request)
+    made = sign(pdf, kadis, told=told) if within == "signature" else stored(sign(pdf, kadis), *told)
+    take(trusting, request, signed(trusting, made))
+    assert trust.examine(trusting.office).lines() == []
+
+
+@pytest.mark.parametrize("kind", BAD_ANSWERS)
+def test_answers_that_do_not_clear_a_signature(trusting: Desk, bsre: Authority, kadis: Holder, kind: str) -> None:
+    request, (told, part) = waiting(trusting), BAD_ANSWERS[kind]
+    made = stored(sign(prepared(trusting, request), kadis), *told(bsre, kadis))
+    assert part in refused(trusting, request, made)
+
+
+def test_revocation_counts_whoever_tells_it(trusting: Desk, bsre: Authority, kadis: Holder) -> None:
+    """An answer from before, which still runs, clears nobody whom a list names, nor the other way round."""
+    request, good = waiting(trusting), (bsre.issuing.answer(kadis), bsre.root.answer(bsre.issuing))
+    bad = (bsre.issuing.answer(kadis, "REVOKED"), bsre.root.answer(bsre.issuing))
+    made = sign(prepared(trusting, request), kadis)
+    assert "was revoked" in refused(trusting, request, stored(made, *bad), bsre.lists)
+    assert "was revoked" in refused(trusting, request, stored(made, *good), bsre.root.crl() + bsre.issuing.crl(kadis))
+    for told in ((good[0], *bad), (*bad, good[0])):
+        assert "was revoked" in refused(trusting, request, stored(made, *told))
+    authority = (*good, bsre.root.answer(bsre.issuing, "REVOKED"))
+    assert "the authority that issued" in refused(trusting, request, stored(made, *authority))
+    for lists in ((bsre.lists, bsre.issuing.crl(kadis)), (bsre.issuing.crl(kadis), bsre.lists)):
+        assert "was revoked" in refused(trusting, request, made, b"".join(lists))
+
+
+@pytest.mark.parametrize("octets", [b"0\x03\n\x01\x03", b"0\x03\n\x01\x06"], ids=["later", "no right to ask"])
+def test_answer_without_content_clears_nobody(
+    trusting: Desk, bsre: Authority, kadis: Holder, octets: bytes
+) -> None:
+    request = waiting(trusting)
+    made = stored(sign(prepared(trusting, request), kadis), octets)
+    assert NOTHING in refused(trusting, request, made)
 
 
 def impostor(pdf: bytes, other: Authority) -> tuple[bytes, bytes]:
