@@ -187,8 +187,9 @@ def copy(options: Namespace, opened: Opened) -> Told:
 def checkpoint(options: Namespace, opened: Opened) -> Told:
     office = opened()
     if options.cosigned:
-        name = export.take_back(office, options.cosigned)
-        return Told([f"kept: the register agrees with what {name} signed"], {"witness": name})
+        name, clocks = export.take_back(office, options.cosigned)
+        return Told([f"kept: the register agrees with what {name} signed", *clocks],
+                    {"witness": name, "clocks": clocks})
     if options.since is not None:
         text = export.update(office, options.since)
         return Told(text.rstrip("\n").split("\n"), {"update": text})

@@ -15,7 +15,7 @@ from typing import Any
 from sop_driver.adoption import adoption_faults
 from sop_driver.courses import Courses, Order, nowhere
 from sop_driver.directory import Directory, Signature
-from sop_driver.note import Checkpoint, open_note
+from sop_driver.note import Checkpoint, Word, open_note, word_of
 from sop_driver.proof import ORIGIN, Job, Tree, canonical, inclusion_root, leaf_hash, parsed, signature_faults
 from sop_driver.seen import Seen
 from sop_driver.sheet import Signed
@@ -45,7 +45,7 @@ class Audit:
     unreported: dict[int, tuple[str, str, str]] = field(default_factory=dict)
     forms: dict[str, dict[str, str]] = field(default_factory=dict)  # request → what sheets tell of it
     pdfs: list[Signed] = field(default_factory=list)  # signatures that are checked where their documents are
-    signers: dict[str, int] = field(default_factory=dict)  # the witnesses asked for: how many entries each has seen
+    signers: dict[str, Word] = field(default_factory=dict)  # the witnesses asked for, by their keys: what each has seen
 
     def read(self, text: str) -> list[Job]:
         """Take the next entry of a whole register; gives the signatures that have to be checked."""
@@ -254,7 +254,7 @@ def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, w
             against.append((1, f"{label}: {error}"))
     audit = read(texts(), (note.size for note in opened.values()), order, tree)
     for label in sorted(opened, key=lambda label: opened[label].size):
-        audit.signers |= {key: opened[label].size for key in witnesses if open_note(notes[label], [key]).signers}
+        audit.signers |= {key: word for key in witnesses if (word := word_of(notes[label], key))}
     if key not in (each for _, each in audit.people.keys):
         against.append((1, "the key of its checkpoints is another than the one that its first actors signed"))
     for label, note in list(opened.items()):
@@ -295,7 +295,7 @@ def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = (), orde
     """Check entries by their places in the tree that a checkpoint signs. Raises one of UNREADABLE."""
     note = open_note(value["checkpoint"], witnesses)
     audit = Audit(courses=Courses(order, partial=True), seen=Seen(partial=True),
-                  signers={key: note.size for key in witnesses if open_note(value["checkpoint"], [key]).signers})
+                  signers={key: word for key in witnesses if (word := word_of(value["checkpoint"], key))})
     last = 0
     for item in value["entries"]:
         body, digest = json.loads(item["text"]), leaf_hash(item["text"])

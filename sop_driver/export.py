@@ -218,8 +218,11 @@ def _followed(receipt: Path, known: str, new: Checkpoint) -> str:
     return found.people.checkpoint_key
 
 
-def take_back(office: Office, file: Path) -> str:
-    """Keep a checkpoint that a witness signed; verifying holds the register against it. Gives the witness's name."""
+def take_back(office: Office, file: Path) -> tuple[str, list[str]]:
+    """Keep a checkpoint that a witness signed; verifying holds the register against it.
+
+    Gives the witness's name, and what is to be said of its clock: what it saw counts, whatever the time.
+    """
     try:
         text = file.read_text()
         size = open_note(text, []).size
@@ -235,5 +238,4 @@ def take_back(office: Office, file: Path) -> str:
         refuse(f"{names[0]} has signed {newer} entries ({kept}), and {size} in {file}", "the witness",
                "give what it signed last")
     write_atomic(kept, text.encode())
-    trust.require(office)
-    return names[0]
+    return names[0], list(outsider.clocks(trust.require(office)))

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -96,6 +97,23 @@ def signed_text(body: str, octet: int, stamp: bytes) -> bytes:
     if ALGORITHMS[octet].dated:
         body = f"cosignature/v1\ntime {int.from_bytes(stamp, 'big')}\n{body}"
     return body.encode()
+
+
+class Word(NamedTuple):
+    """What a witness says that it has seen, and when by its own clock (Unix seconds; 0 where it does not say)."""
+
+    size: int
+    time: int
+
+
+def word_of(note: str, key: str) -> Word | None:
+    """A witness's word in a checkpoint; None where it gave none. Raises ValueError as `open_note` does."""
+    known, found = verifier_of(key), open_note(note, [key])
+    if not found.signers:
+        return None
+    blobs = (line.split(" ")[2] for line in note.partition("\n\n")[2].splitlines() if f" {known.name} " in line)
+    raw = next(raw for raw in map(base64.b64decode, blobs) if raw[:4] == known.identity)
+    return Word(found.size, int.from_bytes(raw[4:12], "big") if ALGORITHMS[known.octet].dated else 0)
 
 
 def announcement(register: str, key: str) -> str:

@@ -20,6 +20,7 @@ from sop_driver.proof import NAMESPACE
 from sop_driver.sheet import sheet
 from sop_driver.statement import PERSONAL, digest_fault
 
+SLACK = 60  # seconds by which two clocks may differ
 GIVEN = ("NOT checked here, as the key was taken from the export or receipt itself: whose register this is; compare it "
          "with the one on a printed report, and give that one by --key: ")
 LACKS = {"evidence": "NOT checked here, as the export brings no folder `evidence`: the documents that its entries name "
@@ -66,8 +67,24 @@ def _checked(path: Path, key: str | None, witnesses: Sequence[str]) -> tuple[int
 
 def witnessed_to(found: Audit) -> Iterator[str]:
     """How far each witness has seen: what came later rests on the register's key alone."""
-    for key, size in found.signers.items():
-        yield f"the witness {key.split('+')[0]} has seen the first {size} entries, and none that came later"
+    for key, word in found.signers.items():
+        yield f"the witness {key.split('+')[0]} has seen the first {word.size} entries, and none that came later"
+    yield from clocks(found)
+
+
+def clocks(found: Audit) -> Iterator[str]:
+    """Witnesses who have seen an entry before the time that it bears, or one of the two clocks is wrong.
+
+    Which one cannot be told, so that it takes no trust from anything. A receipt does not tell the last entry's time.
+    """
+    for key, word in found.signers.items():
+        if word.time and 0 < word.size <= len(found.times):
+            last = found.times[word.size - 1]
+            if word.time < datetime.fromisoformat(last).timestamp() - SLACK:
+                signed = datetime.fromtimestamp(word.time, UTC)
+                yield (f"CLOCKS: the witness {key.split('+')[0]} signed at {signed:%Y-%m-%dT%H:%M:%SZ} by its clock, "
+                       f"and entry {word.size}, which it had seen, bears the time {last}: one of the two clocks is "
+                       "wrong, or the entry was dated later than it was written; compare both with a third one")
 
 
 def not_witnesses(people: Directory, witnesses: Sequence[str]) -> Iterator[tuple[int, str]]:

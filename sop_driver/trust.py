@@ -186,14 +186,20 @@ def _agreed(register: Register) -> str:
 
 def refusals(office: Office, requests: Container[str] | None = None) -> list[Refusal]:
     """Everything that speaks against relying on the register, and on the PDF signatures of `requests` or all."""
+    return _told_of(examine(office, requests))
+
+
+def _told_of(found: Audit) -> list[Refusal]:
     mend = "what is there can be read; bring the register and SOP_HOME back from the backup"
-    return [Refusal(line, "the register", mend) for line in examine(office, requests).lines()]
+    return [Refusal(line, "the register", mend) for line in found.lines()]
 
 
-def require(office: Office, requests: Container[str] | None = None) -> None:
-    """Raises Refused where the register cannot be relied on."""
-    if found := refusals(office, requests):
-        raise Refused(found)
+def require(office: Office, requests: Container[str] | None = None) -> Audit:
+    """What came of reading the register. Raises Refused where it cannot be relied on."""
+    found = examine(office, requests)
+    if against := _told_of(found):
+        raise Refused(against)
+    return found
 
 
 def unchanged(office: Office) -> None:

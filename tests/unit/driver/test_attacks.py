@@ -202,7 +202,7 @@ def witness(desk: Desk, since: int) -> str:
                                desk.office.register.notary.verifier)
     desk.office.config = desk.config.model_copy(update={"witnesses": (key,)})
     (desk.folder / "cosigned").write_text(note)
-    return export.take_back(desk.office, desk.folder / "cosigned")
+    return export.take_back(desk.office, desk.folder / "cosigned")[0]
 
 
 def test_tail_cut_with_the_key_in_hand_is_found_by_the_witness(watched: Desk) -> None:

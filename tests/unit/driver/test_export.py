@@ -9,6 +9,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Iterator
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -406,6 +407,32 @@ def test_witness_signs_growth_round_after_round(desk: Desk, sop: Sop, tmp_path: 
     assert code == 1 and "no checkpoint here is signed by the witness inspektorat" in told
 
 
+@pytest.mark.parametrize(("shift", "told"), [(-3600, True), (-61, True), (-60, False), (0, False), (86_400, False)])
+def test_witness_who_saw_an_entry_before_its_time_is_told_and_stops_nothing(
+    desk: Desk, sop: Sop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift: int, told: bool
+) -> None:
+    """Root could let its clock run ahead, to date a run behind a window; but the witness's may be the wrong one."""
+    request, there = desk.approved(), tmp_path / "there"
+    key, last = desk.office.people().checkpoint_key, list(desk.office.register.entries())[-1].when
+    monkeypatch.setattr(notary, "seconds", lambda: int(last.timestamp()) + shift)
+    (tmp_path / "update").write_text(export.update(desk.office, 0))
+    note, mine = export.witness(tmp_path / "update", there, "inspektorat", key)
+    (tmp_path / "cosigned").write_text(note)
+    example = Path(export.__file__).parent / "data/sop.example.yml"
+    config = desk.document("sop.yml", f"{example.read_text()}\nwitnesses: [{mine}]\n")
+    code, out, err = sop("register", "checkpoint", "--cosigned", tmp_path / "cosigned", "--config", config)
+    said = (f"CLOCKS: the witness inspektorat signed at {last + timedelta(seconds=shift):%Y-%m-%dT%H:%M:%SZ} by its "
+            f"clock, and entry 9, which it had seen, bears the time {last:%Y-%m-%dT%H:%M:%SZ}: ")
+    assert code == 0 and (said in out) == told, err
+    desk.office.config = desk.config.model_copy(update={"witnesses": (mine,)})
+    desk.run(request)
+    code, out, _ = sop("register", "verify", "--config", config)
+    assert code == 0 and (said in out) == told
+    assert sop("register", "export", tmp_path / "export", "--documents")[0] == 0
+    code, out = verify(tmp_path / "export/verify.py", tmp_path / "export", "--key", key, "--witness", mine)
+    assert code == 0 and (said in out) == told, out
+
+
 def test_witness_and_checkpoint_refuse_what_they_cannot_use(desk: Desk, sop: Sop, tmp_path: Path) -> None:
     desk.submit()
     key = desk.office.people().checkpoint_key
@@ -458,7 +485,7 @@ def test_older_word_of_a_witness_takes_no_newer_ones_place(desk: Desk, tmp_path:
         notes[-1].write_text(note)
     desk.office.config = desk.config.model_copy(update={"witnesses": (mine,)})
     for note_file in (*notes, notes[-1]):
-        assert export.take_back(desk.office, note_file) == "w"
+        assert export.take_back(desk.office, note_file)[0] == "w"
     with pytest.raises(Refused, match=r"w has signed 3 entries \(.*, and 2 in "):
         export.take_back(desk.office, notes[0])
     assert (desk.office.home.path / "witnessed/w").read_text() == notes[1].read_text()

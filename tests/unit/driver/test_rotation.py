@@ -229,7 +229,7 @@ def test_witness_follows_by_a_receipt_and_not_without(desk: Desk, sop: Sop, tmp_
         export.witness(tmp_path / "update", there, None, None, tmp_path / "none")
     mine = export.notary.load(there / "witness.key").verifier  # what it signed before is taken back afterwards, too
     desk.office.config = desk.config.model_copy(update={"witnesses": (mine,)})
-    assert export.take_back(desk.office, write(tmp_path / "cosigned", cosigned)) == "inspektorat"
+    assert export.take_back(desk.office, write(tmp_path / "cosigned", cosigned))[0] == "inspektorat"
     assert trust.examine(desk.office).findings == []
 
 
