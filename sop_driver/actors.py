@@ -126,6 +126,8 @@ def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Si
         refuse(f"{becomes(name, actor, old)}, and no decree is brought", GATE,
                "give its scan: --decree SK.pdf; who only gets a new key keeps the name that `sop actors list` shows, "
                "and who acts for a holder is entered by --stands-in")
+    if decree and not reason.strip():
+        refuse(f"the number of {name}'s decree is missing", GATE, "give it as the reason: --reason 'SK 821.2/15/2026'")
     evidence = {"decree": keep_document(office, "decree", decree, "any")} if decree else {}
     return enter(office, "replace" if replaces else "enroll", {name: actor}, [], signers, sign, reason=reason,
                   evidence=evidence)

@@ -21,6 +21,7 @@ from sop_driver.seen import Seen
 from sop_driver.sheet import Signed
 from sop_driver.statement import Body, form_digest, level, misled, misspelled, personal_faults, shown, statement
 from sop_driver.taken import Taken
+from sop_driver.tenure import decree_faults
 
 BATCH = 500  # signatures that a process checks in one go
 # What comes of reading what somebody made up: other types, numbers without end, lists within lists within lists.
@@ -87,7 +88,8 @@ class Audit:
         if body["kind"] == "actors":
             before = self.people.sops.get(self.people.sop, {})
             faults, signed = self.people.read(body, digest)
-            self.findings += [(number, fault) for fault in (*faults, *adoption_faults(body, before))]
+            self.findings += [(number, fault) for fault in (
+                *faults, *adoption_faults(body, before), *decree_faults(body))]
             self.courses.adopt(body["data"])
         elif body["kind"] == "step":
             self._follows(number, body, digest)

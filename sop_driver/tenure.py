@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -74,6 +74,12 @@ def lacks_decree(new: Actor, old: Actor | None, evidence: Body, rules: Body) -> 
     roles = {new.role, old.role} if another and old else {new.role}
     return "decree" not in evidence and not roles.isdisjoint(rules.get("decree", ())) and (
         another or ("one_holder" in rules and holds_anew(new, old)))
+
+
+def decree_faults(body: Body) -> Iterator[str]:
+    """A decree is found by its number, which the reason tells. Entries from before `seen` were not asked for it."""
+    if "seen" in body["data"] and "decree" in body["evidence"] and not (body["reason"] or "").strip():
+        yield "it brings a decree, and its reason does not tell the decree's number"
 
 
 def held_already(name: str, new: Actor, old: Actor | None, others: Mapping[str, Actor], rules: Body) -> Against | None:

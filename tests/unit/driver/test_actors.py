@@ -15,7 +15,19 @@ import pytest
 from driver import people
 from driver.desk import PROJECT, Desk
 from driver.test_cli import Sop, sop
-from sop_driver import actors, directory, export, orders, procedure, signatures, standing, steps, trust
+from sop_driver import (
+    actors,
+    audit,
+    directory,
+    export,
+    orders,
+    procedure,
+    signatures,
+    standing,
+    steps,
+    tenure,
+    trust,
+)
 from sop_driver.errors import Refused, Usage
 from sop_driver.proof import NAMESPACE
 from sop_driver.tenure import Actor
@@ -331,6 +343,24 @@ def test_further_kadis_is_found_by_the_verifier_of_an_export(desk: Desk, monkeyp
     done = subprocess.run([sys.executable, desk.folder / "export/verify.py", desk.folder / "export", "--key",
                            desk.office.people().checkpoint_key], capture_output=True, text=True)
     assert done.returncode == 1 and "entry 2: kadis2: kadis has one holder, and that is kadis" in done.stdout
+
+
+@pytest.mark.parametrize("reason", ["", " \t"])
+def test_decree_without_its_number_is_refused_and_found(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    """Nobody could look the scan's decree up. In entries from before it was not asked for."""
+    new, by = Actor(name="Staf", role="bidang", key=people.public("staf")), ["kadis", "kasubbag"]
+    with pytest.raises(Refused, match=r"the number of staf's decree is missing\ngate: actors\nmend: .*--reason"):
+        actors.enroll(desk.office, "staf", new, by, desk.sign, reason, desk.paper)
+    with monkeypatch.context() as changed:
+        changed.setattr(audit, "decree_faults", lambda body: ())
+        entry = actors.enter(desk.office, "enroll", {"staf": new}, [], by, desk.sign, reason=reason,
+                             evidence={"decree": desk.office.evidence.add(desk.paper)})
+    told = "it brings a decree, and its reason does not tell the decree's number"
+    assert trust.examine(desk.office).lines()[0] == f"entry 2: {told}"
+    assert entry and list(tenure.decree_faults(entry.__dict__)) == [told]
+    assert list(tenure.decree_faults({**entry.__dict__, "data": {}})) == []
 
 
 def test_office_that_nobody_holds_any_more_is_entered_by_decree(desk: Desk) -> None:
