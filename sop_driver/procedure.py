@@ -16,6 +16,9 @@ from sop_driver.adoption import waivable
 from sop_driver.config import Strict, from_yaml, load
 from sop_driver.errors import Usage
 from sop_driver.flow import Flow
+from sop_driver.statement import Level
+
+STRONG: dict[Level, Literal["strong", "weak"]] = {"ssh": "strong", "pades": "strong", "ink": "weak"}
 
 
 class Duration(Strict):
@@ -49,7 +52,7 @@ class Step(Strict):
     gives: Literal["agenda"] | None = None
     outcomes: dict[str, Branch] = Field({})
     gate: str | None = None
-    signed: tuple[Literal["ssh", "pades", "ink"], ...] = Field(("ssh",), min_length=1)
+    signed: tuple[Level, ...] = Field(("ssh",), min_length=1)
     sheet: str | None = None
 
     def __str__(self) -> str:
@@ -106,6 +109,7 @@ class Procedure(Strict):
     officials: Officials
     emergency: Emergency | None = None
     separation: tuple[tuple[str, ...], ...] = ()
+    levels: dict[Level, Literal["strong", "weak"]] = STRONG  # where a file from before does not say how strong
     steps: tuple[Step, ...] = Field(min_length=1)
     hash: str
 
@@ -129,6 +133,8 @@ class Procedure(Strict):
         for step in self.steps:
             if step.sheet and (step.sheet not in step.evidence or step is self.steps[0]):
                 raise ValueError(f"{step}: the sheet {step.sheet} is no document of it that could be made from it")
+            if unsaid := set(step.signed) - self.levels.keys():
+                raise ValueError(f"{step}: levels does not say how strong it is signed by {', '.join(sorted(unsaid))}")
             if unknown := set(step.actors) - set(self.roles):
                 raise ValueError(f"{step}: no such role: {', '.join(sorted(unknown))}")
             for branch in step.outcomes.values():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
 from sop_driver import desired, emergency
+from sop_driver.errors import SopError
 from sop_driver.plan import short
+from sop_driver.procedure import STRONG
 from sop_driver.register import Entry
 from sop_driver.request import Contact, Request
 from sop_driver.standing import Office, Standing, all_standings, entries_of, local, stamp, unreported, worded
@@ -93,7 +96,7 @@ def entry_line(office: Office, entry: Entry) -> str:
             f"of entry {entry.data['emergency']}"
     if entry.kind == "void":
         what = f"{entry.step} of entry {entry.data['entry']}"
-    who = f" by {entry.actor} ({entry.role}{_way(entry)})" if entry.actor else ""
+    who = f" by {entry.actor} ({entry.role}{_way(office, entry)})" if entry.actor else ""
     when = local(office, entry.when)
     return f"{entry.sequence:>5}  {when}  {entry.kind} {what}{said}{agenda}{who}{documents}{reason}{_put_back(entry)}"
 
@@ -110,10 +113,14 @@ def _put_back(entry: Entry) -> str:
     return f" - putting back took: {told or 'nothing, the servers were as before'}"
 
 
-def _way(entry: Entry) -> str:
-    """How a step is signed, where it is not by a key of the actor's own."""
-    ways = {"ink": f", on paper seen by {entry.data.get('ink')}", "pades": ", signed within a PDF", "ssh": ""}
-    return ways[level(entry.data)]
+def _way(office: Office, entry: Entry) -> str:
+    """How a step is signed, where it is not by a key of the actor's own, and where that is weak by its SOP's data."""
+    way = level(entry.data)
+    said = {"ink": f", on paper seen by {entry.data.get('ink')}", "pades": ", signed within a PDF", "ssh": ""}[way]
+    strong = STRONG
+    with contextlib.suppress(SopError):  # for who only reads, of an SOP whose file is lost
+        strong = office.procedure(str(entry.data.get("sop"))).levels
+    return said if strong[way] == "strong" else f"{said or ', signed by a key'}: weak"
 
 
 def websites(office: Office) -> list[str]:
@@ -165,7 +172,7 @@ def _step_rows(office: Office, now: Standing, entries: list[Entry]) -> Iterator[
             counts = "" if now.done.get(step.id) == entry else " (superseded)"
             if void := now.voided.get(entry.sequence):
                 counts = f" (VOIDED by {void.actor}, entry {void.sequence}: {_md(void.reason or '')})"
-            who = f"{entry.actor} ({entry.role}{_way(entry)})"
+            who = f"{entry.actor} ({entry.role}{_way(office, entry)})"
             yield (f"| {step.number} | {step.activity} | {_md(told)}{counts} | {who} "
                    f"| {local(office, entry.when)} | {documents} |")
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Container, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from sop_driver.proof import canonical
 
@@ -17,6 +17,7 @@ PERSONAL = "personal."  # before the name of such a value among an entry's evide
 CERTIFICATE = ".certificate"  # after an actor's id there, for what certificates call them
 FREEZE = "freeze"  # the gate of the calendar, which belongs to no step
 Body = dict[str, Any]
+Level = Literal["ssh", "pades", "ink"]
 DIGEST = re.compile(r"[0-9a-f]{64}")
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 # Fields of a request that came after the first release: one without them keeps the digest that was approved.
@@ -36,7 +37,7 @@ def digest_fault(name: Any) -> str:
     return "" if named else f"{name!r} is no sha256, and so names no document"
 
 
-def level(data: Body) -> str:
+def level(data: Body) -> Level:
     """How a step is signed: by an SSH key, within a PDF, or on paper."""
     return "ink" if "ink" in data else "pades" if "pades" in data else "ssh"
 

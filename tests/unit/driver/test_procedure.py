@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from driver.desk import PROJECT
@@ -22,6 +24,9 @@ SOP = PROJECT / "sop_driver/data/sop-website-2024.yml"
         ("number: 4", "number: four"),
         ("steps:", "- steps:"),
         ("minutes: 25", "minutes: -1"),
+        ("ink: weak", "ink: frail"),
+        ("ink: weak", "fax: weak"),
+        ("{ssh: strong, ", "{"),
     ],
 )
 def test_parse_refuses_sop_file_that_does_not_hang_together(old: str, new: str) -> None:
@@ -30,6 +35,14 @@ def test_parse_refuses_sop_file_that_does_not_hang_together(old: str, new: str) 
     assert old in text
     with pytest.raises(SopError):
         procedure.parse(text.replace(old, new, 1).encode(), path)
+
+
+def test_sop_file_that_does_not_say_how_strong_levels_are_goes_on() -> None:
+    """Requests under way keep theirs, by its hash."""
+    text = "".join(line for line in SOP.read_text().splitlines(keepends=True) if not line.startswith("levels:"))
+    found = procedure.parse(text.encode(), SOP)
+    assert found.hash == hashlib.sha256(text.encode()).hexdigest()
+    assert found.levels == procedure.parse(SOP.read_bytes(), SOP).levels == procedure.STRONG
 
 
 def test_sop_file_holds_the_eleven_steps_of_the_sop() -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from driver import people
-from driver.desk import Desk
+from driver.desk import PROJECT, Desk
 from driver.test_cli import Sop, sop
-from sop_driver import export, gates, proof, report, signatures, standing, steps, trust
+from sop_driver import actors, export, gates, proof, report, signatures, standing, steps, trust
 from sop_driver.directory import Directory
 from sop_driver.errors import Refused, Usage
 from sop_driver.flow import Existing
@@ -219,8 +219,25 @@ def test_paper_is_seen_by_the_kasubbag_and_shown_as_weaker(desk: Desk) -> None:
     entry = desk.take(request, "disposition", ink="kasubbag")
     assert entry.actor == "kadis" and [item["by"] for item in entry.signatures] == ["kasubbag"]
     assert entry.evidence and standing.stand(desk.office, request).done["disposition"] == entry
-    assert "kadis (kadis, on paper seen by kasubbag)" in "\n".join(report.report(desk.office, request))
-    assert "on paper seen by kasubbag" in report.entry_line(desk.office, entry)
+    assert "kadis (kadis, on paper seen by kasubbag: weak)" in "\n".join(report.report(desk.office, request))
+    assert "(kadis, on paper seen by kasubbag: weak)" in report.entry_line(desk.office, entry)
+
+
+def test_level_is_shown_as_strong_as_the_request_own_sop_calls_it(desk: Desk, sop: Sop) -> None:
+    """Another city's may be content with paper, or not with keys in files; who only reads sees it by what is left."""
+    text = (PROJECT / "sop_driver/data/sop-website-2024.yml").read_text()
+    path = desk.document("lain.yml", text.replace("ssh: strong, pades: strong, ink: weak",
+                                                  "ssh: weak, pades: strong, ink: strong"))
+    desk.office.config = desk.config.model_copy(update={"sop": str(path)})
+    actors.adopt(desk.office, ["kadis", "kasubbag"], desk.sign, "SOP lain")
+    request = desk.submit()
+    told = report.entry_line(desk.office, desk.take(request, "agenda"))
+    assert "kasubbag (kasubbag, signed by a key: weak)" in told
+    entry = desk.take(request, "disposition", ink="kasubbag")
+    assert "kadis (kadis, on paper seen by kasubbag) " in report.entry_line(desk.office, entry)
+    desk.office.evidence.path(entry.data["sop"]).unlink()
+    code, out, _ = sop("history", request)
+    assert code == 0 and "kadis (kadis, on paper seen by kasubbag: weak)" in out
 
 
 def test_paper_is_refused_where_the_sop_wants_a_key(desk: Desk) -> None:
