@@ -44,6 +44,8 @@ class Courses:
     existing: Existing = field(default_factory=lambda: Existing({}, {}))
     opened: dict[str, Body] = field(default_factory=dict)  # request → the entry that brought it, as it is now
     declared: dict[str, Body] = field(default_factory=dict)  # request → the emergency last declared for it
+    uids: dict[int, str] = field(default_factory=dict)  # uid → the website that a run, applied or not, gave it
+    addresses: dict[str, str] = field(default_factory=dict)  # an address of its own → the website that has it
     started: dict[str, list[Body]] = field(default_factory=dict)  # run → its requests, each with its place
     unsigned: dict[tuple[str, str, str], int] = field(default_factory=dict)  # (run, request, digest) → applied by
 
@@ -153,7 +155,7 @@ class Courses:
 
     def _started(self, run: str, data: Body, time: str) -> Iterator[str]:
         """Ask the gates once more, as they stood then."""
-        names = dict[str, str]()
+        names, addresses = dict[str, str](), dict[str, str]()
         if [row["request"] for row in data["allocations"]] != data["requests"]:
             yield f"{run} brings other requests onto the servers than those that it names"
         for row in data["allocations"]:
@@ -166,10 +168,23 @@ class Courses:
                 yield f"{run}: {request} is already installed"
             for step, what in fold.closed(fold.waived(time), self.existing) if fold else ():
                 yield f"{run}: the gate {step.gate} of {request} was closed: {what}"
+            yield from self._shared(run, form["name"], row, addresses)
             for name in (form["name"], *form.get("aliases", ())):
                 if other := names.get(name):
                     yield f"{run}: {other} and {request} both ask for {name}"
                 names[name] = request
+
+    def _shared(self, run: str, name: str, row: Body, addresses: dict[str, str]) -> Iterator[str]:
+        """Two websites of one account read each other's files; of one address, one gets the other's visitors.
+
+        A uid is never given twice, an address (`addresses` are this run's) where a run that gave it was applied.
+        """
+        if (other := self.uids.setdefault(row["uid"], name)) != name:
+            yield f"{run}: {name} gets the uid {row['uid']}, which is that of {other}"
+        if row["address"]["own"]:
+            value = row["address"]["ipv4"]
+            if (other := self.addresses.get(value) or addresses.setdefault(value, name)) != name:
+                yield f"{run}: {name} gets the address {value}, which is that of {other}"
 
     def _waives(self, request: str, time: str) -> bool:
         """Whether an emergency lets a request pass the calendar."""
@@ -190,6 +205,8 @@ class Courses:
             holders.pop(gone, None)
         rows[name] = {"web_host": row["web_host"], "agenda": row["agenda"], "state": state, "aliases": aliases}
         holders.update(dict.fromkeys((name, *aliases), name))
+        if row["address"]["own"]:
+            self.addresses.setdefault(row["address"]["ipv4"], name)
 
     def left(self) -> list[str]:
         """What was not checked, since nothing here tells by what."""

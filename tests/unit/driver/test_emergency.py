@@ -361,7 +361,8 @@ def test_run_in_a_window_by_an_emergency_that_ended_is_found(desk: Desk, change:
     freeze(desk)
     declare(desk, request)
     urgent(desk, request)
-    row = {"request": request, "digest": standing.stand(desk.office, request).digest}
+    row = {"request": request, "digest": standing.stand(desk.office, request).digest, "uid": 20000,
+           "address": {"ipv4": "198.51.100.11", "ipv6": None, "own": False}}
     data: dict[str, Any] = {"run": "run-000001", "requests": [request], "allocations": [row], "desired": "0" * 64}
     with desk.office.register.writing():
         desk.office.register.append("run", outcome="started", data=data)

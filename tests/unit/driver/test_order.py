@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from driver import insider, people
-from driver.desk import PROJECT, Desk
+from driver.desk import PROJECT, Desk, failing
 from driver.insider import Body
 from driver.test_emergency import declare, urgent
 from driver.test_export import verify
 from driver.test_freeze import freeze
 from sop_driver import actors, emergency, export, gates, outsider, procedure, run, standing, trust, voiding
-from sop_driver.errors import Refused, SopError
+from sop_driver.errors import Failed, Refused, SopError
 
 SOP = procedure.parse((PROJECT / "sop_driver/data/sop-website-2024.yml").read_bytes(), Path("sop.yml"))
 STEPS = [step.id for step in SOP.steps]
@@ -260,6 +261,43 @@ def test_request_run_although_its_gates_are_closed_is_found(desk: Desk, monkeypa
     desk.run(request)
     desk.run(other)
     found(desk, f"run-000002: the gate existence check of {other} was closed: dinkes.tarakankota.go.id already belongs")
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("what", ["uid", "address"])
+def test_uid_or_address_of_another_website_is_found(desk: Desk, what: str, together: bool) -> None:
+    """Nobody signs what a run gives its websites; of one account, they read each other's files and databases."""
+    requests = [desk.approved(address="own"), desk.approved(name="lain.tarakankota.go.id", requester="disdik")]
+    for chosen in ([requests] if together else [[each] for each in requests]):
+        desk.run(*chosen)
+    rows = [row for entry in desk.office.register.entries(kind="run") for row in entry.data.get("allocations", ())]
+    assert [row["uid"] for row in rows] == [20000, 20001] and trust.examine(desk.office).lines() == []
+
+    def change(bodies: list[Body]) -> list[Body]:
+        for body in bodies:
+            for row in body["data"].get("allocations", ()):
+                row[what] = rows[0][what]
+        return bodies
+
+    written(desk, change)
+    value = {"uid": "20000", "address": "198.51.100.101"}[what]
+    found(desk, f"run-00000{1 if together else 2}: lain.tarakankota.go.id gets the {what} {value}, which is that of "
+                "dinkes.tarakankota.go.id")
+
+
+def test_address_of_a_run_that_failed_is_given_to_another_website(desk: Desk) -> None:
+    """The uid is not: its account may be there."""
+    request = desk.approved(address="own")
+    desk.fleet.faults["websites.yml"] = failing
+    with pytest.raises(Failed):
+        desk.run(request)
+    desk.fleet.faults.clear()
+    desk.run(desk.approved(name="lain.tarakankota.go.id", requester="disdik", address="own"))
+    desk.facts.pool.append(desk.facts.pool[0].model_copy(update={"ipv4": IPv4Address("198.51.100.102")}))
+    desk.run(request)
+    rows = [row for entry in desk.office.register.entries(kind="run") for row in entry.data.get("allocations", ())]
+    assert [(row["uid"], row["address"]["ipv4"][-1]) for row in rows] == [(20000, "1"), (20001, "1"), (20002, "2")]
+    assert trust.examine(desk.office).lines() == []
 
 
 def test_run_that_begins_after_the_emergency_is_over_is_refused(desk: Desk) -> None:
