@@ -162,10 +162,18 @@ def texts(path: Path) -> Iterator[str]:
 
 def documents(entries: Iterator[str], folder: Path | None, personal: Path,
               erased: Container[str]) -> Iterator[tuple[int, str]]:
-    """What is wrong with the documents (where there is a folder of them) and personal data that entries name."""
-    seen: dict[str, str] = {}
+    """What is wrong with the documents (where there is a folder of them) and personal data that entries name.
+
+    What is erased was named before: else a document that comes later would be missing by an order given beforehand.
+    """
+    seen, named = dict[str, str](), set[str]()
     for number, text in enumerate(entries, 1):
-        for name, digest in json.loads(text)["evidence"].items():
+        body = json.loads(text)
+        for digest in body["data"].get("erased", ()):
+            if digest not in named:
+                yield number, f"it erases {str(digest)[:12]}…, which no entry before it names"
+        named.update(body["evidence"].values())
+        for name, digest in body["evidence"].items():
             place = personal if name.startswith(PERSONAL) else folder
             if fault := digest_fault(digest):
                 yield number, f"evidence {name}: {fault}"

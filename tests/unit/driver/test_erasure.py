@@ -14,7 +14,7 @@ from driver import insider, people
 from driver.desk import Desk
 from driver.test_cli import Sop, fleet, sop
 from driver.test_export import verify
-from sop_driver import audit, export, orders, outsider, report, standing, steps, trust
+from sop_driver import actors, audit, export, orders, outsider, report, standing, steps, trust
 from sop_driver.errors import Refused, Usage
 from sop_driver.proof import canonical
 from sop_driver.register import Entry
@@ -102,6 +102,36 @@ def test_receipt_with_other_personal_data_is_found(desk: Desk) -> None:
         changed = {**value["personal"], digest: base64.b64encode(data).decode()} if data else {
             name: kept for name, kept in value["personal"].items() if name != digest}
         assert any("nobody erased" in what for _, what in audit.receipt({**value, "personal": changed}, key).findings)
+
+
+@pytest.mark.parametrize(
+    "word", [hashlib.sha256(b"dokumen").hexdigest(), "R-2026-0001/", "R-2026-0009/surat", "actor/x"])
+def test_what_no_entry_names_is_not_erased(desk: Desk, word: str) -> None:
+    """A document's sha256 is no word for it either: who erases says what it is."""
+    desk.submit()
+    with pytest.raises(Usage, match=f"{word} names nothing that can be erased\nwhere: sop erase\nmend: write REQ/"):
+        erase(desk, word)
+    assert desk.office.register.head()[0] == 2
+
+
+@pytest.mark.parametrize("later", [True, False])
+def test_erasure_of_what_no_entry_named_is_found(desk: Desk, sop: Sop, tmp_path: Path, later: bool) -> None:
+    """By two officials with a changed driver, in time before the document comes that is to vanish."""
+    digest = hashlib.sha256(desk.letter.read_bytes()).hexdigest()
+    actors.enter(desk.office, "erase", {}, [], BY, desk.sign, reason="x", data={"erased": [digest]})
+    if later:
+        with pytest.raises(Refused, match="surat was erased on"):
+            desk.submit()
+        with pytest.MonkeyPatch.context() as changed:
+            changed.setattr(steps, "keep_document", lambda *_: digest)
+            desk.submit()
+    line = f"entry 2: it erases {digest[:12]}…, which no entry before it names"
+    code, out, _ = sop("register", "verify")
+    assert code == 1 and line in out and "rely on nothing from entry 2 on" in out
+    export.export(desk.office, tmp_path / "export", documents=True)
+    key = desk.office.people().checkpoint_key
+    code, told = verify(tmp_path / "export/verify.py", tmp_path / "export", "--key", key)
+    assert code == 1 and line in told
 
 
 def test_lost_personal_data_are_found_where_nobody_erased_them(desk: Desk, sop: Sop) -> None:

@@ -63,7 +63,7 @@ def test_link_is_no_document(evidence: Evidence, tmp_path: Path) -> None:
     assert evidence.has(digest) and evidence.fault(digest) is None
     evidence.path(digest).unlink()
     evidence.path(digest).symlink_to(tmp_path / "paper.pdf")
-    entry = json.dumps({"evidence": {"scan": digest}})
+    entry = json.dumps({"evidence": {"scan": digest}, "data": {}})
     assert "cannot be read" in str(evidence.fault(digest)) and not evidence.has(digest)
     (_, told), = outsider.documents(iter([entry]), evidence.folder, evidence.folder, {})
     assert "cannot be read" in told
@@ -157,7 +157,7 @@ def test_name_that_leads_elsewhere_is_found_and_not_followed(tmp_path: Path) -> 
         (tmp_path / name).mkdir()
     (tmp_path / "key").write_text("x")
     said = {"scan": "../key", "lembar": hashlib.sha256(b"x").hexdigest().upper(), "personal.contact": "/dev/null"}
-    found = list(outsider.documents(iter([json.dumps({"evidence": said})]), tmp_path / "evidence",
+    found = list(outsider.documents(iter([json.dumps({"evidence": said, "data": {}})]), tmp_path / "evidence",
                                     tmp_path / "personal", {}))
     assert found == [(1, f"evidence {name}: {digest!r} is no sha256, and so names no document")
                      for name, digest in said.items()]
