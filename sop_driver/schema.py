@@ -83,6 +83,7 @@ END $$""",
             " holder TEXT NOT NULL, until TIMESTAMPTZ NOT NULL)",
         ],
     },
+    "0004": {"sqlite": [], "postgresql": []},  # entries say what their signers saw: older drivers write no more
 }
 FIRST, HEAD = next(iter(REVISIONS)), list(REVISIONS)[-1]
 NAME = "sop"  # of the schema in PostgreSQL

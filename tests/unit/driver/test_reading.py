@@ -85,9 +85,9 @@ def test_changed_personal_data_are_shown_as_changed(desk: Desk, sop: Sop) -> Non
 
 
 @pytest.mark.parametrize(("changed", "named"), [
-    ("UPDATE alembic_version SET version_num = '1003'", "1003, where 0003 is due: a newer sop brought it there"),
-    ("UPDATE alembic_version SET version_num = '0001'", "0001, where 0003 is due: somebody changed that"),
-    ("DELETE FROM alembic_version", "no revision, where 0003 is due: somebody changed that")])
+    ("UPDATE alembic_version SET version_num = '1003'", "1003, where 0004 is due: a newer sop brought it there"),
+    ("UPDATE alembic_version SET version_num = '0001'", "0001, where 0004 is due: somebody changed that"),
+    ("DELETE FROM alembic_version", "no revision, where 0004 is due: somebody changed that")])
 def test_changed_revision_stops_gates_and_is_read_with_a_warning(
     desk: Desk, sop: Sop, fleet: FakeFleet, changed: str, named: str
 ) -> None:

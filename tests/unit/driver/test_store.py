@@ -103,6 +103,24 @@ def test_database_of_the_first_revision_opens_without_loss(shared_desk: Desk, cl
     as_it_was(shared_desk, before, request)
 
 
+def test_older_driver_writes_nothing_behind_a_newer_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its entries do not say what their signers saw: behind one that does, each would be found for ever."""
+    request = desk.submit()
+    with monkeypatch.context() as older:
+        older.setattr(schema, "HEAD", "0003")
+        older.delitem(schema.REVISIONS, "0004")
+        desk.office.register = desk.register()
+        assert desk.office.register.store.revision_fault()
+        with pytest.raises(Refused, match="names 0004, where 0003 is due: a newer sop brought it there"):
+            desk.take(request, "agenda")
+        assert standing.stand(desk.office, request).id == request
+    desk.office.register.db.exec_driver_sql("UPDATE alembic_version SET version_num = '0003'")
+    before = rows(desk)
+    desk.office.register = desk.register()
+    assert rows(desk) == before and desk.office.register.schema_fault() is None
+    desk.take(request, "agenda")
+
+
 def test_file_is_on_the_disk_before_a_write_is_acknowledged(
     file_desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,7 +167,7 @@ def test_register_that_names_another_revision_is_read_and_left_as_it_is(desk: De
         desk.office.register.db.exec_driver_sql(words)
     before = rows(desk)
     desk.office.register = desk.register()
-    assert rows(desk) == before and "where 0003 is due" in str(desk.office.register.schema_fault())
+    assert rows(desk) == before and "where 0004 is due" in str(desk.office.register.schema_fault())
     assert standing.stand(desk.office, request).next
     with pytest.raises(Refused, match=r"cannot be relied on: its table alembic_version names .*\ngate: .*\nmend: "):
         desk.submit()
@@ -165,7 +183,7 @@ def test_older_register_that_was_changed_is_not_brought_further(file_desk: Desk)
         db.exec_driver_sql(words)
     file_desk.office.register = file_desk.register()
     assert schema.revision(db) == "0001" and standing.all_standings(file_desk.office)
-    with pytest.raises(Refused, match="names 0001, where 0003 is due"):
+    with pytest.raises(Refused, match="names 0001, where 0004 is due"):
         file_desk.submit()
 
 
