@@ -20,6 +20,7 @@ from sop_driver.register import Entry
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, stamp
 from sop_driver.statement import CERTIFICATE, PERSONAL, SEALED, is_id, statement
+from sop_driver.steps import plain
 from sop_driver.tenure import Actor, becomes, holds_anew
 
 GATE = "actors"
@@ -149,10 +150,10 @@ def retire(office: Office, names: list[str], signers: list[str], sign: Sign, rea
 
 
 def enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str], signers: list[str], sign: Sign,
-          data: dict[str, Any] | None = None, **fields: Any) -> Entry | None:
+          data: dict[str, Any] | None = None, reason: str | None = None, **fields: Any) -> Entry | None:
     """Write an entry on actors, or another order of officials, once all have signed it.
 
-    Gives nothing where a signature is to be made elsewhere.
+    Gives nothing where a signature is to be made elsewhere. Raises Refused; Usage for a reason that is no plain text.
     """
     people = office.people()
     entered = {**people.actors, **new} if "persons" in (data or {}) else new
@@ -161,7 +162,8 @@ def enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str
                "entered anew by `sop actors replace`, with a new key")
     new, personal = _sealed(office, people, new)
     body: dict[str, Any] = {
-        "actor": None, "role": None, "request": None, "step": None, "outcome": outcome, "reason": None, **fields,
+        "actor": None, "role": None, "request": None, "step": None, "outcome": outcome, **fields,
+        "reason": None if reason is None else plain(reason),
         "evidence": {**fields.get("evidence", {}), **personal},
         "data": {"actors": {name: asdict(actor) for name, actor in new.items()}, "retired": retired,
                  "previous": people.last, **(data or {})}}

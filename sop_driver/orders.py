@@ -14,7 +14,6 @@ from sop_driver.register import Entry
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, stamp, worded
 from sop_driver.statement import CERTIFICATE, CRLS, PERSONAL, SEALED
-from sop_driver.steps import plain
 
 GATE = "freeze"
 KEPT = ("sop", "release", CRLS)  # evidence that is never erased: what the register is read by, and what the servers run
@@ -40,7 +39,7 @@ def freeze(office: Office, start: str, until: str, signers: list[str], sign: Sig
     if not start < until > now:
         raise Usage(f"a window from {start} to {until} closes nothing", "--from, --until",
                     "let it end after it begins, and in the future")
-    return actors.enter(office, "freeze", {}, [], signers, sign, reason=plain(reason),
+    return actors.enter(office, "freeze", {}, [], signers, sign, reason=reason,
                         data={"freeze": {"from": start, "until": until}})
 
 
@@ -49,7 +48,7 @@ def unfreeze(office: Office, number: int, signers: list[str], sign: Sign, reason
     window = office.people().windows.get(number)
     if window is None or window.over(stamp(office.register.now())):
         refuse(f"entry {number} closes no window that is open or to come", GATE, "`sop freeze list` names them")
-    return actors.enter(office, "unfreeze", {}, [], signers, sign, reason=plain(reason), data={"unfreeze": number})
+    return actors.enter(office, "unfreeze", {}, [], signers, sign, reason=reason, data={"unfreeze": number})
 
 
 def erase(office: Office, words: list[str], signers: list[str], sign: Sign, reason: str) -> Entry | None:
@@ -69,7 +68,7 @@ def erase(office: Office, words: list[str], signers: list[str], sign: Sign, reas
                "leave it out: the register needs it")
     entry, files = None, [office.evidence.path(digest) for digest in found]
     if new := sorted(found.keys() - erased.keys()):
-        entry = actors.enter(office, "erase", {}, [], signers, sign, reason=plain(reason), data={"erased": new})
+        entry = actors.enter(office, "erase", {}, [], signers, sign, reason=reason, data={"erased": new})
     if entry or not new:
         for path in files:
             path.unlink(missing_ok=True)
@@ -88,7 +87,7 @@ def rotate(office: Office, signers: list[str], sign: Sign, reason: str) -> Entry
         name = register.key_file.with_name(f"checkpoint-{secrets.token_hex(4)}.key")
         new = notary.make(name, old.name)
     announced = old.sign(announcement(old.name, new.verifier))
-    entry = actors.enter(office, "rotate", {}, [], signers, sign, reason=plain(reason),
+    entry = actors.enter(office, "rotate", {}, [], signers, sign, reason=reason,
                          data={"checkpoint_key": new.verifier, "announced": announced})
     if entry:
         for path in register.key_file.parent.glob("*.key"):

@@ -201,6 +201,15 @@ def test_retired_actor_approves_nothing_and_the_past_holds(desk: Desk) -> None:
     assert trust.examine(desk.office).findings == []
 
 
+@pytest.mark.parametrize("reason", ["", "pensiun\n   99  2026-01-01  actors kadis retire", "pensiun \u202e"])
+def test_reason_of_a_change_is_plain_text_on_one_line(desk: Desk, reason: str) -> None:
+    """It is printed among the entries, where a second line could pass for another one."""
+    before = desk.office.register.head()
+    with pytest.raises(Usage, match="the reason "):
+        actors.retire(desk.office, ["dinkes"], ["kadis", "kasubbag"], desk.sign, reason)
+    assert desk.office.register.head() == before
+
+
 def test_nobody_signs_for_what_concerns_them(desk: Desk) -> None:
     with pytest.raises(Refused, match="kabid did"):
         desk.retire("kadis", by=("kadis", "kabid"))
@@ -355,6 +364,7 @@ def test_decree_without_its_number_is_refused_and_found(
         actors.enroll(desk.office, "staf", new, by, desk.sign, reason, desk.paper)
     with monkeypatch.context() as changed:
         changed.setattr(audit, "decree_faults", lambda body: ())
+        changed.setattr(actors, "plain", str)
         entry = actors.enter(desk.office, "enroll", {"staf": new}, [], by, desk.sign, reason=reason,
                              evidence={"decree": desk.office.evidence.add(desk.paper)})
     told = "it brings a decree, and its reason does not tell the decree's number"
