@@ -22,7 +22,7 @@ NAMESPACE = "sop-register-v1"  # of SSH signatures: one made for mail or git mea
 ED25519, SK_ED25519 = b"ssh-ed25519", b"sk-ssh-ed25519@openssh.com"
 ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False,
                            check_circular=False)
-NUMBERS = re.compile(r"[:,\[]-?(?:\d+[.e]|\d{16})")  # which Python may write in another way
+NUMBERS = re.compile(r'(?:":|[,\[])-?(?:\d+[.e]|\d{16})')  # which Python may write in another way
 SSHSIG = b"SSHSIG\0\0\0\1"
 ARMOR = ("-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----")
 
@@ -30,7 +30,7 @@ ARMOR = ("-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----")
 def canonical(value: Any) -> str:
     """JSON with one spelling only (RFC 8785). What is hashed or signed is written like this. Raises ValueError."""
     text = ENCODER.encode(value)
-    if text.isascii() and not NUMBERS.search(f":{text}"):
+    if text.isascii() and not NUMBERS.search(f'":{text}'):
         return text
     text = _spelled(value)
     text.encode()  # half of a pair of surrogates is no letter (RFC 7493), and nobody could hash it

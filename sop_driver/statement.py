@@ -23,6 +23,7 @@ STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 # Fields of a request that came after the first release: one without them keeps the digest that was approved.
 LATER: Body = {"zone": None, "records": [], "waf": "detect", "program": None, "entry": None}
 OF_STEP = ("Kegiatan", "Nomor agenda")  # what a sheet tells of the step, beside the request
+TIMED = frozenset(("until", "report_by", "freeze", "actors"))  # names in an entry's data below which times are told
 CRLS = "crl"  # the evidence that holds the authority's lists of revoked certificates
 
 
@@ -76,9 +77,10 @@ def statement(body: Body, register: str, spell: Callable[[Any], str] = canonical
 
 def misspelled(body: Body) -> list[str]:
     """Times of an entry in another spelling than the one in which times are compared, letter by letter."""
-    data, entered = body["data"], body["data"].get("actors", {}).values()
-    times = [body["time"], *(data[name] for name in ("until", "report_by") if name in data),
-             *data.get("freeze", {}).values(), *(actor["until"] for actor in entered if actor.get("until"))]
+    data, times = body["data"], [body["time"]]
+    if not TIMED.isdisjoint(data):  # most entries tell no other time
+        times += [*(data[name] for name in ("until", "report_by") if name in data), *data.get("freeze", {}).values(),
+                  *(actor["until"] for actor in data.get("actors", {}).values() if actor.get("until"))]
     return [repr(time) for time in times if not STAMP.fullmatch(time)]
 
 
