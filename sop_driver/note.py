@@ -51,6 +51,7 @@ class Checkpoint:
     size: int
     root: bytes
     signers: tuple[str, ...] = ()
+    times: tuple[int, ...] = ()  # when each of them signed, by its own clock (Unix seconds; 0 where it does not say)
 
     @property
     def body(self) -> str:
@@ -108,12 +109,8 @@ class Word(NamedTuple):
 
 def word_of(note: str, key: str) -> Word | None:
     """A witness's word in a checkpoint; None where it gave none. Raises ValueError as `open_note` does."""
-    known, found = verifier_of(key), open_note(note, [key])
-    if not found.signers:
-        return None
-    blobs = (line.split(" ")[2] for line in note.partition("\n\n")[2].splitlines() if f" {known.name} " in line)
-    raw = next(raw for raw in map(base64.b64decode, blobs) if raw[:4] == known.identity)
-    return Word(found.size, int.from_bytes(raw[4:12], "big") if ALGORITHMS[known.octet].dated else 0)
+    found = open_note(note, [key])
+    return Word(found.size, found.times[0]) if found.signers else None
 
 
 def announcement(register: str, key: str) -> str:
@@ -140,7 +137,7 @@ def open_note(note: str, keys: Iterable[str]) -> Checkpoint:
         raise ValueError("it is no checkpoint")
     size, root = int(lines[1]), base64.b64decode(lines[2], validate=True)
     known = {(key.name, key.identity): key for key in map(verifier_of, keys)}
-    signers = []
+    signers, times = list[str](), list[int]()
     for line in tail.splitlines():
         dash, name, blob = line.split(" ")
         raw = base64.b64decode(blob, validate=True)
@@ -149,4 +146,5 @@ def open_note(note: str, keys: Iterable[str]) -> Checkpoint:
         if not signer.signed(f"{body}\n", raw[4:]):
             raise ValueError(f"its signature by {name} does not hold")
         signers.append(name)
-    return Checkpoint(lines[0], size, root, tuple(signers))
+        times.append(int.from_bytes(raw[4:12], "big") if ALGORITHMS[signer.octet].dated else 0)
+    return Checkpoint(lines[0], size, root, tuple(signers), tuple(times))

@@ -76,7 +76,7 @@ def test_checkpoint_and_cosignature_are_as_their_formats_say() -> None:
     assert (ours.verifier, theirs.verifier) == (LOG_KEY, WITNESS_KEY)
     point = Checkpoint(LOG, 20852163, bytes(range(32)))
     assert f"{point.body}\n{ours.sign(point.body)}{theirs.sign(point.body, TIME)}" == SIGNED_NOTE
-    assert open_note(SIGNED_NOTE, [LOG_KEY, WITNESS_KEY]) == replace(point, signers=(LOG, WITNESS))
+    assert open_note(SIGNED_NOTE, [LOG_KEY, WITNESS_KEY]) == replace(point, signers=(LOG, WITNESS), times=(0, TIME))
 
 
 @pytest.mark.parametrize(
