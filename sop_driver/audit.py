@@ -16,7 +16,7 @@ from sop_driver.adoption import adoption_faults
 from sop_driver.courses import Courses, Order, nowhere
 from sop_driver.directory import Directory, Signature
 from sop_driver.note import Checkpoint, Word, open_note, word_of
-from sop_driver.proof import ORIGIN, Job, Tree, canonical, inclusion_root, leaf_hash, parsed, signature_faults
+from sop_driver.proof import Job, Tree, canonical, inclusion_root, leaf_hash, parsed, signature_faults
 from sop_driver.seen import Seen
 from sop_driver.sheet import Signed
 from sop_driver.statement import Body, form_digest, level, misled, misspelled, personal_faults, shown, statement
@@ -37,7 +37,6 @@ class Audit:
     findings: list[tuple[int, str]] = field(default_factory=list)
     roots: dict[int, bytes] = field(default_factory=dict)
     times: list[str] = field(default_factory=list)
-    last: str = ORIGIN
     seen: Seen = field(default_factory=Seen)
     chains: dict[str, str] = field(default_factory=dict)
     courses: Courses = field(default_factory=Courses)
@@ -50,9 +49,9 @@ class Audit:
 
     def read(self, text: str) -> list[Job]:
         """Take the next entry of a whole register; gives the signatures that have to be checked."""
-        number, digest, before = self.tree.size + 1, leaf_hash(text), self.last
+        number, digest = self.tree.size + 1, leaf_hash(text)
         self.tree.add(digest)
-        self.last = self.seen.leaves[number] = digest.hex()
+        leaf = self.seen.leaves[number] = digest.hex()
         latest = self.times[-1] if self.times else ""
         self.times.append(latest)
         try:
@@ -62,12 +61,12 @@ class Audit:
             if body["sequence"] != number:
                 self.found(number, f"it calls itself entry {body['sequence']}: entries are missing, added or moved")
                 body["sequence"] = number  # what others say of it goes by its place
-            if body["prev"] != before:
+            if body["prev"] != self.seen.leaves[number - 1]:
                 self.found(number, "it does not follow the entry before it: one of the two was changed or moved")
             if body["time"] < latest:
                 self.found(number, f"its time {body['time']} lies before {latest}, that of the entry before it")
             self.times[-1] = max(latest, body["time"])
-            return self.signatures(number, body, self.last, spell)
+            return self.signatures(number, body, leaf, spell)
         except UNREADABLE as error:
             self.found(number, f"it is no entry ({type(error).__name__}: {error})")
             return []

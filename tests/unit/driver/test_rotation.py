@@ -19,7 +19,7 @@ from sop_driver import actors, audit, export, merkle, notary, orders, outsider, 
 from sop_driver.directory import Directory
 from sop_driver.errors import Refused, Usage
 from sop_driver.note import COSIGNED, Checkpoint, announcement, open_note, signed_by
-from sop_driver.proof import canonical, leaf_hash, node_hash
+from sop_driver.proof import ORIGIN, canonical, leaf_hash, node_hash
 from sop_driver.register import Entry
 from sop_driver.statement import statement
 
@@ -271,7 +271,7 @@ class Thief:
                 body["data"]["seen"] = {"entry": len(made), "hash": last}
             said = statement(body, self.key.name)
             signed = [{"by": by["by"], "sig": people.sign(f"palsu-{by['by']}", said)} for by in body["signatures"]]
-            prev = leaf_hash(made[-1]).hex() if made else audit.ORIGIN
+            prev = leaf_hash(made[-1]).hex() if made else ORIGIN
             made.append(canonical({**body, "sequence": len(made) + 1, "prev": prev, "signatures": signed}))
         return made
 
