@@ -38,13 +38,30 @@ def canonical(value: Any) -> str:
 
 
 def parsed(text: str) -> tuple[Any, Callable[[Any], str]]:
-    """What an entry says, and what spells it and its parts: Python's own writer, which is faster, where it will do."""
+    """What an entry says, and what spells it and its parts: a plain writer, which is faster, where it will do."""
     if text.isascii():
         with contextlib.suppress(ValueError):
             value, end = PLAIN.raw_decode(text)
             if end == len(text):
-                return value, ENCODER.encode
+                return value, _quick()
     return json.loads(text), canonical
+
+
+@functools.cache
+def _quick() -> Callable[[Any], str]:
+    """What spells as Python's own writer does, in a third of the time; that writer where an outsider has no orjson."""
+    try:
+        from orjson import OPT_SORT_KEYS, dumps
+    except ImportError:
+        return ENCODER.encode
+
+    def spell(value: Any) -> str:
+        try:
+            return dumps(value, option=OPT_SORT_KEYS).decode()
+        except TypeError:  # half of a pair of surrogates, or lists within lists without end
+            return ENCODER.encode(value)
+
+    return spell
 
 
 def _whole(digits: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import hashlib
 import json
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from driver import people
@@ -165,6 +166,17 @@ def test_canonical_is_the_same_by_its_short_way_and_reads_back(value: Any) -> No
     assert text == proof._spelled(value) and canonical(json.loads(text)) == text
     said, spell = proof.parsed(text)
     assert spell(said) == text and spell([said, "\x7f"]) == canonical([said, "\x7f"])
+
+
+@given(st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**15) + 1, 10**15 - 1) | st.text(st.characters(exclude_categories=[])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=[])), inner)))
+@example(functools.reduce(lambda inner, _: [inner], range(300), "deep"))
+@example({"\ud800": "\udc00"})
+def test_an_entry_is_spelled_the_same_with_orjson_and_without(value: Any) -> None:
+    """The driver has it, who checks a bundle need not: what one calls an entry, so must the other."""
+    said, spell = proof.parsed(json.dumps(value))
+    assert spell != proof.ENCODER.encode and spell(said) == proof.ENCODER.encode(value)
 
 
 @pytest.mark.parametrize(
