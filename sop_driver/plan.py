@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,8 @@ class Plan:
     def refusals(self, names: Iterable[str]) -> list[Refusal]:
         """Why this plan must not be applied for these websites: taken names, what a layer refuses, and drift.
 
-        What is wrong with another website alone stops none of these; see `others`.
+        What is wrong with another website alone stops none of these; see `others`. Nor does what that website's own
+        account can change (`by_website`): whoever got into one website could stop all others. The run puts it right.
         """
         wanted = set(names)
         taken = {c["website"] for c in self.conflicts}
@@ -43,7 +44,8 @@ class Plan:
         found += [Refusal(row["what"], f"{row['layer']} on {row['host']}", row["mend"])
                   for row in self.refused if row["website"] in wanted - taken]
         left = {(row["website"], row.get("host")) for row in (*self.conflicts, *self.refused)}
-        strange = [c for c in self.changes if c["website"] and (c["website"], c["host"]) not in left]
+        strange = [c for c in self.changes
+                   if c["website"] and not c.get("by_website") and (c["website"], c["host"]) not in left]
         for website in sorted({c["website"] for c in strange} - wanted):
             what = ", ".join(sorted({f"{c['action']} {c['subject']} on {c['host']}" for c in strange
                                      if c["website"] == website}))
@@ -86,8 +88,14 @@ def lines(changes: Iterable[dict[str, Any]]) -> list[str]:
             text.append(f"  {host}")
         values = [short(change.get(side)) for side in ("before", "after") if change.get(side) is not None]
         sign = SIGNS.get(change["action"], "?")
-        text.append(f"    {sign} {change['action']} {change['subject']} {' → '.join(values)}".rstrip())
+        own = " (the website's own account can have done this)" if change.get("by_website") else ""
+        text.append(f"    {sign} {change['action']} {change['subject']} {' → '.join(values)}".rstrip() + own)
     return text
+
+
+def own_doing(changes: Iterable[dict[str, Any]], but: Container[str]) -> list[dict[str, Any]]:
+    """What the own accounts of websites but these can have done."""
+    return [change for change in changes if change.get("by_website") and change["website"] not in but]
 
 
 def named(changes: Iterable[dict[str, Any]]) -> list[dict[str, str]]:

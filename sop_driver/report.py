@@ -16,6 +16,7 @@ from sop_driver.request import Contact, Request
 from sop_driver.standing import Office, Standing, all_standings, entries_of, local, stamp, unreported, worded
 from sop_driver.statement import level
 
+PUT = {"put_back": "putting back took", "put_right": "put right what other websites' own accounts can have done"}
 
 def status(office: Office, now: Standing) -> dict[str, Any]:
     """Where one request stands: done steps, the next one, who takes it, with what, by when."""
@@ -98,19 +99,20 @@ def entry_line(office: Office, entry: Entry) -> str:
         what = f"{entry.step} of entry {entry.data['entry']}"
     who = f" by {entry.actor} ({entry.role}{_way(office, entry)})" if entry.actor else ""
     when = local(office, entry.when)
-    return f"{entry.sequence:>5}  {when}  {entry.kind} {what}{said}{agenda}{who}{documents}{reason}{_put_back(entry)}"
+    return f"{entry.sequence:>5}  {when}  {entry.kind} {what}{said}{agenda}{who}{documents}{reason}{_put(entry)}"
 
 
-def _put_back(entry: Entry) -> str:
-    """What a run that was put back had left on which server, by what it took to be rid of it."""
-    if "put_back" not in entry.data:
+def _put(entry: Entry) -> str:
+    """What a run that was put back had left on which server, by what it took to be rid of it; or what one put right."""
+    key = next((key for key in PUT if key in entry.data), None)
+    if key is None:
         return ""
     found: dict[str, list[str]] = {}
-    for change in entry.data["put_back"]:
+    for change in entry.data[key]:
         of = f" of {change['website']}" if "website" in change else ""
         found.setdefault(change.get("host", "?"), []).append(f"{change['action']} {change['subject']}{of}")
     told = "; ".join(f"{host}: {', '.join(said)}" for host, said in found.items())
-    return f" - putting back took: {told or 'nothing, the servers were as before'}"
+    return f" - {PUT[key]}: {told or 'nothing, the servers were as before'}"
 
 
 def _way(office: Office, entry: Entry) -> str:

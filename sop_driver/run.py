@@ -106,7 +106,7 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
         _begin(office, facts, job, orders)
         try:
             outcome = _apply(office, fleet, job, plan)
-            _close(office, job, orders)
+            _close(office, job, orders, outcome)
         except Trouble as error:
             put_back(office, fleet, job.run, job.names, job.previous_file, f"{error}{job.not_undone}")
             kind = Interrupted if fleet.stopped.is_set() else Failed
@@ -256,11 +256,13 @@ def reconcile(office: Office, fleet: Plays) -> Outcome | None:
     return late
 
 
-def _close(office: Office, job: Job, orders: list[dict[str, Any]]) -> None:
-    """The run and its requests' installation are done, in one stroke."""
+def _close(office: Office, job: Job, orders: list[dict[str, Any]], outcome: Outcome) -> None:
+    """The run and its requests' installation are done, in one stroke; and what it put right of other websites."""
+    data: dict[str, Any] = {"run": job.run, "desired": desired.fingerprint(job.target)}
+    if other := plans.own_doing(outcome.changes, {*job.names, *outcome.left}):
+        data["put_right"] = plans.named(other)
     with office.register.writing():
-        office.register.append("run", outcome="applied",
-                               data={"run": job.run, "desired": desired.fingerprint(job.target)})
+        office.register.append("run", outcome="applied", data=data)
         for order in orders:
             entry = office.register.append("step", **order | {"data": {**order["data"], "run": job.run}})
             trust.accept(office, entry)

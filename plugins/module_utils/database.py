@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from ansible.module_utils.database_moves import NOTHING, Database, Login, Move, Seen, changes_of
 from ansible.module_utils.transaction import Change, Left, Refused
 
 CREDENTIALS = pathlib.Path("/etc/websites/credentials")
@@ -27,49 +28,12 @@ ROOM = 64  # MiB; where there is none left, MariaDB waits for some within a stat
 FIRST_UID, LAST_UID = 20000, 2_000_000_000
 
 
-class Database(NamedTuple):
-    """A database as far as access to it goes; MariaDB knows no owner and no public access."""
-
-    owner: str = ""
-    public: bool = False
-
-
-class Login(NamedTuple):
-    """One account of a website; `extra` names every privilege that it has beyond or lacks of its own database."""
-
-    verifier: str | None
-    locked: bool
-    limit: int
-    extra: tuple[str, ...] = ()
-
-
-class Seen(NamedTuple):
-    """What an engine holds under one account name: MariaDB has a login for each address, PostgreSQL one, under "*"."""
-
-    database: Database | None
-    logins: Mapping[str, Login]
-    reach: tuple[str, ...]  # addresses that the account may come from; none where it is locked
-
-
-NOTHING = Seen(None, {}, ())
-
-
 class Step(NamedTuple):
     """One statement, what takes it back, and how an error message may name it (it may hold a verifier)."""
 
     sql: str
     undo: str | None
     label: str
-
-
-class Move(NamedTuple):
-    """One website's way from what exists to what must exist."""
-
-    website: str
-    account: str
-    engine: str
-    before: Seen
-    after: Seen
 
 
 class Plan(NamedTuple):
@@ -284,37 +248,3 @@ def _agree(website: Mapping[str, Any], mark: Mapping[str, Any]) -> None:
     if wish != (mark["uid"], mark["engine"]):
         raise Refused(f"{website['name']} shall have uid {wish[0]} and {wish[1]}, its database here has uid "
                       f"{mark['uid']} and {mark['engine']}", "put uid and engine back: a run moves no database")
-
-
-def told(seen: Seen) -> dict[str, Any] | None:
-    """An account for the change list: without its verifier."""
-    if not seen.logins:
-        return None
-    logins = list(seen.logins.values())
-    text: dict[str, Any] = {
-        "from": list(seen.reach),
-        "locked": all(login.locked for login in logins),
-        "connections": max(login.limit for login in logins),
-    }
-    extra = sorted({item for login in logins for item in login.extra})
-    return {**text, "privileges beyond its own": extra} if extra else text
-
-
-def changes_of(move: Move) -> list[Change]:
-    """One website's changes, of its database and of its user."""
-    changes, before, after = [], move.before, move.after
-    if before.database != after.database:
-        action = "create" if before.database is None else "purge" if after.database is None else "update"
-        show = [None if d is None else {"engine": move.engine, "database": move.account, **d._asdict()}
-                for d in (before.database, after.database)]
-        changes.append(Change(move.website, "database", action, *show))
-    if (before.logins, before.reach) != (after.logins, after.reach):
-        was, now = told(before), told(after)
-        if was and now:
-            action = "suspend" if now["locked"] and not was["locked"] else "update"
-            if {login.verifier for login in before.logins.values()} != {lo.verifier for lo in after.logins.values()}:
-                now["credential"] = "replaced"
-        else:
-            action = "create" if now else "purge"
-        changes.append(Change(move.website, "database user", action, was, now))
-    return changes

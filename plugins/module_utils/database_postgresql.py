@@ -154,10 +154,12 @@ class PostgreSQL:
 
     def _connect(self, name: str) -> Any:
         try:
-            # A failed statement would otherwise be logged with the verifier in it.
+            # A failed statement would otherwise be logged with the verifier in it. A website's own login can hold a
+            # lock on its role and its database for as long as it likes.
             connection = self.connector(
                 dbname=name, user="postgres", host=self.socket, connect_timeout=10,
-                options="-c log_min_error_statement=panic -c log_statement=none -c log_min_duration_statement=-1")
+                options="-c log_min_error_statement=panic -c log_statement=none -c log_min_duration_statement=-1 "
+                        "-c lock_timeout=10s")
         except self.errors as error:
             raise Refused(f"PostgreSQL does not answer at {self.socket}: {str(error).strip()}",
                           "start it: systemctl start postgresql; or run playbooks/servers.yml") from error

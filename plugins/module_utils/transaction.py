@@ -31,13 +31,17 @@ class Refused(Exception):
 
 
 class Change(NamedTuple):
-    """One difference between what exists and what must exist; `before` and `after` are small JSON values."""
+    """One difference between what exists and what must exist; `before` and `after` are small JSON values.
+
+    `by_website`: the website's own account can make it at any time, so that it is no reason to stop others' runs.
+    """
 
     website: str | None
     subject: str
     action: str  # create | update | suspend | remove | purge
     before: Any = None
     after: Any = None
+    by_website: bool = False
 
 
 class Left(NamedTuple):

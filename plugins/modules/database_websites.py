@@ -57,7 +57,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: What differed, sorted; the same in check mode and for real.
+  description: >-
+    What differed, sorted; the same in check mode and for real. C(by_website) tells what the website's own login can
+    have done.
   returned: success
   type: list
 as_built:
@@ -86,7 +88,7 @@ import contextlib
 import json
 import pathlib
 
-from ansible.module_utils import database, transaction
+from ansible.module_utils import database, database_moves, transaction
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.database_mariadb import MariaDB
 from ansible.module_utils.database_postgresql import PostgreSQL
@@ -132,7 +134,8 @@ def carry_out(move, engine, undo):
 def keep(moves, plan, owned, engines, undo):
     """Carry out what makes or changes; a website that is refused is left as it was.
 
-    Raises Refused where all of them are, or one cannot be taken back: then it is the server that is at fault.
+    Raises Refused where all of them are, or one cannot be taken back: then it is the server that is at fault, or a
+    website that can lock what it can change, which stops nobody else.
     """
     faults = []
     for move in moves:
@@ -141,7 +144,8 @@ def keep(moves, plan, owned, engines, undo):
             carry_out(move, engines[move.engine], undo)
         except Refused as error:
             faults.append((move, error))
-            if len(undo) > began or len(faults) == len(moves):
+            own = all(database_moves.own_doing(move) for move, _ in faults)
+            if not own and (len(undo) > began or len(faults) == len(moves)):
                 raise
     for move, error in faults:
         database.leave(plan, move, owned.get(move.website), error)
@@ -161,7 +165,7 @@ def apply(plan, owned, engines):
         for name in sorted(touched):
             undo.append((engines[name], None))
             engines[name].let_in(plan.reach[name])
-        verify(keeping, engines)
+        verify(keeping, plan, owned, engines)
     except BaseException as error:
         left = take_back(undo)
         with contextlib.suppress(OSError):  # a full disk: the marks of the run then stay, and the next run settles them
@@ -190,14 +194,22 @@ def take_back(undo):
     return left
 
 
-def verify(moves, engines):
-    """Read these once more: each account must stand in the catalogs as wanted, with its verifier."""
+def verify(moves, plan, owned, engines):
+    """Read these once more: each account must stand in the catalogs as wanted, with its verifier.
+
+    One that was there before, and that its own website has changed again meanwhile, is left and stops nobody else.
+    """
     accounts = {name: [move.account for move in moves if move.engine == name] for name in engines}
     now = {name: engines[name].read(names) for name, names in accounts.items() if names}
     for move in moves:
-        if now[move.engine].get(move.account) != move.after:
-            raise Refused(f"{move.account} of {move.website} is not in {engines[move.engine].title} as it was written",
-                          "see whether somebody else changes accounts there, then run again")
+        there = now[move.engine].get(move.account, database_moves.NOTHING)
+        if there == move.after:
+            continue
+        error = Refused(f"{move.account} of {move.website} is not in {engines[move.engine].title} as it was written",
+                        "see whether somebody else changes accounts there, then run again")
+        if not move.before.logins or not database_moves.own_doing(move._replace(before=there)):
+            raise error
+        database.leave(plan, move, owned.get(move.website), error)
 
 
 def as_built(plan, engines):

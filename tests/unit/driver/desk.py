@@ -56,6 +56,7 @@ class FakeFleet:
         self.faults: dict[str, Callable[[str], FleetResult] | None] = {}
         self.failures: list[str] = []
         self.snapshots = True
+        self.own: set[str] = set()  # websites whose own account made them differ
         self.bad: dict[str, str] = {}  # websites that a layer leaves as they are, and why
         self.played: list[tuple[str, bool, list[str]]] = []
         self.on_play: Callable[[str, bool], None] = lambda playbook, check: None
@@ -116,6 +117,7 @@ class FakeFleet:
                 "before": None,
                 "after": None,
                 "action": "create" if name not in self.existing else "update" if name in wanted else "remove",
+                "by_website": name in self.own,
             }
             for name in sorted(wanted.keys() | self.existing.keys())
             if wanted.get(name) != self.existing.get(name)

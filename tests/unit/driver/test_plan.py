@@ -55,6 +55,21 @@ def test_refusals_name_drift_once_a_website_with_all_that_differs() -> None:
     assert [r.gate for r in found] == ["drift"] and "remove A on ns1, update vhost on web1" in found[0].what
 
 
+OWN = change("b", "db1", "update", "database user", by_website=True)
+
+
+def test_what_a_website_s_own_account_can_change_stops_no_other_s_run_and_is_told() -> None:
+    """Whoever got into one website could stop all others by it."""
+    assert of(OWN).refusals(["a"]) == []
+    assert plan.lines(of(OWN).changes)[-1] == (
+        "    ~ update database user (the website's own account can have done this)")
+
+
+def test_what_it_cannot_change_is_drift_beside_what_it_can() -> None:
+    (found,) = of(OWN, change("b", "web1", "update")).refusals(["a"])
+    assert found.gate == "drift" and "update vhost on web1" in found.what and "database user" not in found.what
+
+
 def test_refusals_name_what_is_foreign_and_where() -> None:
     conflict = {"website": "a", "subject": "A", "where": "zone", "host": "ns1"}
     found = of(conflicts=[conflict]).refusals(["a"])

@@ -126,6 +126,20 @@ def test_run_refuses_drift_and_says_which(desk: Desk) -> None:
     assert "lain.tarakankota.go.id" in str(error) and desk.outcomes() == ["started", "applied"]
 
 
+def test_run_puts_right_what_another_websites_own_account_did_and_the_register_tells(desk: Desk) -> None:
+    """Whoever got into one website stops no other one's run, and somebody learns of it."""
+    other = "lain.tarakankota.go.id"
+    go(desk, desk.approved(name=other))
+    desk.fleet.existing[other]["title"] = "changed by itself"
+    desk.fleet.own = {other, NAME}
+    go(desk, desk.approved())
+    entry = list(desk.office.register.entries(kind="run"))[-1]
+    assert entry.data["put_right"] == [{"website": other, "host": "web1", "subject": "vhost", "action": "update"}]
+    assert report.entry_line(desk.office, entry).endswith(
+        f" - put right what other websites' own accounts can have done: web1: update vhost of {other}")
+    assert desk.fleet.existing[other]["title"] != "changed by itself"
+
+
 @pytest.mark.parametrize("fault", [failing, unreachable, silent])
 def test_run_stops_before_anything_when_the_servers_cannot_be_looked_at(
     desk: Desk, fault: Callable[[str], FleetResult]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import database, database_mariadb, database_postgresql
-from ansible.module_utils.database import NOTHING, Database
+from ansible.module_utils.database import NOTHING, Database, Seen
 from ansible.module_utils.transaction import Refused
 from database_cases import AT_WEB1, AT_WEB2, HASH, in_mariadb, in_postgresql, mark, settings, website
 
@@ -136,6 +136,40 @@ def test_plan_tells_a_replaced_credential_without_showing_it() -> None:
     found = plan(website(), owned={NAME: mark()}, seen=seen)
     assert found.changes[0].after["credential"] == "replaced"
     assert HASH not in repr(found.changes) and "BBBB" not in repr(found.changes)
+
+
+OPEN = in_postgresql("w20001")._replace(database=Database("w20001", public=True))
+
+
+@pytest.mark.parametrize("engine, there", [
+    ("mariadb", in_mariadb(verifier="*" + "B" * 40)), ("mariadb", in_mariadb(verifier="")),
+    ("mariadb", in_mariadb()._replace(database=None)), ("postgresql", in_postgresql("w20001", verifier="md5x")),
+    ("postgresql", in_postgresql("w20001", verifier=None)), ("postgresql", OPEN),
+])
+def test_plan_tells_what_a_website_s_own_login_can_have_done(engine: str, there: Seen) -> None:
+    """Who got into one website must not be able to stop everybody's runs."""
+    found = plan(website(1, engine), owned={NAME: mark(1, engine)}, seen={engine: {"w20001": there}})
+    assert [change.by_website for change in found.changes] == [True]
+
+
+@pytest.mark.parametrize("engine, there", [
+    ("mariadb", NOTHING), ("mariadb", Seen(Database(), {}, ())), ("mariadb", in_mariadb(locked=True)),
+    ("mariadb", in_mariadb(limit=99)), ("mariadb", in_mariadb(extra=("on mysql",))), ("mariadb", in_mariadb(AT_WEB2)),
+    ("mariadb", in_mariadb(verifier="", limit=99)),
+    ("postgresql", in_postgresql("w20001", extra=("superuser",))), ("postgresql", in_postgresql("postgres")),
+    ("postgresql", OPEN._replace(database=Database("postgres", public=True))),
+    ("postgresql", in_postgresql("w20001")._replace(database=None)), ("postgresql", in_postgresql("w20001", AT_WEB2)),
+])
+def test_plan_takes_nothing_else_for_the_website_s_own_doing(engine: str, there: Seen) -> None:
+    found = plan(website(1, engine), owned={NAME: mark(1, engine)}, seen={engine: {"w20001": there}})
+    assert found.changes and not any(change.by_website for change in found.changes)
+
+
+def test_plan_takes_a_lost_credential_for_nobody_s_own_doing() -> None:
+    """The web host's is gone, which a website's login cannot have done."""
+    wish, seen = website(), {"mariadb": {"w20001": in_mariadb()}}
+    lost = settings(wish, check=True)._replace(verifiers={"w20001": None})
+    assert [c.by_website for c in database.plan([wish], {NAME: mark()}, seen, lost).changes] == [False]
 
 
 @pytest.mark.parametrize("changes", [{"uid": 20007}, {"database": {"engine": "postgresql", "host": "db1"}}])

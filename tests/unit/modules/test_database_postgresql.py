@@ -1,7 +1,12 @@
 """PostgreSQL's catalogs, statements and lists of users, without a server."""
 
+import contextlib
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from ansible.module_utils import database_postgresql as postgresql
 from ansible.module_utils.database import NOTHING, Database, Seen
 from database_cases import AT_WEB1, SCRAM, WEB_HOSTS, in_postgresql
@@ -68,6 +73,20 @@ def test_steps_purge_the_database_before_its_owner() -> None:
 def test_label_of_a_step_holds_no_verifier() -> None:
     steps = postgresql.steps("w20001", NOTHING, in_postgresql("w20001"))
     assert not any("SCRAM" in step.label for step in steps)
+
+
+def test_no_website_s_lock_holds_a_run_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A login can hold its own role and database in a transaction that never ends."""
+    given: dict[str, Any] = {}
+
+    def connect(**options: Any) -> Any:
+        given.update(options)
+        cursor = SimpleNamespace(execute=lambda sql: None, description=True, fetchall=lambda: [(tmp_path / "pg_hba",)])
+        return SimpleNamespace(cursor=lambda: contextlib.nullcontext(cursor))
+
+    monkeypatch.setitem(sys.modules, "psycopg2", SimpleNamespace(connect=connect, Error=OSError))
+    postgresql.PostgreSQL({})
+    assert "-c lock_timeout=10s" in given["options"]
 
 
 def test_lists_hold_each_web_hosts_own_users_and_are_never_empty() -> None:

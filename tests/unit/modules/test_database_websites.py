@@ -180,6 +180,55 @@ def test_converge_leaves_one_website_as_it_was_when_its_statement_fails(marks: P
     assert about.count("CREATE") == about.count("DROP") == 2
 
 
+CHANGED, AGAIN = in_mariadb(verifier="*" + "B" * 40), in_mariadb(verifier="*" + "C" * 40)
+
+
+def beside_one_that_was_changed(marks: Path, server: Server, there: Seen = CHANGED) -> None:
+    """Another website, whose own login has changed its password before the run looked."""
+    marks.parent.mkdir()
+    marks.write_text(json.dumps({NAME: mark()}))
+    server.seen = {"w20001": there}
+
+
+@pytest.mark.parametrize("wishes", [(website(1),), (website(1), website(2))], ids=["alone", "beside another"])
+def test_converge_leaves_a_website_that_changes_its_own_account_while_it_runs(
+    marks: Path, server: Server, wishes: Any
+) -> None:
+    """A connection that stays open can change the password as often as it likes."""
+    beside_one_that_was_changed(marks, server)
+    server.after = {"w20001": AGAIN, "w20002": in_mariadb()}
+    outcome = converge(*wishes)
+    assert [left.website for left in outcome.refused] == [NAME] and NAME in json.loads(marks.read_text())
+    assert {change.website for change in outcome.changes} == {wish["name"] for wish in wishes[1:]}
+
+
+def test_converge_leaves_a_website_whose_own_change_cannot_be_put_right(marks: Path, server: Server) -> None:
+    """It may hold a lock on what it can change; it is the only one that differs, and yet the server is well."""
+    beside_one_that_was_changed(marks, server)
+    server.broken = "ALTER USER"
+    outcome = converge(website(1))
+    assert [left.website for left in outcome.refused] == [NAME] and outcome.changes == []
+    assert json.loads(marks.read_text()) == {NAME: mark()}
+
+
+@pytest.mark.parametrize("there", [in_mariadb(limit=99), in_mariadb(extra=("on mysql",))])
+def test_converge_takes_everything_back_when_an_account_gained_what_its_website_cannot_take(
+    marks: Path, server: Server, there: Seen
+) -> None:
+    beside_one_that_was_changed(marks, server)
+    server.after = {"w20001": there}
+    with pytest.raises(Refused, match="is not in MariaDB as it was written"):
+        converge(website(1))
+
+
+def test_converge_takes_a_new_account_back_whose_password_is_another(marks: Path, server: Server) -> None:
+    """Nobody knows it yet, so that no website can have changed it."""
+    server.after = {"w20001": AGAIN}
+    with pytest.raises(Refused, match="is not in MariaDB as it was written"):
+        converge(website(1))
+    assert json.loads(marks.read_text()) == {}
+
+
 def test_converge_leaves_what_is_not_ours_and_converges_the_rest(marks: Path, server: Server) -> None:
     server.seen = {"w20001": in_mariadb()}
     server.after = {"w20001": in_mariadb(), "w20002": in_mariadb()}

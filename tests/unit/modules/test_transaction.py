@@ -223,7 +223,7 @@ def test_finish_sorts_changes_and_names_layer_and_host() -> None:
     assert [(c["website"], c["subject"]) for c in said["changes"]] == [
         (None, "daemons"), ("a", "pool"), ("a", "vhost"), ("b", "vhost")]
     assert said["changes"][2] == {"layer": "web", "host": "web1", "website": "a", "subject": "vhost",
-                                  "action": "create", "before": None, "after": "x"}
+                                  "action": "create", "before": None, "after": "x", "by_website": False}
     assert (said["created"], said["orphans"]) == (["a", "b"], ["y", "z"])
 
 
