@@ -22,6 +22,8 @@ ENVIRONMENTS = STATE / "web/apps"
 OURS = "website-app-"
 NAME = re.compile(rf"{OURS}w\d+-[0-9a-f]{{8}}\.service\Z")  # what is called otherwise was not written here
 START = 30.0  # seconds within which an application must answer
+# systemd starts an application again that has ended, and one decides itself when it ends and how long that takes.
+RUNS = ("active", "activating", "deactivating")
 # What is the same for every application. Its socket's folder is named in the environment alone, which no other user
 # can see. systemd's own folders must stay visible to it. Native code may come from the server and from the release, not
 # from where the program or a visitor writes: systemd forgets NoExecPaths=/ for a folder that another setting names.
@@ -121,13 +123,13 @@ def _holds(path: pathlib.Path, content: str) -> bool:
 
 
 def stands(apps: list[dict[str, str]]) -> list[bool]:
-    """Whether each application's files are there and its unit runs, or is being started again after a crash."""
+    """Whether each application's files are there and its unit runs, or is about to be started again after a crash."""
     if not apps:
         return []
     said = run(["systemctl", "show", "--property=ActiveState", "--value", *[f"{app['name']}.service" for app in apps]])
     states = said.split()
     return [
-        all(_holds(path, content) for path, (content, _) in _files(app).items()) and state in ("active", "activating")
+        all(_holds(path, content) for path, (content, _) in _files(app).items()) and state in RUNS
         for app, state in zip(apps, states, strict=True)
     ]
 

@@ -162,6 +162,20 @@ def test_application_that_was_stopped_or_changed_by_hand_is_mended(host: WebHost
     assert all(after[part] == before[part] for part in ("running", "units")) and host.converge(ONE, APP) == []
 
 
+@pytest.mark.parametrize("state", ["activating", "deactivating"])
+def test_application_that_starts_again_by_itself_is_no_difference(
+    host: WebHost, monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """It ends when it likes and takes its time: it must not stop other websites' runs by that."""
+    host.converge(ONE, APP)
+
+    def run(argv: list[str]) -> str:
+        return state if argv[:2] == ["systemctl", "show"] else host.run(argv)
+
+    monkeypatch.setattr(web_apps, "run", run)
+    assert host.converge(ONE, APP) == []
+
+
 def test_result_holds_no_socket_of_an_application(host: WebHost) -> None:
     changes = host.converge(ONE, APP)
     assert socket_of(host).split("/")[-2] not in json.dumps(changes)
