@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: website_manifest
-short_description: Name every file of a live release that was added, changed or removed
+short_description: Name every file of a live release that was added, changed, removed or given away
 description:
   - Reads the manifest that was written when the release was unpacked, and hashes the files that are there now.
   - Folders that the application may write are no part of a release. Changes nothing.
@@ -30,7 +30,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: One for each file that differs, with what would bring it back.
+  description: >-
+    One for each file that differs, with what would bring it back, and for each file or folder that others than root may
+    write.
   returned: always
   type: list
 refused:

@@ -1,11 +1,13 @@
 """The modules as Ansible sees them: shared code under ansible.module_utils, each module by its own name."""
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
 import ansible.module_utils
 
+os.umask(0o022)  # as the web layer's module sets it
 PLUGINS = Path(__file__).resolve().parents[3] / "plugins"
 ansible.module_utils.__path__.append(str(PLUGINS / "module_utils"))
 sys.path.insert(0, str(PLUGINS / "modules"))

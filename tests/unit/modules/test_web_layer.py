@@ -75,13 +75,14 @@ def test_apply_updates_a_release_and_keeps_the_data_and_the_old_release(host: We
     assert len(list((home / "releases").iterdir())) == 2 and len(host.lines("setups")) == 2
 
 
-@pytest.mark.parametrize("damage", ["added", "changed", "manifest"])
+@pytest.mark.parametrize("damage", ["added", "changed", "given away", "manifest"])
 def test_apply_unpacks_a_kept_release_anew_where_it_is_not_as_it_was(host: WebHost, damage: str) -> None:
     host.converge(TWO)
     host.converge(php(archive=PHP_2))
     kept = Path(web.paths(TWO)["release"])
     {"added": lambda: (kept / "public/shell.php").write_text("<?php"),
      "changed": lambda: (kept / "public/index.php").write_text("<?php 0"),
+     "given away": lambda: (kept / "public").chmod(0o777),
      "manifest": lambda: (kept / MANIFEST).unlink()}[damage]()
     host.layer(TWO)
     assert [path.name for path in host.root.glob("archives/*")] == [sha(PHP)], "it is asked for"

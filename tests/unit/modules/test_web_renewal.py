@@ -50,6 +50,17 @@ def test_cure_puts_a_changed_live_release_back_and_keeps_it_for_root(host: WebHo
     assert cured(host) == [] and kept(host) == [aside]
 
 
+def test_cure_takes_a_live_release_back_that_was_given_away(host: WebHost) -> None:
+    host.converge(SITE, APP)
+    release = Path(web.paths(SITE)["release"])
+    release.chmod(0o777)
+    (release / "public/index.php").chmod(0o6777)
+    assert host.converge(SITE, APP) == [], "live releases are compared where that is asked for"
+    assert cured(host) == [(SITE["name"], "release", "update")] and differences(release) == []
+    assert (release.stat().st_mode & 0o777, (release / "public/index.php").stat().st_mode & 0o7777) == (0o755, 0o644)
+    assert cured(host) == []
+
+
 def test_changed_live_release_stays_where_no_cure_is_asked_for(host: WebHost, release: Path) -> None:
     assert host.converge(SITE, APP) == [] and defaced(release) and kept(host) == []
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import website_manifest
-from ansible.module_utils import web
+from ansible.module_utils import manifest, web
 from ansible.module_utils.manifest import MANIFEST, held_by
 from web_cases import website
 
@@ -53,6 +54,50 @@ def test_link_that_was_turned_elsewhere_is_named(release: Path) -> None:
     (release / "uploads").unlink()
     (release / "uploads").symlink_to("/etc")
     assert subjects(release) == {"file uploads": "update"}
+
+
+LOOSE = {0o664: "-rw-rw-r--", 0o646: "-rw-r--rw-", 0o4755: "-rwsr-xr-x", 0o2755: "-rwxr-sr-x"}
+
+
+@pytest.mark.parametrize("mode", LOOSE)
+def test_file_that_others_may_write_or_that_lends_rights_is_named(release: Path, mode: int) -> None:
+    (release / "folder/code.php").chmod(mode)
+    (found,) = website_manifest.compare("a.example.go.id", release)
+    assert (found.subject, found.action) == ("file folder/code.php", "update") and found.before != found.after
+    assert f" {LOOSE[mode]} {os.geteuid()}:" in found.before
+
+
+def test_modes_that_let_nobody_else_write_are_no_difference(release: Path) -> None:
+    (release / "folder").chmod(0o700)
+    (release / "index.html").chmod(0o755)
+    assert subjects(release) == {}
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775])
+def test_folder_that_others_may_write_is_named_the_release_itself_too(release: Path, mode: int) -> None:
+    """Who may write there can put a page in the place of another."""
+    for folder in (release, release / "folder"):
+        folder.chmod(mode)
+    assert subjects(release) == {"folder .": "update", "folder folder": "update"}
+
+
+def test_everything_that_is_not_root_s_is_named(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`chown -R` is how people mend a website that cannot write, and makes its code writable to every visitor's PHP."""
+    (release / "uploads/photo.jpg").write_text("new")
+    monkeypatch.setattr(manifest.os, "geteuid", lambda: 54321)
+    assert subjects(release) == dict.fromkeys(
+        ("folder .", "folder folder", "file .sop-manifest", "file folder/code.php", "file index.html", "file uploads"),
+        "update")
+
+
+def test_pipe_is_named_and_holds_nobody_up(release: Path) -> None:
+    os.mkfifo(release / "pipe")
+    (release / "index.html").unlink()
+    os.mkfifo(release / "index.html")
+    assert subjects(release) == {"file pipe": "remove", "file index.html": "update"}
+    (release / MANIFEST).unlink()
+    os.mkfifo(release / MANIFEST)
+    assert subjects(release) == {"manifest": "create"}
 
 
 @pytest.mark.parametrize("damage", [None, "{", "[1]", "[[1, 2]]", "7"])

@@ -68,6 +68,16 @@ def test_every_file_is_named_with_its_website(host: WebHost, capsys: pytest.Capt
     assert nightly.FOUND.stat().st_mode & 0o777 == 0o600
 
 
+def test_file_that_others_may_write_is_named(host: WebHost, capsys: pytest.CaptureFixture[str]) -> None:
+    host.serve(website())
+    release = host.release(website())
+    release.chmod(0o777)
+    (release / "index.html").chmod(0o666)
+    assert nightly.main([]) == 1
+    said = capsys.readouterr().err
+    assert f"{NAME}: folder . was changed since" in said and f"{NAME}: file index.html was changed since" in said
+
+
 def test_release_that_is_gone_is_named(host: WebHost, capsys: pytest.CaptureFixture[str]) -> None:
     host.serve(website())
     assert nightly.main([]) == 1
