@@ -174,8 +174,19 @@ def test_restore_brings_mariadb_back(host):
     """Rows, text, binary values, views and routines are as they were; tables made since are gone."""
     assert query(host, "mariadb", "SELECT id, title, HEX(photo) FROM news ORDER BY id").splitlines() == [
         "1\tPendaftaran — dibuka\t00FF27", "2\tLibur\tNULL"]
-    assert query(host, "mariadb", "SHOW TABLES").split() == ["news", "titles"]
+    assert query(host, "mariadb", "SHOW TABLES").split() == ["former", "news", "titles"]
     assert query(host, "mariadb", "SELECT one()") == "1"
+    packages = "SELECT routine_name FROM information_schema.routines WHERE routine_type = 'PACKAGE'"
+    assert query(host, "mariadb", f"{packages} AND routine_schema = 'w20002'") == "forms"
+
+
+def test_restore_makes_the_websites_account_the_definer(host):
+    """A rebuilt web host may have another address: its websites' views would name accounts that are no more."""
+    views = "SELECT table_name, definer FROM information_schema.views WHERE table_schema = 'w20002' ORDER BY 1"
+    assert query(host, "mariadb", views).splitlines() == ["former\tw20002@%", "titles\tw20002@%"]
+    assert query(host, "mariadb", "SELECT id FROM former ORDER BY id").split() == ["1", "2"]
+    events = "SELECT event_name, definer FROM information_schema.events WHERE event_schema = 'w20002'"
+    assert query(host, "mariadb", events) == "cleaning\tw20002@%"
 
 
 def test_restore_brings_postgresql_back(host):
@@ -187,6 +198,16 @@ def test_restore_brings_postgresql_back(host):
     assert tables.splitlines() == ["extra|notes|w20003", "public|letters|w20003"]
     assert query(host, "postgresql", "SELECT count(*) FROM pg_namespace WHERE nspname = 'newer'") == "0"
     assert query(host, "postgresql", "SELECT last_value FROM letters_id_seq") == "2"
+
+
+def test_restore_brings_back_what_lies_in_no_schema(host):
+    """Large objects, collations and the like are a website's own, too, and stood in the way of its dump."""
+    assert query(host, "postgresql", "SELECT convert_from(lo_get(20003), 'UTF8')") == "pindaian"
+    assert query(host, "postgresql", "SELECT count(*) FROM pg_largeobject_metadata") == "1"
+    for made, name in (("collname FROM pg_collation WHERE collowner = 'w20003'::regrole", "ci"),
+                       ("cfgname FROM pg_ts_config WHERE cfgowner = 'w20003'::regrole", "indonesia"),
+                       ("pubname FROM pg_publication", "letters")):
+        assert query(host, "postgresql", f"SELECT {made}") == name
 
 
 def test_restore_to_a_folder_holds_the_whole_website(host):

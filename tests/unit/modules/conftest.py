@@ -18,3 +18,5 @@ sys.modules["website_backup.transaction"] = importlib.import_module("ansible.mod
 # So is what takes certificates into use, and the nightly check, which has the releases' comparison beside it.
 sys.modules["manifest"] = importlib.import_module("ansible.module_utils.manifest")
 sys.path.insert(0, str(PLUGINS.parent / "roles/apache/files"))
+# A PostgreSQL server of the tests' own is the driver's, too.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))

@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument("--in-place", action="store_true", help="over the website, which is kept aside")
     back.add_argument("--without-database", action="store_true", help="leave the database as it is")
     back.add_argument("--plan", action="store_true", help="only say what would be restored")
-    proof = commands.add_parser("verify", parents=[output], help="prove the newest snapshots by restoring them")
+    proof = commands.add_parser("verify", parents=[output], help="prove the newest snapshots' files by restoring them")
     proof.add_argument("--website", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
     proof.add_argument("--subset", metavar="PART", help="how much of the repository to read, as 5%% or 1/7 or 2G")
     return top

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO
 
+from website_backup import loadable
 from website_backup.settings import Settings, Website
 from website_backup.transaction import Refused, read_json
 
@@ -24,8 +25,12 @@ COMPLETE = {
 }
 DUMP = {
     # The dump is one snapshot of InnoDB tables; tablespaces would need a right over the whole server.
-    "mariadb": ["mariadb-dump", "--single-transaction", "--no-tablespaces", "--routines", "--hex-blob"],
+    "mariadb": ["mariadb-dump", "--single-transaction", "--no-tablespaces", "--routines", "--events", "--hex-blob"],
     "postgresql": ["pg_dump", "--no-owner", "--no-privileges", "--no-password"],
+}
+LOAD = {
+    "mariadb": ["mariadb"],
+    "postgresql": ["psql", "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-1", "-f", "-"],
 }
 # What the website's own user may drop: everything that it made, so that nothing newer than the dump survives it.
 CLEAR_MARIADB = """
@@ -35,40 +40,16 @@ FROM information_schema.tables WHERE table_schema = DATABASE()
 UNION ALL
 SELECT CONCAT('DROP ', routine_type, ' IF EXISTS `', REPLACE(routine_name, '`', '``'), '`;')
 FROM information_schema.routines WHERE routine_schema = DATABASE()
+UNION ALL
+SELECT CONCAT('DROP EVENT IF EXISTS `', REPLACE(event_name, '`', '``'), '`;')
+FROM information_schema.events WHERE event_schema = DATABASE()
 """
-CLEAR_POSTGRESQL = """
-DO $clear$
-DECLARE
-  statement text;
-  statements text[];
-BEGIN
-  SELECT array_agg(s) INTO statements FROM (
-    SELECT format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) AS s
-    FROM pg_namespace WHERE nspowner = current_user::regrole AND nspname <> 'public'
-    UNION ALL
-    SELECT format('DROP %s IF EXISTS %I.%I CASCADE', CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'S' THEN 'SEQUENCE'
-           WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'f' THEN 'FOREIGN TABLE' WHEN 'c' THEN 'TYPE' ELSE 'TABLE' END,
-           n.nspname, c.relname)
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND c.relowner = current_user::regrole
-      AND n.nspname = 'public'
-      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
-    UNION ALL
-    SELECT format('DROP ROUTINE IF EXISTS %s CASCADE', p.oid::regprocedure)
-    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-    WHERE p.proowner = current_user::regrole AND n.nspname = 'public'
-      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
-    UNION ALL
-    SELECT format('DROP TYPE IF EXISTS %I.%I CASCADE', n.nspname, t.typname)
-    FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-    WHERE t.typtype IN ('e', 'd', 'r') AND t.typowner = current_user::regrole AND n.nspname = 'public'
-      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = t.oid AND d.deptype = 'e')
-  ) AS owned;
-  FOREACH statement IN ARRAY coalesce(statements, '{}') LOOP
-    EXECUTE statement;
-  END LOOP;
-END
-$clear$;
+# Only this mode knows how to drop a package.
+DROPPING = b"SET FOREIGN_KEY_CHECKS=0, sql_mode=ORACLE;\n"
+# It leaves the owner's rights as they are, and the schema `public` unless the website made its own.
+CLEAR_POSTGRESQL = b"""SET client_min_messages = error;
+DROP OWNED BY CURRENT_USER CASCADE;
+CREATE SCHEMA IF NOT EXISTS public;
 """
 
 
@@ -160,21 +141,20 @@ def is_complete(path: pathlib.Path, engine: str) -> bool:
 
 def load(website: Website, settings: Settings, path: pathlib.Path) -> None:
     """Make the database what the dump says, as a whole: newer tables go, too."""
-    with client(website, settings) as way_in, path.open("rb") as file:
+    with (client(website, settings) as way_in, path.open("rb") as file,
+          tempfile.TemporaryFile(dir=path.parent) as text):
+        argv = LOAD[way_in.engine]
         if way_in.engine == "postgresql":
-            with tempfile.TemporaryFile() as both:
-                both.write(CLEAR_POSTGRESQL.encode())
-                for block in iter(lambda: file.read(1 << 20), b""):
-                    both.write(block)
-                both.seek(0)
-                way_in.call(["psql", "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-1", "-f", "-"],
-                            stdin=both, stdout=subprocess.DEVNULL)
-            return
-        into = ["mariadb", f"--database={website.account}"]
-        clear_mariadb(way_in, into)
-        way_in.call(into, stdin=file)
+            text.write(CLEAR_POSTGRESQL)
+        else:
+            argv = [*argv, f"--database={website.account}"]
+        text.writelines(loadable.LINES[way_in.engine](file))
+        text.seek(0)
+        if way_in.engine == "mariadb":
+            clear_mariadb(way_in, argv)
+        way_in.call(argv, stdin=text, stdout=subprocess.DEVNULL)
 
 
 def clear_mariadb(way_in: Client, into: list[str]) -> None:
     drops = way_in.call([*into, "-N", "-B", "--raw", "-e", CLEAR_MARIADB])
-    way_in.call(into, text=b"SET FOREIGN_KEY_CHECKS=0;\n" + drops)
+    way_in.call(into, text=DROPPING + drops)
