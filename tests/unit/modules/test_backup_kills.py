@@ -259,13 +259,32 @@ def test_website_that_cannot_be_settled_gets_no_snapshot_and_holds_no_other_back
     other = json.loads(json.dumps(entries[0]).replace(NAME, "lain.go.id")) | {"uid": 20002, "database": None}
     shutil.copytree(here.home, here.home.with_name("lain.go.id"))
     Path(here.settings.websites_file).write_text(json.dumps([*entries, other]))
+    (needed,) = here.home.parent.glob(".restore-*")
+    (left := here.home.with_name(".restore-lain.go.id-x")).mkdir()
     with monkeypatch.context() as down:
         down.setattr(database, "load", refuse)
         report = here.run("backup")
     assert list(report["failures"]) == [NAME] and "was cut off, and cannot be settled" in report["failures"][NAME]
+    assert "what was there before lies in" in report["failures"][NAME] and needed.exists() and not left.exists()
     assert "lain.go.id" in report["snapshots"] and len(here.copies.snapshots()) == 2
     assert here.run("backup")["failures"] == {} and here.state() == OLD
     assert not exchange.pending(here.settings)
+
+
+def test_database_that_cannot_be_put_back_is_settled_by_the_dump_that_somebody_mended(
+    here: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its dump holds what its own account may not load; the administrator takes that out of the file."""
+    assert killed(1, here.restore, [(here, "loaded")])
+    (dump,) = here.home.parent.glob(".before-restore-*/database.sql")
+    whole = dump.read_text()
+    dump.write_text(f"refused{whole}")
+    monkeypatch.setattr(database, "load", lambda *given: refuse() if given[-1].read_text().startswith("refused")
+                        else here.load(*given))
+    for _ in range(2):
+        assert f"what was there before lies in {dump.parent}" in here.run("backup")["failures"][NAME]
+    dump.write_text(whole)
+    assert here.run("backup")["failures"] == {} and here.whole() == OLD
 
 
 def refuse(*_: Any) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from backup_cases import NAME, ours, restore, settings, snapshot, with_database
+from ansible.module_utils.transaction import Refused
+from backup_cases import NAME, exchange, ours, restore, settings, snapshot, with_database
 from driver.cluster import Cluster
 from website_backup import database
 
@@ -131,3 +132,17 @@ def test_restore_leaves_an_extension_that_the_administrator_made(here: Server) -
     assert here.backup() == {}
     here.restore()
     assert here.whole() == before and here.sql("SELECT 1 FROM pg_extension WHERE extname = 'pageinspect'")
+
+
+def test_load_that_is_refused_changes_nothing_and_holds_no_snapshot_back(here: Server) -> None:
+    """The dump comes as far as an index, after the large objects, whose name is the administrator's by now. What was
+    there before could not be loaded either."""
+    here.sql("CREATE TABLE t (a int); CREATE INDEX i ON t (a); SELECT lo_from_bytea(20003, 'isi')")
+    assert here.backup() == {}
+    here.sql("DROP INDEX i; INSERT INTO t VALUES (1); SELECT lo_put(20003, 0, 'ada')")
+    here.sql("CREATE TABLE i (a int); GRANT SELECT ON i TO PUBLIC", "sop")
+    before = here.whole()
+    with pytest.raises(Refused, match='relation "i" already exists') as refused:
+        here.restore()
+    assert "not be put back" not in refused.value.what and not exchange.pending(here.settings)
+    assert here.whole() == before and here.backup() == {}

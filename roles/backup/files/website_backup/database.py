@@ -32,6 +32,7 @@ LOAD = {
     "mariadb": ["mariadb"],
     "postgresql": ["psql", "-X", "-q", "-w", "-v", "ON_ERROR_STOP=1", "-1", "-f", "-"],
 }
+UNCHANGED = ("psql", 3)  # an error within the one transaction that it was given, which so came to nothing
 # What the website's own user may drop: everything that it made, so that nothing newer than the dump survives it.
 CLEAR_MARIADB = """
 SELECT CONCAT('DROP ', CASE table_type WHEN 'VIEW' THEN 'VIEW' WHEN 'SEQUENCE' THEN 'SEQUENCE' ELSE 'TABLE' END,
@@ -51,6 +52,10 @@ CLEAR_POSTGRESQL = b"""SET client_min_messages = error;
 DROP OWNED BY CURRENT_USER CASCADE;
 CREATE SCHEMA IF NOT EXISTS public;
 """
+
+
+class Unchanged(Refused):
+    """The database server refused a load, and the database is as it was."""
 
 
 class Client:
@@ -76,7 +81,8 @@ class Client:
             raise Refused(f"{argv[0]} could not run: {error}", "run playbooks/servers.yml") from error
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").strip()[-700:]
-            raise Refused(f"{argv[0]} for database {self.website.account} ended with {done.returncode}: {said}",
+            refused = Unchanged if (argv[0], done.returncode) == UNCHANGED else Refused
+            raise refused(f"{argv[0]} for database {self.website.account} ended with {done.returncode}: {said}",
                           "check that the database server answers and that playbooks/websites.yml ran")
         return done.stdout or b""
 
@@ -140,7 +146,8 @@ def is_complete(path: pathlib.Path, engine: str) -> bool:
 
 
 def load(website: Website, settings: Settings, path: pathlib.Path) -> None:
-    """Make the database what the dump says, as a whole: newer tables go, too."""
+    """Make the database what the dump says, as a whole: newer tables go, too. Raises Unchanged, or Refused where it
+    may be half done."""
     with (client(website, settings) as way_in, path.open("rb") as file,
           tempfile.TemporaryFile(dir=path.parent) as text):
         argv = LOAD[way_in.engine]

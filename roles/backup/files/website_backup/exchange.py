@@ -21,6 +21,7 @@ WEB = "web"  # who holds it changes the same folders, and runs setup scripts on 
 WAIT = 1800.0  # seconds: a large website's first snapshot, or a prune, may be under way
 STAGE = ".restore-"  # in the websites' root, which is root's own, and on the same file system
 SAVED = "database.sql"
+GO_ON = "mend the cause (docs/restore.md tells of databases that cannot be put back), then run `website-backup nightly`"
 
 
 class Pair(NamedTuple):
@@ -67,7 +68,11 @@ def make(settings: Settings, website: Website, exchange: Exchange, dump: pathlib
         if dump:
             database.dump(website, settings, kept / SAVED)
             exchange = write(settings, exchange._replace(load=True))
-            database.load(website, settings, dump)
+            try:
+                database.load(website, settings, dump)
+            except database.Unchanged:
+                exchange = exchange._replace(load=False)
+                raise
         exchange = write(settings, exchange._replace(forward=True))
         bring(exchange)
     except BaseException as error:
@@ -75,8 +80,7 @@ def make(settings: Settings, website: Website, exchange: Exchange, dump: pathlib
             settle(settings, website, write(settings, exchange._replace(forward=False)))
         except (Refused, OSError) as again:
             raise Refused(f"{website.name} could not be restored ({error}), and not be put back either ({again})",
-                          f"mend the cause, then run `website-backup nightly`; what was there before lies in {kept}"
-                          ) from again
+                          f"{GO_ON}; what was there before lies in {kept}") from again
         raise
     end(settings, exchange)
 
@@ -157,8 +161,8 @@ def resume(settings: Settings, uid: int) -> None:
         with server_lock(WEB, WAIT):
             settle(settings, _website(settings, exchange), exchange)
     except (Refused, OSError) as error:
-        raise Refused(f"a restore of {exchange.name} was cut off, and cannot be settled: {error}",
-                      f"mend the cause and run again; what was there before lies in {exchange.kept}") from error
+        raise Refused(f"a restore of {exchange.name} was cut off, and cannot be settled: {error}; "
+                      f"what was there before lies in {exchange.kept}", GO_ON) from error
 
 
 def _website(settings: Settings, exchange: Exchange) -> Website | None:
@@ -181,11 +185,15 @@ def lock(settings: Settings, website: Website) -> Iterator[None]:
 
 def pending(settings: Settings) -> list[pathlib.Path]:
     """What a restore that was cut off left, or one that is under way has."""
-    return [*_journals(settings), *pathlib.Path(settings.websites_root).glob(f"{STAGE}*")]
+    return [*_journals(settings), *_stages(settings)]
 
 
 def _journals(settings: Settings) -> list[pathlib.Path]:
     return [*settings.state_folder.glob("restore-*.json")]
+
+
+def _stages(settings: Settings) -> list[pathlib.Path]:
+    return [*pathlib.Path(settings.websites_root).glob(f"{STAGE}*")]
 
 
 def tidy(settings: Settings) -> None:
@@ -199,6 +207,8 @@ def tidy(settings: Settings) -> None:
                 resume(settings, int(path.stem.removeprefix("restore-")))
         for left in settings.state_folder.glob("*/database.sql"):
             left.unlink(missing_ok=True)
-        folders = [*settings.state_folder.glob("scratch-*"), *database.LOGINS.glob(f"{database.LOGIN}*")]
-        for folder in folders if _journals(settings) else [*folders, *pending(settings)]:
+        needed = [path.read_text() for path in _journals(settings)]
+        stages = [path for path in _stages(settings) if not any(str(path) in text for text in needed)]
+        for folder in [*stages, *settings.state_folder.glob("scratch-*"),
+                       *database.LOGINS.glob(f"{database.LOGIN}*")]:
             shutil.rmtree(folder)
