@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sop_driver import actors, export, orders, outsider, pades, signatures, transfer, trust
+from sop_driver import actors, desired, export, orders, outsider, pades, signatures, transfer, trust
 from sop_driver.errors import Usage
 from sop_driver.note import open_note
 from sop_driver.proof import NAMESPACE
@@ -86,7 +86,11 @@ def prepared(path: Path | None, how: Sign | Pdf | None = None) -> Told:
 
 
 def bootstrap(options: Namespace, opened: Opened) -> Told:
-    return entered(actors.bootstrap(opened(), options.file, pens(options)), options.prepare)
+    office = opened()
+    entry = actors.bootstrap(office, options.file, pens(options))
+    if entry:  # what comes next is setting up the servers
+        desired.provide(office.home.desired, office.register)
+    return entered(entry, options.prepare)
 
 
 def _wanted(options: Namespace, office: Office, role: str | None) -> Actor:

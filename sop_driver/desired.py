@@ -185,3 +185,9 @@ def read(path: Path) -> dict[str, Website] | None:
 def write(path: Path, register: Register, websites: dict[str, Website]) -> Path:
     write_atomic(path, canonical(document(register, websites)).encode() + b"\n")
     return path
+
+
+def provide(path: Path, register: Register) -> None:
+    """Have the file that the playbooks read when run by hand; one that is there stays as it is."""
+    if not path.exists():
+        write(path, register, fold(register))

@@ -28,8 +28,7 @@ def ready(office: Office) -> Office:
     """With the desired state's file, which the playbooks read when run by hand. Raises Refused where it is gone."""
     if not office.register.head()[0]:
         trust.require(office)  # where a register was, an empty one would say that no website must exist
-    if not office.home.desired.exists():
-        desired.write(office.home.desired, office.register, desired.fold(office.register))
+    desired.provide(office.home.desired, office.register)
     return office
 
 
