@@ -209,8 +209,8 @@ def run(options: argparse.Namespace) -> int:
     say(options, lines, {**outcome.__dict__, "records": [str(file) for file in outcome.records]})
     if outcome.backup_fault:
         raise Failed(f"the websites are up, but they have NO BACKUP: {outcome.backup_fault}",
-                     f"{outcome.run}, backup.yml",
-                     "mend the backup server, then `ansible-playbook playbooks/backup.yml`; the record says so too")
+                     f"{outcome.run}, backup.yml", "mend the backup server, then `ansible-playbook "
+                     f"-i {work.config.inventory} playbooks/backup.yml`; the record says so too")
     return 0
 
 

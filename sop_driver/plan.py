@@ -27,7 +27,7 @@ class Plan:
     nightly: list[dict[str, Any]] = field(default_factory=list)
     refused: list[dict[str, str]] = field(default_factory=list)
 
-    def refusals(self, names: Iterable[str]) -> list[Refusal]:
+    def refusals(self, names: Iterable[str], inventory: str = "INVENTORY") -> list[Refusal]:
         """Why this plan must not be applied for these websites: taken names, what a layer refuses, and drift.
 
         What is wrong with another website alone stops none of these; see `others`. Nor does what that website's own
@@ -50,7 +50,8 @@ class Plan:
             what = ", ".join(sorted({f"{c['action']} {c['subject']} on {c['host']}" for c in strange
                                      if c["website"] == website}))
             found.append(Refusal(f"{website} is not part of this run, but the servers differ there: {what}", "drift",
-                                 "see `sop drift`; put it right by `ansible-playbook playbooks/websites.yml` first"))
+                                 f"see `sop drift`; put it right by `ansible-playbook -i {inventory} "
+                                 "playbooks/websites.yml` first"))
         return found
 
     def others(self, names: Iterable[str]) -> list[str]:

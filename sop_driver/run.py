@@ -69,7 +69,7 @@ def show(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str]) -
         except Refused as error:
             raise Refused([*refusals, *error.refusals]) from error
         plan = _checked(fleet, job)
-    return plan, [*refusals, *plan.refusals(job.names)]
+    return plan, [*refusals, *plan.refusals(job.names, office.config.inventory)]
 
 
 def _checked(fleet: Plays, job: Job) -> Plan:
@@ -101,7 +101,7 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
         run_id = office.register.next_run()
         job = prepare(office, facts, standings, run_id, office.home.runs / run_id)
         plan = _checked(fleet, job)
-        if refusals := plan.refusals(job.names):
+        if refusals := plan.refusals(job.names, office.config.inventory):
             raise Refused(refusals)
         _begin(office, facts, job, orders)
         try:

@@ -132,6 +132,7 @@ def test_run_without_backup_exits_1_and_still_records(desk: Desk, sop: Sop, flee
     fleet.faults["backup.yml"] = failing
     code, out, err = sop("run", desk.approved())
     assert code == 1 and "NO BACKUP" in err and "applied" in out
+    assert f"`ansible-playbook -i {desk.config.inventory} playbooks/backup.yml`" in err
     assert (desk.office.home.records / NAME / "backup.json").exists()
 
 

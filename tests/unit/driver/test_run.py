@@ -124,6 +124,10 @@ def test_run_refuses_drift_and_says_which(desk: Desk) -> None:
     error = ends(desk, desk.approved())
     assert isinstance(error, Refused) and error.refusals[0].gate == "drift"
     assert "lain.tarakankota.go.id" in str(error) and desk.outcomes() == ["started", "applied"]
+    # Without it Ansible would go to the lab of ansible.cfg.
+    assert f"`ansible-playbook -i {desk.config.inventory} playbooks/websites.yml`" in str(error)
+    _, refusals = run.show(desk.office, desk.fleet, desk.facts, [desk.approved(name="baru.tarakankota.go.id")])
+    assert [f"-i {desk.config.inventory} " in refusal.mend for refusal in refusals] == [True]
 
 
 def test_run_puts_right_what_another_websites_own_account_did_and_the_register_tells(desk: Desk) -> None:
