@@ -230,6 +230,8 @@ def test_bad_config_is_named_with_its_fields(desk: Desk, sop: Sop, text: str, pa
 def test_facts_of_the_lab_are_readable(desk: Desk) -> None:
     facts: FleetFacts = cli.config.load_facts(PROJECT, desk.config)
     assert facts.web and facts.database and facts.pool
+    elsewhere = desk.config.model_copy(update={"inventory": str(PROJECT / desk.config.inventory)})
+    assert cli.config.load_facts(Path("/opt/websites"), elsewhere) == facts
 
 
 def test_help_names_every_command_and_exit_code() -> None:
