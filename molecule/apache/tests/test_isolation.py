@@ -194,6 +194,34 @@ def test_release_cannot_show_the_visitors_of_all_websites(host, htaccess, text):
     assert "Apache Server Status" not in ask(host, "page", "1")
 
 
+@pytest.fixture
+def berkas(host):
+    """The website's upload folder, with an image in it."""
+    folder = "/srv/websites/php.example.go.id/data/public/berkas"
+    host.check_output("printf png > %s/foto.png", folder)
+    yield folder
+    host.run("rm -f %s/foto.png %s/.htaccess", folder, folder)
+
+
+@pytest.mark.parametrize("text", [
+    "Header set X-Jahat judi", "ForceType text/html", "Redirect /berkas/foto.png https://judi.example/",
+    "RewriteEngine On\nRewriteRule ^ https://judi.example/ [R]", "ErrorDocument 404 judi"])
+def test_upload_folder_obeys_no_htaccess(host, htaccess, berkas, text):
+    """Whoever may upload a file must not lead the website's visitors elsewhere; a release's own may."""
+    def answers():
+        see = "curl -s -i -H 'Host: php.example.go.id' http://127.0.0.1/berkas/%s | grep -aiv ^date:"
+        return [host.check_output(see, name) for name in ("foto.png", "tiada.png")]
+
+    before = answers()
+    assert " 200 OK" in before[0] and before[0].endswith("png") and " 404 " in before[1]
+    htaccess(text)
+    assert answers() != before, "or the test shows nothing"
+    htaccess("")
+    assert answers() == before
+    host.check_output("printf %s %s > %s/.htaccess", "%s", text, berkas)
+    assert answers() == before
+
+
 def test_php_takes_no_code_of_its_neighbour_from_the_shared_cache(host):
     """All pools share one cache of compiled files: a neighbour's configuration was read from it without any right."""
     def include(home):
