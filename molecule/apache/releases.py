@@ -84,6 +84,7 @@ if (isset($_GET['load'])) {
     catch (Throwable $error) { echo $error->getMessage(); }
     exit;
 }
+if (isset($_GET['lama'])) { sleep((int) $_GET['lama']); echo 'selesai'; exit; }
 if (isset($_GET['eat'])) { echo strlen(str_repeat('x', 1 << 30)); exit; }
 if (isset($_GET['run'])) { echo function_exists($_GET['run']) ? 'runs' : 'denied'; exit; }
 echo 'Situs PHP ', get_current_user(), ' ', posix_getuid(), ' ', file_get_contents(__DIR__ . '/berkas/setup.txt');
@@ -163,7 +164,8 @@ def main() -> None:
         new = {"updated": [app | app_2, node | {"state": "suspended"}, evil], "beside": [app | silent, node, evil]}
         states = {
             "first": [one, two, three],
-            "updated": [one | {"release": {"sha256": sha["static-2"], "size": 1}}, two | {"state": "suspended"}, three],
+            "updated": [one | {"release": {"sha256": sha["static-2"], "size": 1}}, two | {"state": "suspended"},
+                        three | {"size": "medium"}],
             "setup-fails": [one, two, three, website("baru.example.go.id", 20004, host, sha["broken-setup"],
                                                      setup_script="setup.php", **bad)],
             "page-fails": [one, two, three, website("baru.example.go.id", 20004, host, sha["broken-page"], **bad)],

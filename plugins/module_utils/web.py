@@ -156,6 +156,8 @@ def vhost(website: dict[str, Any]) -> str:
     if website["runtime"] == "proxy":
         lines += [f'Use WebsiteProxy {website["name"]} "{names}" {shown} {website["_app"]} {website["_seconds"]}']
         return "\n".join(lines) + "\n"
+    if website["runtime"] == "php":
+        lines += [f"Use WebsiteSeconds {website['name']} {website['_seconds']}"]
     macro = "WebsitePhp" if website["runtime"] == "php" else "WebsiteStatic"
     last = f" {website['_socket']}" if website["runtime"] == "php" else ""
     lines += [f'Use {macro} {website["name"]} "{names}" {shown} {root(website)}{last}']

@@ -56,8 +56,9 @@ class Plan:
         """A website with what this server decides about it."""
         token = sha256(f"{self.server.secret}:{website['uid']}".encode()).hexdigest()[:32]
         certificate = web.certificate(website, self.server)
+        seconds = web.plain(website, "seconds", self.server.sizes[website["size"]]["seconds"])
         return {**website, "_socket": f"{web.SOCKETS}/{token}.sock", "_certificate": certificate,
-                "_upload": web.upload(website, self.server)}
+                "_upload": web.upload(website, self.server), "_seconds": seconds}
 
     @property
     def new(self):
@@ -134,11 +135,9 @@ class Plan:
         """The wanted configuration files: relative path -> text."""
         texts = {}
         if web.wants_app(website):
-            size = self.server.sizes[website["size"]]
             app = web_apps.text(website, self.server, self.password(website))
             texts[f"apps/{website['name']}.conf"] = app
-            seconds = web.plain(website, "seconds", size["seconds"])
-            website = {**website, "_app": json.loads(app)["socket"], "_seconds": seconds}
+            website = {**website, "_app": json.loads(app)["socket"]}
         texts[f"apache/{website['name']}.conf"] = web.vhost(website)
         if web.wants_pool(website):
             texts[f"fpm/{website['name']}.conf"] = web.pool(website, self.server, self.password(website))

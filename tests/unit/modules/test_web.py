@@ -26,8 +26,11 @@ FIELDS = ["name", "state", "uid", "aliases", "title", "agency", "runtime", "php_
           "setup_script", "size", "probe", "release", "database", "address", "created_by", "web_host", "waf",
           "_socket"]
 # What may stand in a file of a website: nothing that Apache, mod_macro or PHP-FPM take for syntax beside what we wrote.
-VHOST = re.compile(r'(Use Website(Static|Php|Suspended|Writable|Internal|Requests)( "?[a-z0-9A-Z_./ -]+"?)+\n)+\Z')
+VHOST = re.compile(
+    r'(Use Website(Static|Php|Suspended|Writable|Internal|Requests|Seconds)( "?[a-z0-9A-Z_./ -]+"?)+\n)+\Z')
 POOL = re.compile(r"\[w\d{5}\]\n([a-z_.]+(\[[A-Za-z_.]+\])? = (\"[A-Za-z0-9 ._:/,@+-]*\"|[A-Za-z0-9./_-]+)\n)+\Z")
+# What the server decides about a website.
+DRESS = {"_socket": "/run/php/websites/0a1b.sock", "_certificate": "acme", "_upload": 16777216, "_seconds": "60"}
 
 
 def texts(given: dict[str, Any]) -> list[str]:
@@ -35,7 +38,7 @@ def texts(given: dict[str, Any]) -> list[str]:
     web.check(given, HOST)
     if given["state"] not in web.LIVE:
         return []
-    live = {**given, "_socket": "/run/php/websites/0a1b.sock", "_certificate": "acme", "_upload": 16777216}
+    live = {**given, **DRESS}
     vhost, pool = web.vhost(live), web.pool(live, HOST, PASSWORD) if web.wants_pool(live) else ""
     assert VHOST.match(vhost) and (not pool or POOL.match(pool))
     return [vhost, pool]
@@ -161,10 +164,11 @@ def test_vhost_of_a_static_website_is_two_lines() -> None:
 
 
 def test_vhost_of_a_php_website_names_its_socket_and_what_is_no_page() -> None:
-    given = {**php(), "_socket": "/run/php/websites/0a1b.sock", "_certificate": "none", "_upload": 5}
+    given = {**php(), **DRESS, "_certificate": "none", "_upload": 5}
     release = f"/srv/websites/disdik.tarakankota.go.id/releases/{sha(PHP)[:32]}-e0311a4e"
     assert web.vhost(given) == (
         "Use WebsiteRequests disdik.tarakankota.go.id detect 5\n"
+        "Use WebsiteSeconds disdik.tarakankota.go.id 60\n"
         'Use WebsitePhp disdik.tarakankota.go.id "disdik.tarakankota.go.id www2.disdik.tarakankota.go.id" none '
         f"{release}/public /run/php/websites/0a1b.sock\n"
         f"Use WebsiteWritable {release}/public/berkas\n"
@@ -258,7 +262,7 @@ def test_paths_stay_in_the_websites_home(writable: list[str], sha256: str) -> No
 
 def test_differences_show_no_password_and_no_socket() -> None:
     """Changes go to the register and to logs; a socket's name is what keeps other websites from calling it."""
-    live = {**php(), "_socket": "/run/php/websites/0a1b.sock", "_certificate": "acme", "_upload": 16777216}
+    live = {**php(), **DRESS}
     files = {"vhost": (None, web.vhost(live)), "pool": (None, web.pool(live, HOST, PASSWORD))}
     changes = web.differences(None, live, files)
     assert [change.subject for change in changes] == ["user", "release", "vhost", "pool"]

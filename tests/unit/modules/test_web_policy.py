@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import jinja2
 import pytest
 import yaml
+from web_cases import SIZES, WebHost, app, host, php, website
 
+__all__ = ["host"]
 ROLE = Path(__file__).resolve().parents[3] / "roles/apache"
 TEMPLATE = ROLE / "templates/etc/apache2/conf-available/websites-policy.conf.j2"
 
@@ -33,3 +36,31 @@ def test_folder_that_php_may_write_obeys_no_htaccess(policy: str) -> None:
     assert "AllowOverrideList " in macro(policy, "WebsiteFolder"), "or the test shows nothing"
     said = macro(policy, "WebsiteWritable").split("\n")
     assert {"    AllowOverride None", "    AllowOverrideList None"} <= set(said)
+
+
+PARAMETERS = {"WebsiteRequests": 3, "WebsiteSeconds": 2, "WebsiteStatic": 4, "WebsitePhp": 5, "WebsiteProxy": 5,
+              "WebsiteSuspended": 3, "WebsiteWritable": 1, "WebsiteInternal": 1}
+
+
+def test_websites_own_files_fit_the_policy(host: WebHost, policy: str) -> None:
+    """A server gets the policy first: with another number of parameters Apache would not read the files that stand."""
+    host.converge(website(), php(), app(), php("libur.tarakankota.go.id", 20003, state="suspended"))
+    files = (host.root / "web/current/apache").glob("*.go.id.conf")
+    used = {words[1]: len(words) - 2 for file in files for words in map(shlex.split, file.read_text().splitlines())}
+    assert used == PARAMETERS
+    assert {name: len(macro(policy, name).partition(">")[0].split()) - 2 for name in PARAMETERS} == PARAMETERS
+
+
+def test_apache_waits_for_php_as_long_as_its_size_lets_it_run(
+    host: WebHost, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own timeout is for visitors; a page would end with 504 while its process runs on."""
+    monkeypatch.setitem(SIZES, "large", {**SIZES["small"], "seconds": 300})
+    given = php(size="large")
+    host.converge(given)
+    current = host.root / "web/current"
+    assert f"\nUse WebsiteSeconds {given['name']} 300\n" in (current / f"apache/{given['name']}.conf").read_text()
+    assert "\nrequest_terminate_timeout = 300s\n" in (current / f"fpm/{given['name']}.conf").read_text()
+    assert "Define seconds-$name $seconds" in macro(policy, "WebsiteSeconds")
+    used = "  <IfDefine seconds-$name>\n    ProxyTimeout ${seconds-$name}\n  </IfDefine>\n"
+    assert used in macro(policy, "WebsiteCommon")
