@@ -57,13 +57,25 @@ def test_php_cannot_write_its_own_code(host):
 def test_uploaded_php_does_not_run(host):
     """Upload folders are where shells are dropped."""
     home = "/srv/websites/php.example.go.id"
-    for name in ("x.php", "y.phtml", "z.php.jpg"):
+    for name in ("x.php", "y.phtml", "z.php.jpg", "X.PHP"):
         assert ask(host, "write", f"{home}/data/public/berkas/{name}") == "written"
         status, body = get(host, "php.example.go.id", f"/berkas/{name}")
         host.run(f"rm -f {home}/data/public/berkas/{name}")
         assert status == 403, body
         assert "ran" not in body
     assert get(host, "php.example.go.id", "/berkas/awal.txt") == (200, "kept from the first release")
+
+
+@pytest.mark.parametrize("name", ["php.example.go.id", "statis.example.go.id"])
+def test_code_is_never_shown_however_its_name_is_written(host, name):
+    """Apache gives PHP no name in capital letters, and would send the file as text, passwords and all."""
+    vhost = f"/var/lib/websites/web/current/apache/{name}.conf"
+    root = host.check_output("grep -o '/srv/websites/[^ ]*' %s | head -n 1", vhost)
+    host.check_output("echo '<?php $password;' | tee %s/a.PHP > %s/a.txt", root, root)
+    shown = [get(host, name, f"/{page}") for page in ("a.PHP", "a.txt")]
+    host.check_output("rm %s/a.PHP %s/a.txt", root, root)
+    assert shown[0][0] == 403 and "password" not in shown[0][1]
+    assert shown[1] == (200, "<?php $password;\n"), "or the test shows nothing"
 
 
 def test_php_cannot_reach_its_neighbours_socket(host):

@@ -64,3 +64,19 @@ def test_apache_waits_for_php_as_long_as_its_size_lets_it_run(
     assert "Define seconds-$name $seconds" in macro(policy, "WebsiteSeconds")
     used = "  <IfDefine seconds-$name>\n    ProxyTimeout ${seconds-$name}\n  </IfDefine>\n"
     assert used in macro(policy, "WebsiteCommon")
+
+
+@pytest.mark.parametrize(("name", "shown", "denied"), [
+    ("WebsiteStaticPages", ["index.html", "phpinfo.txt"], ["a.php", "a.PHP", "a.pHp5", "a.Phar", "a.PHTML"]),
+    ("WebsitePhpPages", ["index.php", "a.phtml", "phpinfo.txt"],
+     ["a.PHP", "a.Phtml", "a.php5", "a.pHp5", "a.PHAR", "a.pht", "a.phps"]),
+    ("WebsiteWritable", ["foto.PNG", "surat.pdf"],
+     ["a.php", "a.PHP", "a.Php.jpg", "a.phps", "a.CGI", "a.Py", "a.SH", "a.sHtml.txt"]),
+])
+def test_code_is_never_shown_however_its_name_is_written(
+    policy: str, name: str, shown: list[str], denied: list[str]
+) -> None:
+    """A name in capital letters is none that Apache gives to PHP: it would be sent as text, passwords and all."""
+    refused = re.compile(r'<FilesMatch "(.*)">\n *Require all denied\n *</FilesMatch>')
+    (pattern,) = refused.findall(macro(policy, name))
+    assert [file for file in [*shown, *denied] if re.search(pattern, file)] == denied
