@@ -248,6 +248,16 @@ class Form(Request):
 
     contact: Contact
 
+    @field_validator("entry", "document_root", "writable", "setup_script")
+    @classmethod
+    def _taken_by_web_hosts(cls, value: str | list[str] | None, info: ValidationInfo) -> str | list[str] | None:
+        dot, told = (r"\.?", ", or a dot before it") if info.field_name in ("entry", "document_root") else ("", "")
+        part = f"{dot}[A-Za-z0-9_][A-Za-z0-9._-]*"
+        for path in [value] if isinstance(value, str) else value or []:
+            if path and not re.fullmatch(f"{part}(/{part})*", path):
+                raise ValueError(f"each part of {path!r} must begin with a letter, a digit or `_`{told}")
+        return value
+
 
 def read(path: Path, policy: NamePolicy) -> Form:
     """Read and validate a request file. Raises Usage with every fault and the line it stands on."""

@@ -96,7 +96,7 @@ echo 'Situs PHP ', get_current_user(), ' ', posix_getuid(), ' ', file_get_conten
     "app": {"app.py": APP.replace("EDISI", "1"), "isi/awal.txt": "awal", "setup.py": SETUP},
     "app-2": {"app.py": APP.replace("EDISI", "2")},
     "app-silent": {"app.py": "import time; print('tidak mau'); time.sleep(600)"},
-    "node": {"app.js": """
+    "node": {".output/server/index.js": """
 const http = require('http');
 http.createServer((ask, answer) => answer.end(`Situs Node ${process.getuid()} ${ask.headers.host}`))
   .listen(process.env.SOCKET);
@@ -156,8 +156,8 @@ def main() -> None:
         bad = {"writable": [], "runtime": "php", "document_root": "public", "created_by": "run-000002"}
         python = {"runtime": "proxy", "program": "python3", "entry": "app.py", "writable": ["isi"]}
         app = website("aplikasi.example.go.id", 20016, host, sha["app"], setup_script="setup.py", **python)
-        node = website("node.example.go.id", 20017, host, sha["node"], runtime="proxy", program="node", entry="app.js",
-                       waf="block")
+        node = website("node.example.go.id", 20017, host, sha["node"], runtime="proxy", program="node",
+                       entry=".output/server/index.js", waf="block")
         evil = website("jahat.example.go.id", 20018, host, sha["htaccess"])
         app_2, silent = ({"release": {"sha256": sha[key], "size": 1}, "setup_script": None}
                          for key in ("app-2", "app-silent"))

@@ -18,7 +18,9 @@ SOCKETS = pathlib.Path("/run/php/websites")
 APP_SOCKETS = pathlib.Path("/run/websites-apps")
 PROGRAMS = {"python3": pathlib.Path("/usr/bin/python3"), "node": pathlib.Path("/usr/bin/node")}
 NAME = re.compile(r"(?=.{4,253}\Z)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]\Z")
-PATH = re.compile(r"(?=.{1,1000}\Z)[A-Za-z0-9_][A-Za-z0-9._-]{0,250}(/[A-Za-z0-9_][A-Za-z0-9._-]{0,250})*\Z")
+PART = "[A-Za-z0-9_][A-Za-z0-9._-]{0,250}"
+PATH = re.compile(rf"(?=.{{1,1000}}\Z){PART}(/{PART})*\Z")
+READ = re.compile(rf"(?=.{{1,1000}}\Z)\.?{PART}(/\.?{PART})*\Z")  # what is only read may be hidden, as Nuxt's .output
 PAGE = re.compile(r"/[A-Za-z0-9._~/%?=&+,:;@-]*\Z")
 PLAIN = re.compile(r"[A-Za-z0-9 ._:/,@+-]*\Z")  # what FPM reads as it stands between quotes
 VERSION = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}\Z")
@@ -52,14 +54,15 @@ def _wrong(website: dict[str, Any]) -> Iterator[Any]:
 
     yield from (several for several in (website["aliases"], website["writable"]) if not isinstance(several, list))
     yield from (name for name in [website["name"], *website["aliases"]] if not fits(NAME, name))
-    optional = [website[key] for key, none in (("document_root", ""), ("setup_script", None)) if website[key] != none]
-    yield from (path for path in [*website["writable"], *optional] if not fits(PATH, path))
+    script, pages = website["setup_script"], website["document_root"]
+    yield from (path for path in [*website["writable"], *([] if script is None else [script])] if not fits(PATH, path))
+    yield from (path for path in [pages] if path != "" and not fits(READ, path))
     yield from (page for page in [website["probe"]["path"]] if not fits(PAGE, page))
     yield from (version for version in [website["php_version"]] if version and not fits(VERSION, version))
     database = website["database"] or {"engine": "mariadb", "host": "none"}
     yield from (host for host in [database["host"]] if not fits(HOST, host))
     if website["runtime"] == "proxy":
-        yield from (path for path in [website.get("entry")] if not fits(PATH, path))
+        yield from (path for path in [website.get("entry")] if not fits(READ, path))
         yield from (program for program in [website.get("program")] if program not in PROGRAMS)
         yield from (folder for folder in [website["document_root"]] if folder)
     choices = [("state", STATES), ("runtime", ("static", "php", "proxy"))]

@@ -339,6 +339,14 @@ def test_change_of_state_names_the_website_and_describes_nothing(desk: Desk, kin
                       desk.config.name_policy)
 
 
+def test_request_in_the_register_stays_readable_where_a_form_is_refused(desk: Desk) -> None:
+    """A form of before could name what no web host takes."""
+    old = full(desk) | {"writable": [".data"]}
+    assert Request.model_validate(old).writable == [".data"]
+    with pytest.raises(Usage, match=r"writable \(line \d+\): each part of '\.data' must begin with a letter, a digit"):
+        request.read(desk.write(old), POLICY)
+
+
 @pytest.mark.parametrize("field", ["title", "runtime", "release"])
 @pytest.mark.parametrize("kind", ["create", "update"])
 def test_website_that_is_made_or_updated_is_described_as_a_whole(desk: Desk, kind: str, field: str) -> None:

@@ -12,7 +12,10 @@ from ansible.module_utils import web
 from ansible.module_utils.transaction import Refused
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from web_cases import HOST, PHP, SIZES, php, sha, website
+from pydantic import ValidationError
+from web_cases import HOST, PHP, SIZES, app, php, sha, website
+
+from sop_driver.request import Form
 
 PASSWORD = "s3cretPassw0rd"
 HOSTILE = [
@@ -258,6 +261,51 @@ def test_paths_stay_in_the_websites_home(writable: list[str], sha256: str) -> No
     assert web.paths({**given, "writable": writable[::-1]}) == where
     other = web.paths({**given, "writable": [*writable, "lain"]})
     assert other["release"] != where["release"]
+
+
+FORM = {"agency": "Dinas", "unit": "x", "letter": {"number": "1", "date": "2026-11-20"}, "kind": "create",
+        "name": "dinkes.tarakankota.go.id", "title": "x", "purpose": "x",
+        "contact": {"name": "Siti", "email": "siti@example.go.id"},
+        "release": {"archive": "a.tar", "sha256": "0" * 64}}  # fmt: skip
+LAYOUTS = {"document_root": php, "writable": php, "setup_script": php, "entry": app}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(sorted(LAYOUTS)), st.text("aZ0_.-/", max_size=6))
+@example("entry", ".output/server/index.mjs")
+@example("document_root", ".output/public")
+@example("writable", ".data")
+@example("writable", "a/.well-known")
+@example("setup_script", ".a.php")
+@example("entry", "..a")
+@example("document_root", "a/.-b")
+def test_form_takes_the_paths_that_a_web_host_takes(field: str, path: str) -> None:
+    """All signatures would be asked for a request that no server takes."""
+    given = LAYOUTS[field](**{field: [path] if field == "writable" else path})
+    names = ("runtime", "program", "entry", "document_root", "writable", "setup_script")
+    try:
+        web.check(given, HOST)
+        taken = True
+    except Refused:
+        taken = False
+    form = FORM | {name: given[name] for name in names if name in given}
+    if taken:
+        Form.model_validate(form)
+    else:
+        with pytest.raises(ValidationError, match=field):
+            Form.model_validate(form)
+
+
+@pytest.mark.parametrize(("given", "taken"), [
+    (app(entry=".output/server/index.mjs"), True), (php(document_root=".output/public"), True),
+    (php(writable=[".well-known"]), False), (php(setup_script=".setup.php"), False)])
+def test_release_may_hold_its_pages_and_its_program_in_a_hidden_folder(given: dict[str, Any], taken: bool) -> None:
+    """Nuxt builds into `.output`. What a website writes is never where such names have a meaning of their own."""
+    if taken:
+        web.check(given, HOST)
+    else:
+        with pytest.raises(Refused, match="asks for"):
+            web.check(given, HOST)
 
 
 def test_differences_show_no_password_and_no_socket() -> None:
