@@ -136,7 +136,8 @@ class Audit:
         self._follows(number, body, digest)
         data = body["data"]
         if body["outcome"] == "declared":
-            if self.people.stops and (late := [n for n, (_, due, _) in self.unreported.items() if body["time"] > due]):
+            late = [entry for entry, (_, due, _) in self.unreported.items() if body["time"] > due]
+            if late and "stops" in self.people.told:
                 self.found(number, f"it declares an emergency while the report on that of entry {late[0]} is late")
             self.courses.declared[body["request"]] = body
             said = (f"EMERGENCY: entry {number} let {body['request']} pass {', '.join(data['waives'])} until "

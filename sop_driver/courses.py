@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from sop_driver.agencies import of_another, same_agency
 from sop_driver.directory import Directory
 from sop_driver.flow import STATES, Existing, Flow, Fold
 from sop_driver.statement import FREEZE, Body
@@ -79,6 +80,8 @@ class Courses:
                 found.append(other_form(taken.request))
             found += [f"{taken.request}: {what}" for what, _ in fold.against(
                 step, taken, body["evidence"], fold.waived_for(step, body["time"]))]
+            if other := of_another(people, flow.opening, taken, fold.opened):
+                found.append(other[0])
         if bool(step.gives) != ("agenda" in data):
             found.append(f"{taken.request}: {step} {'gave no' if step.gives else 'gives no'} agenda number")
         fold.take(body, taken)
@@ -104,8 +107,8 @@ class Courses:
             yield f"{new.request} is brought as a {'new' if replaces is None else 'corrected'} request, and is none"
         elif before and fold.installed:
             yield f"{new.request} is already installed"
-        elif before and new.sop in self.told and not people.same_agency(
-                new.actor, before.actor, before.person):  # the first drivers did not ask that
+        elif before and new.sop in self.told and not same_agency(
+                people, new.actor, before.actor, before.person):  # the first drivers did not ask that
             yield f"{new.request} is {before.actor}'s ({before}), {new.actor} is of another agency"
         fold.form = body["data"]["request"]
         for what, _ in fold.alone(fold.flow.opening, new, body["evidence"].keys()):

@@ -54,8 +54,7 @@ class Directory:
     rules: dict[str, Any] = field(default_factory=dict)
     sops: dict[str, Body] = field(default_factory=dict)  # an adopted SOP's sha256 → the data of its entry, and `entry`
     adoptions: list[Body] = field(default_factory=list)  # the same, of all entries that adopt one
-    persons: bool = False  # whether steps say who saw their paper, and persons have ids of this register
-    stops: bool = False  # whether a late report on an emergency stops the next one
+    told: set[str] = field(default_factory=set)  # what adoptions told: rules that bind from the first such entry on
     roots: dict[str, str] = field(default_factory=dict)  # authorities that PDF signatures rest on: sha256 → DER
     last: str | None = None
     actors: dict[str, Actor] = field(default_factory=dict)
@@ -95,12 +94,6 @@ class Directory:
         for name, actor in actors.items():
             if actor.person and actor.person not in new and self.known(actor.person) is None:
                 yield f"{name} is said to be {actor.person!r}, an id that nobody has or had"
-
-    def same_agency(self, name: str, other: str, person: str) -> bool:
-        """Whether somebody is another one, by whatever office, or of the same unit."""
-        actor, known = self.actors.get(name), self.known(other)
-        return (name == other or self.person(name) == self.person(person)
-                or bool(actor and known and actor.unit and actor.unit == known.unit))
 
     @property
     def checkpoint_key(self) -> str:
@@ -142,11 +135,10 @@ class Directory:
         self.actors |= new
         self.since |= dict.fromkeys(new, body["time"])
         self.last = digest
-        self.stops = self.stops or "stops" in data
+        self.told.update(data)
         if "persons" in data:
-            self.persons = True
             new = self.actors
-        return [*found, *(self.strangers(new, ()) if self.persons else ())], signatures
+        return [*found, *(self.strangers(new, ()) if "persons" in self.told else ())], signatures
 
     def _windows(self, body: Body) -> list[str]:
         """Take a window that is closed, or one that ends before its time. Gives what is against it."""
@@ -309,11 +301,11 @@ class Directory:
         for name in dict.fromkeys((actor, by)):
             if fault := self.fault(name, body["time"]):
                 raise ValueError(fault)
-        person, said = self.person(actor), body["data"]["person"]
-        if (self.actors[actor].role, person) != (body["role"], said if self.persons else self.person(said)):
+        persons, person, said = "persons" in self.told, self.person(actor), body["data"]["person"]
+        if (self.actors[actor].role, person) != (body["role"], said if persons else self.person(said)):
             raise ValueError(f"{actor} is {self.actors[actor].role} ({person}), not {body['role']} ({said})")
         seen_by, said = self.person(by) if "ink" in body["data"] else None, body["data"].get("seen_by")
-        if said != seen_by and (said or self.persons):
+        if said != seen_by and (said or persons):
             raise ValueError(f"its paper was seen by {seen_by or 'nobody'}, and it says {said or 'nobody'}")
         if by != actor and self.actors[by].role != self.rules["ink"]:
             raise ValueError(f"{by} is {self.actors[by].role}; paper is seen by {self.rules['ink']}")

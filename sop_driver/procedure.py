@@ -168,7 +168,8 @@ class Procedure(Strict):
         """What the entry that adopts it tells of it, so that who has not this file can hold entries against it."""
         emergency = self.emergency.model_dump(mode="json") if self.emergency else None
         return {"rules": self.officials.model_dump(mode="json"), "emergency": emergency, "refusals": self.refusals,
-                "order": self.order, "persons": ["person", "seen_by"], "stops": ["late report"]}
+                "order": self.order, "persons": ["person", "seen_by"], "stops": ["late report"],
+                "agencies": ["steps"]}
 
     def belied(self, told: dict[str, Any]) -> list[str]:
         """What an entry that adopts it tells otherwise; an older one tells less."""

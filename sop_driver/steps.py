@@ -9,6 +9,7 @@ from typing import Any
 from sop_driver import drafts, pades, trust
 from sop_driver import procedure as sop
 from sop_driver import request as requests
+from sop_driver.agencies import of_another, same_agency
 from sop_driver.config import sop_file, write_atomic
 from sop_driver.errors import Refusal, Refused, Usage, refuse
 from sop_driver.intake import contact, keep_document, keep_release, sealed
@@ -184,7 +185,7 @@ def _submitter(office: Office, request: Request, actor: str | None, step: Step) 
 def _is_theirs(office: Office, before: Standing, who: str) -> None:
     """Raises Refused where somebody of another agency would replace a request, with all that was decided on it."""
     opened = before.done[before.procedure.opening.id]
-    if office.people().same_agency(who, opened.actor or "", opened.data["person"]):
+    if same_agency(office.people(), who, opened.actor or "", opened.data["person"]):
         return
     refuse(f"{before.id} is {opened.actor}'s ({opened}), {who} is of another agency",
            before.procedure.opening.gate or before.procedure.opening.id,
@@ -212,7 +213,7 @@ def record(office: Office, request: str, name: str, actor: str, sign: Sign | Pdf
         brought.add(step.signed_sheet)
         if twice := {step.signed_sheet, CRLS} & set(documents):
             raise Usage(f"--evidence {', '.join(twice)}=…", "how it is signed", "the signed PDF is it: leave this out")
-    if refusals := _against(now, step, fields, brought):
+    if refusals := _against(office, now, step, fields, brought):
         raise Refused(refusals)
     fields["evidence"] = {key: keep_document(office, key, path, step.evidence.get(key, "any"))
                           for key, path in documents.items()}
@@ -220,7 +221,8 @@ def record(office: Office, request: str, name: str, actor: str, sign: Sign | Pdf
         return None
     with office.register.writing():
         _not_on_the_servers_now(office, request)
-        if refusals := _against(stand(office, request), step, fields, brought):  # another clerk may have been quicker
+        now = stand(office, request)  # another clerk may have been quicker
+        if refusals := _against(office, now, step, fields, brought):
             raise Refused(refusals)
         still(office, fields)
         if step.gives == "agenda":
@@ -248,11 +250,14 @@ def _not_on_the_servers_now(office: Office, request: str) -> None:
                "wait until it ends; after a crash `sop run` puts the servers back and ends it")
 
 
-def _against(now: Standing, step: Step, fields: dict[str, Any], documents: Iterable[str]) -> list[Refusal]:
+def _against(office: Office, now: Standing, step: Step, fields: dict[str, Any],
+             documents: Iterable[str]) -> list[Refusal]:
     """Everything that stands against taking a step now."""
     gate, rule, brought = step.gate or step.id, now.procedure.flow.steps[step.id], set(documents)
     new = Taken.of({**fields, "sequence": 0}, "")
     found = [*now.fold.against(rule, new, brought, now.waived)]
+    if now.fold.opened and (other := of_another(office.people(), now.procedure.flow.opening, new, now.fold.opened)):
+        found.append(other)
     if step.by != "record":
         found.insert(0, (f"{step} is not recorded by hand", f"use `sop {step.by}`"))
     return [Refusal(f"{now.id}: {what}", gate, mend) for what, mend in found]

@@ -155,6 +155,28 @@ def test_request_taken_over_by_another_agency_is_found(file_desk: Desk, actor: s
         assert (trust.examine(file_desk.office).lines() == []) == (actor == "disdik")
 
 
+def before_agencies(bodies: list[Body]) -> list[Body]:
+    """As earlier drivers adopted it, who let any agency take another one's steps."""
+    return [body | {"data": {name: value for name, value in body["data"].items() if name != "agencies"}}
+            for body in bodies]
+
+
+@pytest.mark.parametrize("step", ["needs_analysis", "completion"])
+def test_step_of_another_agency_is_found_once_its_sop_is_adopted_anew(file_desk: Desk, step: str) -> None:
+    """What was taken before is no finding."""
+    request = file_desk.approved()
+    file_desk.run(request)
+    file_desk.take(request, "report")
+    file_desk.take(request, "completion", actor="dinkes")
+    taken = where(step, actor="disdik", role="pd", data={"person": "disdik"})
+    written(file_desk, lambda bodies: before_agencies(taken(bodies)))
+    assert trust.examine(file_desk.office).lines() == [] and outside(file_desk)[0] == 0
+    assert actors.adopt(file_desk.office, ["kadis", "kasubbag"], file_desk.sign, "aturannya ikut")
+    assert trust.examine(file_desk.office).lines() == [] and outside(file_desk)[0] == 0
+    written(file_desk, lambda bodies: [bodies[0], bodies[-1], *bodies[1:-1]])
+    found(file_desk, f"{request} is dinkes's (entry 3), disdik is of another agency")
+
+
 @pytest.mark.parametrize("order", [
     {}, [], None, {"steps": [], "separation": []}, {"steps": {}, "separation": []}, {"steps": [{}], "separation": []},
     {"steps": SOP.order["steps"][:3], "separation": []}, {"steps": "x", "separation": "x"},

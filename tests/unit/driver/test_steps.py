@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from driver.desk import PROJECT, Desk
-from sop_driver import standing, steps
+from sop_driver import actors, standing, steps, trust
 from sop_driver.errors import Refused, Usage
 
 SOP = PROJECT / "sop_driver/data/sop-website-2024.yml"
@@ -123,6 +123,35 @@ def test_submit_refuses_to_replace_another_agencys_request(desk: Desk) -> None:
     assert refusal.gate == "request letter" and "let dinkes" in refusal.mend
     now = standing.stand(desk.office, request)
     assert now.request.agency == "Dinas Kesehatan" and now.done["request_letter"].actor == "dinkes"
+
+
+def test_another_agency_takes_no_step_of_a_request(desk: Desk) -> None:
+    """Neither the needs analysis nor the completion is its word to give; a colleague's it is."""
+    desk.enroll("dinkes-2", "pd", unit="Dinas Kesehatan")
+    request = desk.submit()
+    for step in ("agenda", "disposition", "review", "decision", "existence"):
+        desk.take(request, step)
+    with pytest.raises(Refused, match=r"is dinkes's \(entry 3\), dinsos is of another agency") as error:
+        desk.take(request, "needs_analysis", actor="dinsos")
+    (refusal,) = error.value.refusals
+    assert refusal.gate == "needs analysis" and refusal.mend == "let dinkes or somebody of the same unit do it"
+    desk.take(request, "needs_analysis", actor="dinkes-2")
+    desk.take(request, "build")
+    desk.run(request)
+    desk.take(request, "report")
+    with pytest.raises(Refused, match="disdik is of another agency"):
+        desk.take(request, "completion", actor="disdik", ink="kasubbag", documents={"scan": desk.paper})
+    desk.take(request, "completion", actor="kadis")
+    assert trust.examine(desk.office).lines() == []
+
+
+def test_officials_take_their_steps_for_all_agencies_where_they_may_ask_too(desk: Desk) -> None:
+    text = (PROJECT / "sop_driver/data/sop-website-2024.yml").read_text()
+    path = desk.document("other.yml", text.replace("actors: [pd]", "actors: [pd, bidang]"))
+    desk.office.config = desk.config.model_copy(update={"sop": str(path)})
+    actors.adopt(desk.office, ["kadis", "kasubbag"], desk.sign, "SK 3")
+    desk.run(desk.approved(name="lain.tarakankota.go.id"))
+    assert trust.examine(desk.office).lines() == []
 
 
 def test_request_is_replaced_by_a_colleague_also_of_who_was_retired(desk: Desk) -> None:
