@@ -226,4 +226,5 @@ def _told(office: Office, actor: Actor) -> str:
     if actor.subject:
         key += f"  certificate of {pades.worded(office.personal(actor.subject))}"
     stands_in = f" ({actor.stands_in or 'stands in as nothing'})" if actor.stands_in is not None else ""
-    return f"{office.personal(actor.name)}, {actor.role}{stands_in}  {key}"
+    unit = f" of {actor.unit}" if actor.unit else ""
+    return f"{office.personal(actor.name)}, {actor.role}{unit}{stands_in}  {key}"

@@ -1,9 +1,10 @@
-"""Which agency a request is of, and that no other one answers for it."""
+"""Which agency a request and a website are of, and that no other one answers for them."""
 
 from __future__ import annotations
 
 from sop_driver.directory import Directory
 from sop_driver.flow import Against, Rule
+from sop_driver.statement import Body
 from sop_driver.taken import Taken
 
 
@@ -24,3 +25,16 @@ def of_another(people: Directory, opening: Rule, new: Taken, opened: Taken) -> A
         return None
     return (f"{new.request} is {opened.actor}'s ({opened}), {new.actor} is of another agency",
             f"let {opened.actor} or somebody of the same unit do it")
+
+
+def not_its_website(people: Directory, website: str, asks: str, owner: Body) -> Against | None:
+    """Why somebody does not ask for a change of a website. `owner` is the entry that brought the last request which is
+    on the servers."""
+    actor, request = owner["actor"], owner["request"]
+    if "agencies" not in people.told or same_agency(people, asks, actor, owner["data"]["person"]):
+        return None
+    unit = (known := people.known(actor)) and known.unit
+    how = f"enroll ID --unit '{unit}' --person {asks}" if unit else f"replace {actor}"
+    return (f"{website} is {actor}'s ({request}), {asks} is of another agency",
+            f"let {actor} or somebody of the same unit ask for it; where {asks}'s agency succeeded to it, two "
+            f"officials hand it over first: `sop actors {how} …`")

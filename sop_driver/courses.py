@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sop_driver.agencies import of_another, same_agency
+from sop_driver.agencies import not_its_website, of_another, same_agency
 from sop_driver.directory import Directory
 from sop_driver.flow import STATES, Existing, Flow, Fold
 from sop_driver.statement import FREEZE, Body
@@ -147,7 +147,7 @@ class Courses:
         data, run = body["data"], body["data"]["run"]
         if body["outcome"] == "started":
             self.started[run] = data["allocations"]
-            yield from self._started(run, data, body["time"])
+            yield from self._started(run, data, body["time"], people)
             exempt = all(self._waives(row["request"], body["time"]) for row in data["allocations"])
             for window in () if exempt and data["allocations"] else people.frozen(body["time"]):
                 yield f"{run} was started while entry {window.number} let nothing be changed until {window.until}"
@@ -156,7 +156,7 @@ class Courses:
                 self.unsigned[run, row["request"], row["digest"]] = body["sequence"]
                 self._exists(row)
 
-    def _started(self, run: str, data: Body, time: str) -> Iterator[str]:
+    def _started(self, run: str, data: Body, time: str, people: Directory) -> Iterator[str]:
         """Ask the gates once more, as they stood then."""
         names, addresses = dict[str, str](), dict[str, str]()
         if [row["request"] for row in data["allocations"]] != data["requests"]:
@@ -171,10 +171,13 @@ class Courses:
                 yield f"{run}: {request} is already installed"
             for step, what in fold.closed(fold.waived(time), self.existing) if fold else ():
                 yield f"{run}: the gate {step.gate} of {request} was closed: {what}"
+            there = None if form["kind"] == "create" else self.existing.rows.get(form["name"])
+            if there and (other := not_its_website(people, form["name"], opened["actor"], there["owner"])):
+                yield f"{run}: {other[0]}"
             yield from self._shared(run, form["name"], row, addresses)
             for name in (form["name"], *form.get("aliases", ())):
-                if other := names.get(name):
-                    yield f"{run}: {other} and {request} both ask for {name}"
+                if name in names:
+                    yield f"{run}: {names[name]} and {request} both ask for {name}"
                 names[name] = request
 
     def _shared(self, run: str, name: str, row: Body, addresses: dict[str, str]) -> Iterator[str]:
@@ -206,7 +209,8 @@ class Courses:
         aliases = old.get("aliases", []) if form["kind"] in STATES else form.get("aliases", [])
         for gone in old.get("aliases", []):
             holders.pop(gone, None)
-        rows[name] = {"web_host": row["web_host"], "agenda": row["agenda"], "state": state, "aliases": aliases}
+        rows[name] = {"web_host": row["web_host"], "agenda": row["agenda"], "state": state, "aliases": aliases,
+                      "owner": opened}
         holders.update(dict.fromkeys((name, *aliases), name))
         if row["address"]["own"]:
             self.addresses.setdefault(row["address"]["ipv4"], name)

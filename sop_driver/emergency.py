@@ -38,7 +38,7 @@ def declare(office: Office, request: str, until: str, signers: list[str], sign: 
     if not at < datetime.fromisoformat(until) <= at + rules.lasts.delta():
         raise Usage(f"an emergency lasts {rules.lasts} at the most", "--until", "name a time within that")
     people = office.people()
-    asker = people.person(now.done[now.procedure.opening.id].data["person"])
+    asker = people.person(now.opened.data["person"])
     if asker in map(people.person, signers):
         refuse(f"{asker} asked for {request}", GATE, f"let others of {', '.join(rules.signers)} sign")
     due = stamp(datetime.fromisoformat(until) + rules.report.delta())

@@ -37,11 +37,18 @@ class Trouble(Exception):
 
 def closed_gates(office: Office, requests: list[str]) -> tuple[list[Standing], list[Refusal]]:
     standings = [stand(office, request) for request in dict.fromkeys(requests)]
-    existing = Existing.of(desired.fold(office.register))
+    websites = desired.fold(office.register)
+    existing = Existing.of(websites)
     windows = _frozen(office, stamp(office.register.now()))
     erased = office.people().erased
-    return standings, gates.check(
-        gates.Case(now, office.evidence, existing, windows, erased, office.since) for now in standings)
+    return standings, [*gates.check(
+        gates.Case(now, office.evidence, existing, windows, erased, office.since) for now in standings),
+        *_of_others(office, standings, websites)]
+
+
+def _of_others(office: Office, standings: Iterable[Standing], websites: dict[str, Website]) -> list[Refusal]:
+    return [refusal for now in standings
+            for refusal in steps.of_others(office, now.request, now.opened.actor or "", websites.get(now.request.name))]
 
 
 def _frozen(office: Office, time: str) -> tuple[gates.Frozen, ...]:
@@ -137,8 +144,9 @@ def _begin(office: Office, facts: FleetFacts, job: Job, orders: list[dict[str, A
             data={"run": job.run, "requests": [now.id for now in job.standings], "allocations": job.allocations,
                   "desired": desired.fingerprint(job.target)})
         windows = _frozen(office, started.time)  # one may have begun while the plan was made
-        closed = [refusal for now in job.standings
-                  for refusal in gates.lapsed(stand(office, now.id, started.when), windows)]
+        closed = _of_others(office, again.standings, again.before)  # another agency may have got an id meanwhile
+        closed += [refusal for now in job.standings
+                   for refusal in gates.lapsed(stand(office, now.id, started.when), windows)]
         if closed:
             raise Refused(closed)
 

@@ -151,6 +151,11 @@ class Standing:
                      if step.id not in self.done and step.gate not in self.waived), None)
 
     @property
+    def opened(self) -> Entry:
+        """The entry that brought it as it is."""
+        return self.done[self.procedure.opening.id]
+
+    @property
     def installed(self) -> bool:
         return self.fold.installed
 

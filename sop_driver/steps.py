@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from sop_driver import drafts, pades, trust
+from sop_driver import desired, drafts, pades, trust
 from sop_driver import procedure as sop
 from sop_driver import request as requests
-from sop_driver.agencies import of_another, same_agency
+from sop_driver.agencies import not_its_website, of_another, same_agency
 from sop_driver.config import sop_file, write_atomic
 from sop_driver.errors import Refusal, Refused, Usage, refuse
 from sop_driver.intake import contact, keep_document, keep_release, sealed
@@ -40,6 +40,9 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
     who = _submitter(office, form, actor, step)
     if before:
         _is_theirs(office, before, who)
+    there = desired.fold(office.register).get(form.name) if form.kind != "create" else None
+    if refusals := of_others(office, form, who, there):
+        raise Refused(refusals)
     if not before and procedure.hash != office.people().sop:
         refuse(f"{source} is not the SOP that the officials adopted", "the SOP",
                "bring the adopted file back, or have this one adopted by two of them: `sop actors adopt`")
@@ -184,12 +187,21 @@ def _submitter(office: Office, request: Request, actor: str | None, step: Step) 
 
 def _is_theirs(office: Office, before: Standing, who: str) -> None:
     """Raises Refused where somebody of another agency would replace a request, with all that was decided on it."""
-    opened = before.done[before.procedure.opening.id]
+    opened = before.opened
     if same_agency(office.people(), who, opened.actor or "", opened.data["person"]):
         return
     refuse(f"{before.id} is {opened.actor}'s ({opened}), {who} is of another agency",
            before.procedure.opening.gate or before.procedure.opening.id,
            f"let {opened.actor} or somebody of the same unit replace it, or submit a request of {who}'s own")
+
+
+def of_others(office: Office, form: Request, asks: str, there: desired.Website | None) -> list[Refusal]:
+    """Why somebody does not change a website that is `there`: another agency asked for it last."""
+    if there is None or form.kind == "create":
+        return []
+    owner = stand(office, there["request"]).opened
+    found = not_its_website(office.people(), form.name, asks, owner.__dict__)
+    return [Refusal(found[0], "the website's agency", found[1])] if found else []
 
 
 def record(office: Office, request: str, name: str, actor: str, sign: Sign | Pdf, outcome: str | None = None,

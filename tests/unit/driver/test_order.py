@@ -177,6 +177,22 @@ def test_step_of_another_agency_is_found_once_its_sop_is_adopted_anew(file_desk:
     found(file_desk, f"{request} is dinkes's (entry 3), disdik is of another agency")
 
 
+def test_run_that_changes_another_agencys_website_is_found_once_the_sop_is_adopted_anew(file_desk: Desk) -> None:
+    def asked(bodies: list[Body]) -> list[Body]:
+        return [body | {"actor": "disdik", "data": {**body["data"], "person": "disdik"}}
+                if (body["request"], body["step"]) == (request, "request_letter") else body for body in bodies]
+
+    finished(file_desk)
+    request = file_desk.approved(kind="suspend")
+    file_desk.run(request)
+    written(file_desk, lambda bodies: before_agencies(asked(bodies)))
+    assert trust.examine(file_desk.office).lines() == [] and outside(file_desk)[0] == 0
+    assert actors.adopt(file_desk.office, ["kadis", "kasubbag"], file_desk.sign, "aturannya ikut")
+    assert trust.examine(file_desk.office).lines() == [] and outside(file_desk)[0] == 0
+    written(file_desk, lambda bodies: [bodies[0], bodies[-1], *bodies[1:-1]])
+    found(file_desk, "dinkes.tarakankota.go.id is dinkes's (R-2026-0001), disdik is of another agency")
+
+
 @pytest.mark.parametrize("order", [
     {}, [], None, {"steps": [], "separation": []}, {"steps": {}, "separation": []}, {"steps": [{}], "separation": []},
     {"steps": SOP.order["steps"][:3], "separation": []}, {"steps": "x", "separation": "x"},

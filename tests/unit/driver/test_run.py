@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from driver.desk import PROJECT, Desk, failing, silent, tar_of, unreachable
-from sop_driver import desired, lease, records, report, run, standing, trust
+from sop_driver import actors, desired, lease, records, report, run, standing, trust
 from sop_driver.errors import Failed, Interrupted, Refused, SopError
 from sop_driver.fleet import FleetResult, Result
 
@@ -685,3 +685,61 @@ def test_run_that_cannot_suspend_leaves_the_website_up(desk: Desk) -> None:
 def test_show_refuses_a_change_of_state_of_a_website_that_is_not_there(desk: Desk, kind: str) -> None:
     with pytest.raises(Refused, match="does not exist"):
         run.show(desk.office, desk.fleet, desk.facts, [desk.approved(kind=kind)])
+
+
+def others_refusal(error: SopError) -> str:
+    """What keeps an agency from another one's website, as it is told in the end, and how it is mended."""
+    assert isinstance(error, Refused)
+    (found,) = [refusal for refusal in error.refusals if refusal.gate == "the website's agency"]
+    assert found.what == f"{NAME} is dinkes's (R-2026-0001), disdik is of another agency"
+    return found.mend
+
+
+@pytest.mark.parametrize("kind", ["update", "suspend", "resume"])
+def test_another_agency_changes_no_website(desk: Desk, kind: str) -> None:
+    """Whatever its form says of whose it is; nor where it asked before the website was there."""
+    made = desk.approved()
+    early = desk.submit(kind=kind, requester="disdik")
+    go(desk, made)
+    with pytest.raises(Refused) as error:
+        desk.submit(kind=kind, requester="disdik")
+    assert "--unit 'Dinas Kesehatan' --person disdik" in others_refusal(error.value)
+    others_refusal(ends(desk, desk.approve(early)))
+    assert desk.outcomes() == ["started", "applied"] and trust.examine(desk.office).findings == []
+
+
+def test_website_is_handed_over_to_an_agency_that_succeeds(desk: Desk) -> None:
+    """By an id with the unit that had it; once something was brought about by that, the successor needs it no more."""
+    go(desk, desk.approved())
+    desk.enroll("dinkes-lama", "pd", unit="Dinas Kesehatan", person="disdik")
+    assert "dinkes-lama, pd of Dinas Kesehatan  " in "".join(actors.lines(desk.office))
+    go(desk, desk.approved(kind="update", title="Baru", requester="dinkes-lama"))
+    go(desk, desk.approved(kind="suspend", requester="disdik"))
+    with pytest.raises(Refused, match=r"is disdik's \(R-2026-0003\), dinkes is of another agency"):
+        desk.submit(kind="resume")
+    assert trust.examine(desk.office).findings == []
+
+
+def test_website_of_an_agency_without_a_unit_goes_on_by_its_id(desk: Desk) -> None:
+    desk.enroll("pkm", "pd")
+    go(desk, desk.approved(requester="pkm"))
+    with pytest.raises(Refused, match="hand it over first: `sop actors replace pkm …`"):
+        desk.submit(kind="suspend")
+    desk.enroll("pkm", "pd", unit="Dinas Kesehatan", decree=None, replaces=True)
+    go(desk, desk.approved(kind="suspend"))
+    assert trust.examine(desk.office).findings == []
+
+
+def test_run_begins_nothing_of_who_is_of_another_agency_meanwhile(desk: Desk) -> None:
+    """Else the register would hold a run whose gate was closed, for ever."""
+    desk.enroll("dinkes-2", "pd", unit="Dinas Kesehatan")
+    go(desk, desk.approved())
+    request = desk.approved(kind="suspend", requester="dinkes-2")
+
+    def moved(playbook: str, check: bool) -> None:
+        if check:
+            desk.enroll("dinkes-2", "pd", unit="Dinas Sosial", decree=None, replaces=True)
+
+    desk.fleet.on_play = moved
+    assert "dinkes-2 is of another agency" in str(ends(desk, request))
+    assert desk.outcomes() == ["started", "applied"] and trust.examine(desk.office).findings == []
