@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sop_driver.directory import Directory
 from sop_driver.flow import Against, Rule
-from sop_driver.statement import Body
+from sop_driver.statement import Body, shown
 from sop_driver.taken import Taken
 
 
@@ -13,6 +13,16 @@ def same_agency(people: Directory, name: str, other: str, person: str) -> bool:
     actor, known = people.known(name), people.known(other)
     return (name == other or people.person(name) == people.person(person)
             or bool(actor and known and actor.unit and actor.unit == known.unit))
+
+
+def asker(people: Directory, name: str) -> str:
+    """Who asks, by what two officials entered; a form's own words are anybody's."""
+    return f"{name} ({known.unit})" if (known := people.known(name)) and known.unit else name
+
+
+def told(people: Directory, form: Body, asks: str) -> dict[str, str]:
+    """What the sheet of a PDF signature tells of a request, and who asks for it."""
+    return {**shown(form), **({"Pemohon": asker(people, asks)} if "agencies" in people.told else {})}
 
 
 def of_another(people: Directory, opening: Rule, new: Taken, opened: Taken) -> Against | None:

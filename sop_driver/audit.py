@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sop_driver.adoption import adoption_faults
+from sop_driver.agencies import told
 from sop_driver.courses import Courses, Order, nowhere
 from sop_driver.directory import Directory, Signature
 from sop_driver.note import Checkpoint, Word, open_note, word_of
 from sop_driver.proof import Job, Tree, canonical, inclusion_root, leaf_hash, parsed, signature_faults
 from sop_driver.seen import Seen
 from sop_driver.sheet import Signed
-from sop_driver.statement import Body, form_digest, level, misled, misspelled, personal_faults, shown, statement
+from sop_driver.statement import Body, form_digest, level, misled, misspelled, personal_faults, statement
 from sop_driver.taken import Taken
 from sop_driver.tenure import decree_faults
 
@@ -43,7 +44,6 @@ class Audit:
     made: dict[int, Taken] = field(default_factory=dict)
     # Emergencies whose report is not there, by their entries: words for people, when it is due, and the request.
     unreported: dict[int, tuple[str, str, str]] = field(default_factory=dict)
-    forms: dict[str, dict[str, str]] = field(default_factory=dict)  # request → what sheets tell of it
     pdfs: list[Signed] = field(default_factory=list)  # signatures that are checked where their documents are
     signers: dict[str, Word] = field(default_factory=dict)  # the witnesses asked for, by their keys: what each has seen
 
@@ -119,11 +119,11 @@ class Audit:
             self.found(number, f"it was signed for another state of {mine} than it stands in")
         if new and data["sop"] != self.people.sop:
             self.found(number, f"{mine} begins under an SOP that the officials did not adopt")
-        if "request" in data:
-            self.forms[mine] = shown(data["request"])
-            if form_digest(data["request"]) != data["digest"]:
-                self.found(number, f"what {mine} asks for is not what its digest, and so its approval, is of")
-        if level(data) == "pades" and misled(data["pades"]["shown"], self.forms[mine]):
+        opened = body if "request" in data else self.courses.opened.get(mine, body)
+        if "request" in data and form_digest(data["request"]) != data["digest"]:
+            self.found(number, f"what {mine} asks for is not what its digest, and so its approval, is of")
+        if level(data) == "pades" and misled(
+                data["pades"]["shown"], told(self.people, opened["data"]["request"], opened["actor"])):
             self.found(number, f"its signer was shown another request than {mine} is")
         if data["sop"] != self.courses.opened.get(mine, body)["data"]["sop"]:
             self.found(number, f"it names another SOP than {mine} began under")

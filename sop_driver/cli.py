@@ -166,7 +166,7 @@ def record(options: argparse.Namespace) -> int:
 
 def status(options: argparse.Namespace) -> int:
     work = reading(options)
-    values = [report.status(work, now) for now in standing.all_standings(work, options.request)]
+    values = report.statuses(work, standing.all_standings(work, options.request))
     lines = [*emergency.alarms(work, options.request), *report.calendar(work)]
     say(options, [*lines, *(line for value in values for line in report.status_lines(value))], values)
     return 0
@@ -189,8 +189,7 @@ def history(options: argparse.Namespace) -> int:
 def plan(options: argparse.Namespace) -> int:
     work = office(options)
     shown, refusals = runs.show(work, fleet(work), config.load_facts(work.project, work.config), options.requests)
-    names = [standing.stand(work, request).request.name for request in options.requests]
-    say(options, [*(plans.lines(shown.changes) or ["nothing would change"]), *shown.others(names)],
+    say(options, report.plan_lines(work, options.requests, shown),
         {**shown.__dict__, "refusals": [refusal.__dict__ for refusal in refusals]})
     if refusals:
         raise Refused(refusals)

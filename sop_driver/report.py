@@ -8,21 +8,30 @@ from datetime import timedelta
 from typing import Any
 
 from sop_driver import desired, emergency
+from sop_driver import plan as plans
+from sop_driver.agencies import asker
+from sop_driver.directory import Directory
 from sop_driver.errors import SopError
-from sop_driver.plan import short
 from sop_driver.procedure import STRONG
 from sop_driver.register import Entry
 from sop_driver.request import Contact, Request
-from sop_driver.standing import Office, Standing, all_standings, entries_of, local, stamp, unreported, worded
+from sop_driver.standing import Office, Standing, all_standings, entries_of, local, stamp, stand, unreported, worded
 from sop_driver.statement import level
 
 PUT = {"put_back": "putting back took", "put_right": "put right what other websites' own accounts can have done"}
 
-def status(office: Office, now: Standing) -> dict[str, Any]:
-    """Where one request stands: done steps, the next one, who takes it, with what, by when."""
+def statuses(office: Office, standings: Iterable[Standing]) -> list[dict[str, Any]]:
+    """Where requests stand, in the same order."""
+    people = office.people()
+    return [status(office, now, people) for now in standings]
+
+
+def status(office: Office, now: Standing, people: Directory | None = None) -> dict[str, Any]:
+    """Where one request stands: who asked, done steps, the next one, who takes it, with what, by when."""
     step, late = now.next, now.late(office.register.now())
     return {
         "request": now.id, "website": now.request.name, "kind": now.request.kind, "agency": now.request.agency,
+        "asked_by": asker(people or office.people(), now.opened.actor or ""),
         "agenda": now.agenda, "digest": now.digest,
         "state": "done" if step is None else "returned" if now.returned else "open",
         "returned": now.returned.reason if now.returned else None,
@@ -42,7 +51,7 @@ def status(office: Office, now: Standing) -> dict[str, Any]:
 
 def status_lines(value: dict[str, Any]) -> list[str]:
     """A standing for reading."""
-    of = f"{value['agency']}, agenda {value['agenda'] or '-'}"
+    of = f"{value['agency']}, asked by {value['asked_by']}, agenda {value['agenda'] or '-'}"
     lines = [f"{value['request']}  {value['kind']} {value['website']}  ({of})", f"  done: {', '.join(value['done'])}"]
     if value["waived"]:
         lines.append(f"  replaced by an EMERGENCY: {', '.join(value['waived'])}")
@@ -59,6 +68,13 @@ def status_lines(value: dict[str, Any]) -> list[str]:
     wants = ", ".join(step["documents"]) or "no document"
     late = f", LATE by {timedelta(seconds=step['late'])}" if step["late"] else ""
     return [*lines, f"        by {' or '.join(step['by'])}; brings {wants}; standard time {step['time']}{late}"]
+
+
+def plan_lines(office: Office, requests: list[str], shown: plans.Plan) -> list[str]:
+    """What a run of these requests would change, and who asked for it."""
+    values = statuses(office, [stand(office, request) for request in requests])
+    return [*(status_lines(value)[0] for value in values), *(plans.lines(shown.changes) or ["nothing would change"]),
+            *shown.others(value["website"] for value in values)]
 
 
 def calendar(office: Office) -> list[str]:
@@ -140,13 +156,13 @@ def report(office: Office, request: str) -> list[str]:
         return [f"# {_md(request)}", "", *(f"- {_md(line.strip())}" for line in entry_lines(office, entries)), "",
                 *_register_lines(office)]
     now, = found
-    form = now.request
+    form, asks = now.request, asker(office.people(), now.opened.actor or "")
     return [
         f"# {now.procedure.title}: {_md(form.name)}", "",
         f"SOP {now.procedure.id}, {now.procedure.agency}", "",
         f"- Request {now.id}, kind {form.kind}, agenda {now.agenda or '-'}",
         f"- Letter {_md(form.letter.number)} of {form.letter.date}",
-        f"- Agency: {_md(form.agency)}, {_md(form.unit)}",
+        f"- Agency: {_md(form.agency)}, {_md(form.unit)}; asked by {_md(asks)}",
         *([f"- Title: {_md(form.title)}"] if form.title else []), f"- Purpose: {_md(form.purpose)}",
         f"- Contact: {_md(_contact(office, form))}",
         *([f"- Release: sha256 {form.release.sha256}"] if form.release else []), "",
@@ -215,7 +231,7 @@ def _nested(value: Any, indent: str) -> Iterator[str]:
             yield f"{indent}- {_md(str(key))}"
             yield from _nested(item, indent + "  ")
         else:
-            yield f"{indent}- {_md(str(key))}: {_md(short(item))}"
+            yield f"{indent}- {_md(str(key))}: {_md(plans.short(item))}"
 
 
 def _md(text: str) -> str:

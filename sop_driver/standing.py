@@ -141,6 +141,7 @@ class Standing:
     done: dict[str, Entry]
     returned: Entry | None
     fold: Fold
+    opened: Entry  # what brought it as it is
     waived: frozenset[str] = frozenset()  # gates that an emergency replaces
     voided: dict[int, Entry] = field(default_factory=dict)  # an entry → the one that voids it
     unreported: tuple[Entry, ...] = ()  # emergencies without a report
@@ -149,11 +150,6 @@ class Standing:
     def next(self) -> Step | None:
         return next((step for step in self.procedure.steps
                      if step.id not in self.done and step.gate not in self.waived), None)
-
-    @property
-    def opened(self) -> Entry:
-        """The entry that brought it as it is."""
-        return self.done[self.procedure.opening.id]
 
     @property
     def installed(self) -> bool:
@@ -212,7 +208,7 @@ def standing(entries: Iterable[Entry], procedure: Procedure, at: datetime | None
     return Standing(opened.request or "", procedure, Request.model_validate(opened.data["request"]),
                     opened.data["digest"], opened.data["letter"], datetime.fromisoformat(fold.since),
                     {name: taken.entry for name, taken in fold.done.items()},
-                    fold.returned.entry if fold.returned else None, fold,
+                    fold.returned.entry if fold.returned else None, fold, opened,
                     fold.waived(stamp(at) if at else fold.since),
                     {number: void.entry for number, void in fold.voided.items()}, tuple(unreported(emergencies)))
 

@@ -9,7 +9,7 @@ from typing import Any
 from sop_driver import desired, drafts, pades, trust
 from sop_driver import procedure as sop
 from sop_driver import request as requests
-from sop_driver.agencies import not_its_website, of_another, same_agency
+from sop_driver.agencies import not_its_website, of_another, same_agency, told
 from sop_driver.config import sop_file, write_atomic
 from sop_driver.errors import Refusal, Refused, Usage, refuse
 from sop_driver.intake import contact, keep_document, keep_release, sealed
@@ -19,7 +19,7 @@ from sop_driver.request import Request
 from sop_driver.sheet import sheet
 from sop_driver.signatures import Pdf, Sign
 from sop_driver.standing import Office, Standing, stand
-from sop_driver.statement import CRLS, OF_STEP, PERSONAL, SEALED, shown, statement
+from sop_driver.statement import CRLS, OF_STEP, PERSONAL, SEALED, statement
 from sop_driver.taken import Taken
 
 
@@ -58,7 +58,7 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
     fields = draft(office, who, step, replace, ink, sop=sop_hash, digest=request.digest, letter=letter_hash)
     fields["data"] |= {"request": request.model_dump(mode="json"), "replaces": replace}
     if isinstance(sign, Pdf):
-        shows(office, fields, step, request, before.agenda if before else None, ink)
+        shows(office, fields, step, request, who, before.agenda if before else None, ink)
     fields["evidence"] = {document: letter_hash, "sop": sop_hash, **({"release": release} if release else {}),
                           f"{PERSONAL}contact": str(request.contact).removeprefix(SEALED)}
     if (signatures := signed(office, fields, sign)) is None:
@@ -87,8 +87,8 @@ def draft(office: Office, actor: str, step: Step, request: str | None, ink: str 
                      **({"ink": ink, "seen_by": people.person(ink)} if ink else {})}}
 
 
-def shows(office: Office, fields: dict[str, Any], step: Step, request: Request, agenda: str | None,
-          ink: str | None) -> None:
+def shows(office: Office, fields: dict[str, Any], step: Step, request: Request, asks: str,
+          agenda: str | None, ink: str | None) -> None:
     """Make an entry one that is signed in a PDF, and say what the sheet tells its signer. Raises Refused, Usage."""
     gate = step.gate or step.id
     if ink:
@@ -103,7 +103,7 @@ def shows(office: Office, fields: dict[str, Any], step: Step, request: Request, 
         refuse("the register trusts no authority for PDF signatures", gate, "sop actors trust ROOT.pem …")
     fields["data"]["pades"] = {"document": step.signed_sheet, "shown": {
         **dict(zip(OF_STEP, (f"{step.number}. {step.activity}", agenda or "-"), strict=True)),
-        **shown(request.model_dump(mode="json"))}}
+        **told(office.people(), request.model_dump(mode="json"), asks)}}
 
 
 def _previous(office: Office, actor: str, request: str | None) -> str | None:
@@ -221,7 +221,7 @@ def record(office: Office, request: str, name: str, actor: str, sign: Sign | Pdf
     fields |= {"outcome": outcome, "reason": reason}
     brought = set(documents)
     if isinstance(sign, Pdf):
-        shows(office, fields, step, now.request, now.agenda, ink)
+        shows(office, fields, step, now.request, now.opened.actor or "", now.agenda, ink)
         brought.add(step.signed_sheet)
         if twice := {step.signed_sheet, CRLS} & set(documents):
             raise Usage(f"--evidence {', '.join(twice)}=…", "how it is signed", "the signed PDF is it: leave this out")

@@ -123,6 +123,15 @@ def test_plan_with_closed_gates_shows_both_and_exits_3(desk: Desk, sop: Sop, fle
     assert code == 3 and json.loads(out)["changes"] and len(json.loads(out)["refusals"]) == 7 and "gate: review" in err
 
 
+def test_who_asks_is_told_beside_what_the_form_says(desk: Desk, sop: Sop, fleet: FakeFleet) -> None:
+    """A form's agency is free text: who approves, and who installs, sees whose signature it bears."""
+    request = desk.approved(requester="disdik")
+    told = f"{request}  create {NAME}  (Dinas Kesehatan, asked by disdik (Dinas Pendidikan), agenda "
+    assert sop("status", request)[1].startswith(told) and sop("plan", request)[1].startswith(told)
+    assert json.loads(sop("status", "--json")[1])[0]["asked_by"] == "disdik (Dinas Pendidikan)"
+    assert "- Agency: Dinas Kesehatan, Sekretariat; asked by disdik (Dinas Pendidikan)\n" in sop("report", request)[1]
+
+
 def test_run_failed_exits_1_in_three_parts(desk: Desk, sop: Sop, fleet: FakeFleet) -> None:
     fleet.faults["probe.yml"] = failing
     code, _, err = sop("run", desk.approved())

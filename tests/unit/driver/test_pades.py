@@ -36,6 +36,7 @@ from sop_driver import (
     orders,
     outsider,
     pades,
+    procedure,
     report,
     standing,
     steps,
@@ -721,12 +722,13 @@ def test_statement_that_makes_no_sheet_is_a_fault_and_no_crash(
     assert str(told).startswith("it cannot be read as a signed PDF")
 
 
-SHOWN = {"Situs web": "dinkes.tarakankota.go.id", "Instansi": "Dinas Kesehatan", "Surat": "005/1, 2026-10-30"}
+SHOWN = {"Situs web": "dinkes.tarakankota.go.id", "Instansi": "Dinas Kesehatan", "Surat": "005/1, 2026-10-30",
+         "Pemohon": "dinkes (Dinas Kesehatan)"}
 
 
 def forged(desk: Desk, holder: Holder, lists: bytes, **shown: str) -> str:
     """Root takes a disposition out of the Kadis's hands: a PDF of their own, every hash and checkpoint right."""
-    request, shown = desk.approve(waiting(desk)), SHOWN | shown
+    request, shown = desk.approve(waiting(desk)), {label: text for label, text in (SHOWN | shown).items() if text}
     digests = {}
 
     def forge(bodies: list[insider.Body]) -> list[insider.Body]:
@@ -752,7 +754,9 @@ def test_forged_pdf_is_found_even_with_the_checkpoint_key(trusting: Desk, bsre: 
     assert trust.refusals(trusting.office, [request]) and not trust.refusals(trusting.office, ["R-2026-0009"])
 
 
-@pytest.mark.parametrize("told", [{"Instansi": "Dinas Pendidikan"}, {"Arti tanda tangan": "hanya tanda terima berkas"}])
+@pytest.mark.parametrize("told", [
+    {"Instansi": "Dinas Pendidikan"}, {"Arti tanda tangan": "hanya tanda terima berkas"},
+    {"Pemohon": "disdik (Dinas Pendidikan)"}, {"Pemohon": ""}])
 def test_sheet_that_told_its_signer_of_another_request_is_found(
     trusting: Desk, bsre: Authority, kadis: Holder, told: dict[str, str]
 ) -> None:
@@ -760,6 +764,28 @@ def test_sheet_that_told_its_signer_of_another_request_is_found(
     forged(trusting, kadis, bsre.lists, **told)
     (found, _) = trust.examine(trusting.office).lines()
     assert found == "entry 6: its signer was shown another request than R-2026-0001 is"
+
+
+def test_sheets_tell_who_asks_once_the_sop_is_adopted_anew(
+    tmp_path: Path, bsre: Authority, kadis: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the form says of its agency. Those from before verify as they are."""
+    desk, told = Desk(tmp_path), procedure.Procedure.told.fget
+    with monkeypatch.context() as before:
+        before.setattr(procedure.Procedure, "told", property(
+            lambda self: {name: value for name, value in told(self).items() if name != "agencies"}))
+        rely(desk, bsre.root)
+        enter(desk, "kadis", kadis, "kadis", by=("kasubbag", "kabid"))
+    for asks in ("dinkes", "disdik"):
+        request = desk.submit(requester=asks, name=f"{asks}.tarakankota.go.id")
+        desk.take(request, "agenda")
+        made = signed(desk, sign(prepared(desk, request), kadis), bsre.lists)
+        shown = take(desk, request, made).data["pades"]["shown"]
+        assert shown["Instansi"] == "Dinas Kesehatan"
+        assert shown.get("Pemohon") == (None if asks == "dinkes" else "disdik (Dinas Pendidikan)")
+        assert trust.examine(desk.office).lines() == []
+        if asks == "dinkes":
+            actors.adopt(desk.office, ["kadis", "kasubbag"], desk.sign, "aturannya ikut")
 
 
 def test_export_tells_what_it_leaves_to_others(trusting: Desk, bsre: Authority, kadis: Holder, tmp_path: Path) -> None:
