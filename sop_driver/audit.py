@@ -42,8 +42,6 @@ class Audit:
     chains: dict[str, str] = field(default_factory=dict)
     courses: Courses = field(default_factory=Courses)
     made: dict[int, Taken] = field(default_factory=dict)
-    # Emergencies whose report is not there, by their entries: words for people, when it is due, and the request.
-    unreported: dict[int, tuple[str, str, str]] = field(default_factory=dict)
     pdfs: list[Signed] = field(default_factory=list)  # signatures that are checked where their documents are
     signers: dict[str, Word] = field(default_factory=dict)  # the witnesses asked for, by their keys: what each has seen
 
@@ -134,24 +132,12 @@ class Audit:
 
     def _emergency(self, number: int, body: Body, digest: str) -> list[Signature]:
         self._follows(number, body, digest)
-        data = body["data"]
-        if body["outcome"] == "declared":
-            late = [entry for entry, (_, due, _) in self.unreported.items() if body["time"] > due]
-            if late and "stops" in self.people.told:
-                self.found(number, f"it declares an emergency while the report on that of entry {late[0]} is late")
-            self.courses.declared[body["request"]] = body
-            said = (f"EMERGENCY: entry {number} let {body['request']} pass {', '.join(data['waives'])} until "
-                    f"{data['until']}, and is not reported; the report is due by {data['report_by']}")
-            self.unreported[number] = said, str(data["report_by"]), body["request"]
-        elif self.unreported.get(data["emergency"], ("", "", ""))[2] == body["request"]:
-            del self.unreported[data["emergency"]]
-        else:
-            self.found(number, f"it reports entry {data['emergency']}, no unreported emergency of this request")
+        found = [*self.courses.emergency(body, self.people)]
         try:
             faults, signed = self.people.emergency(body, self.courses.opened[body["request"]]["data"]["person"])
         except ValueError as error:
             faults, signed = [str(error)], []
-        self.findings += [(number, fault) for fault in (*faults, *self.courses.order(body))]
+        self.findings += [(number, fault) for fault in (*found, *faults)]
         return signed
 
     def _void(self, number: int, body: Body, digest: str) -> list[Signature]:
@@ -186,7 +172,8 @@ class Audit:
                   "checked when it was recorded" for signed in self.pdfs
                   if (gone := [digest for digest in signed.documents if digest in erased])]
         said = dict.fromkeys(f"documents or personal data were {erasure}" for erasure in erased.values())
-        return [*said, *unseen, *(words + ", LATE" * (now > due) for words, due, _ in self.unreported.values())]
+        open_ = self.courses.unreported.values()
+        return [*said, *unseen, *(words + ", LATE" * (now > due) for words, due, *_ in open_)]
 
     def one(self, number: int, body: Body, digest: str) -> list[Job]:
         """As `signatures`, for an entry whose actor's other requests are not read."""

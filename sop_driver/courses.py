@@ -45,6 +45,8 @@ class Courses:
     existing: Existing = field(default_factory=lambda: Existing({}, {}))
     opened: dict[str, Body] = field(default_factory=dict)  # request → the entry that brought it, as it is now
     declared: dict[str, Body] = field(default_factory=dict)  # request → the emergency last declared for it
+    # Emergencies whose report is not there, by their entries: words for people, when it is due, its end, the request.
+    unreported: dict[int, tuple[str, str, str, str]] = field(default_factory=dict)
     uids: dict[int, str] = field(default_factory=dict)  # uid → the website that a run, applied or not, gave it
     addresses: dict[str, str] = field(default_factory=dict)  # an address of its own → the website that has it
     started: dict[str, list[Body]] = field(default_factory=dict)  # run → its requests, each with its place
@@ -131,8 +133,28 @@ class Courses:
         self.agenda[year] = max(number, due - 1)
         self.numbers.add(text)
 
+    def emergency(self, body: Body, people: Directory) -> Iterator[str]:
+        """Take an emergency, or the report on one: that is of what was done, and ends the alarm."""
+        number, request, data = body["sequence"], body["request"], body["data"]
+        if body["outcome"] == "declared":
+            late = [entry for entry, (_, due, *_) in self.unreported.items() if body["time"] > due]
+            if late and "stops" in people.told:
+                yield f"it declares an emergency while the report on that of entry {late[0]} is late"
+            self.declared[request] = body
+            said = (f"EMERGENCY: entry {number} let {request} pass {', '.join(data['waives'])} until {data['until']}, "
+                    f"and is not reported; the report is due by {data['report_by']}")
+            self.unreported[number] = said, str(data["report_by"]), str(data["until"]), request
+        elif (of := self.unreported.get(data["emergency"])) is None or of[-1] != request:
+            yield f"it reports entry {data['emergency']}, no unreported emergency of this request"
+        else:
+            del self.unreported[data["emergency"]]
+            fold = self.folds.get(request)
+            if "reports" in people.told and body["time"] <= of[2] and fold and not fold.installed:
+                yield f"it reports entry {data['emergency']} while that is on, and nothing is installed"
+        yield from self.order(body)
+
     def order(self, body: Body, void: Taken | None = None) -> Iterator[str]:
-        """Take an emergency or a void."""
+        """Take an emergency or a void into the request's course."""
         if (fold := self.folds.get(body["request"])) is None:
             return
         data, opened = body["data"], fold.opened

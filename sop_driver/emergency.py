@@ -66,11 +66,14 @@ def report(office: Office, request: str, actor: str, document: Path, sign: Sign)
     open_ = unreported(office.register.entries(kind="emergency", request=request))
     if not open_:
         refuse(f"{request} has no emergency without a report", GATE, "`sop emergency list` names those that have none")
+    people, until = office.people(), open_[0].data["until"]
+    if "reports" in people.told and not now.installed and stamp(office.register.now()) <= until:
+        refuse(f"the emergency of {request} is on until {local(office, datetime.fromisoformat(until))}, and nothing is "
+               "installed", GATE, "report what was done: once it is installed, or the emergency is over")
     who = office.actor(actor)
     if who.role not in (rules := _rules(now)).reported_by:
         refuse(f"{actor} is {who.role}; {' or '.join(rules.reported_by)} reports it", GATE, "give --as one of them")
-    fields = _fields(office, now, "reported", None, {"emergency": open_[0].sequence,
-                                                     "person": office.people().person(actor)})
+    fields = _fields(office, now, "reported", None, {"emergency": open_[0].sequence, "person": people.person(actor)})
     fields |= {"actor": actor, "role": who.role,
                "evidence": {"laporan": keep_document(office, "laporan", document, "any")}}
     return written(office, "emergency", fields, sign, [actor])

@@ -219,6 +219,50 @@ def test_report_that_gets_late_while_an_emergency_is_signed_stops_it(desk: Desk)
     assert len(list(desk.office.register.entries(kind="emergency"))) == 1
 
 
+def test_emergency_is_reported_once_it_is_installed_or_over(desk: Desk) -> None:
+    """Before, there is nothing to tell, and its alarm would be silent while it still lets pass."""
+    request, other = desk.submit(), another(desk)
+    declare(desk, request)
+    declare(desk, other)
+    with pytest.raises(Refused, match="until 2026-11-02 17:00:00 WITA, and nothing is installed") as error:
+        emergency.report(desk.office, request, "kadis", desk.paper, desk.sign)
+    refusal, = error.value.refusals
+    assert refusal.gate == "emergency" and "once it is installed, or the emergency is over" in refusal.mend
+    desk.run(urgent(desk, request))
+    emergency.report(desk.office, request, "kadis", desk.paper, desk.sign)
+    assert [other in line for line in emergency.alarms(desk.office)] == [True]
+    desk.clock.time = datetime(2026, 11, 2, 9, 0, tzinfo=UTC)
+    emergency.report(desk.office, other, "kadis", desk.paper, desk.sign)
+    assert trust.examine(desk.office).findings == []
+
+
+def test_report_before_anything_was_done_is_found_once_the_sop_is_adopted_anew(file_desk: Desk, tmp_path: Path) -> None:
+    """What was reported so before is no finding."""
+    def early(bodies: list[insider.Body]) -> list[insider.Body]:
+        for body in bodies:
+            body["data"].pop("reports", None)
+        return [*bodies[:4], bodies[-1] | {"time": bodies[3]["time"]}, *bodies[4:-1]]
+
+    request = file_desk.submit()
+    file_desk.take(request, "agenda")
+    declare(file_desk, request)
+    for step in ("decision", "existence", "build"):
+        file_desk.take(request, step)
+    file_desk.run(request)
+    emergency.report(file_desk.office, request, "kadis", file_desk.paper, file_desk.sign)
+    insider.rewrite(file_desk, early, key=True, signed=True)
+    assert trust.examine(file_desk.office).lines() == []
+    actors.adopt(file_desk.office, BY, file_desk.sign, "aturannya ikut")
+    assert trust.examine(file_desk.office).lines() == []
+    insider.rewrite(file_desk, lambda bodies: [bodies[0], bodies[-1], *bodies[1:-1]], key=True, signed=True)
+    line = "entry 6: it reports entry 5 while that is on, and nothing is installed"
+    assert line in trust.examine(file_desk.office).lines()
+    export.export(file_desk.office, tmp_path / "export", documents=False)
+    code, told = verify(tmp_path / "export/verify.py", tmp_path / "export", "--key",
+                        file_desk.office.people().checkpoint_key)
+    assert code == 1 and line in told
+
+
 def test_emergency_past_a_late_report_is_found(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who approves and who installs declare one after the other with a changed driver, and report none."""
     monkeypatch.setattr(emergency, "_none_is_late", lambda *words: None)
@@ -319,6 +363,7 @@ def test_replacement_under_another_sop_is_found(desk: Desk, monkeypatch: pytest.
 def test_report_without_its_document_is_found(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     request, written = desk.submit(), emergency.written
     declare(desk, request)
+    desk.clock.time += timedelta(days=1)
     monkeypatch.setattr(emergency, "written", lambda office, kind, fields, *rest: written(
         office, kind, {**fields, "evidence": {}}, *rest))
     with pytest.raises(Refused, match="it brings no report"):
@@ -329,6 +374,7 @@ def test_report_on_another_requests_emergency_is_found(desk: Desk) -> None:
     """It would let that one's alarm end, and this one's never."""
     one, two = desk.submit(), desk.submit(name="dinsos.tarakankota.go.id", requester="dinsos", agency="Dinas Sosial")
     declared = [declare(desk, request) for request in (one, two)]
+    desk.clock.time += timedelta(days=1)
     emergency.report(desk.office, one, "subkoor", desk.paper, desk.sign)
 
     def swap(bodies: list[insider.Body]) -> list[insider.Body]:
