@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import gc
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent import futures  # which loads its pools only when one is asked for
@@ -285,17 +284,25 @@ def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = (), orde
     note = open_note(value["checkpoint"], witnesses)
     audit = Audit(courses=Courses(order, partial=True), seen=Seen(partial=True),
                   signers={key: word for key in witnesses if (word := word_of(value["checkpoint"], key))})
-    last = 0
+    last, request, shown = 0, value["request"], False
     for item in value["entries"]:
-        body, digest = json.loads(item["text"]), leaf_hash(item["text"])
+        (body, spell), digest = parsed(item["text"]), leaf_hash(item["text"])
         number, proof = body["sequence"], [base64.b64decode(part) for part in item["proof"]]
         if number <= last:
             audit.found(number, f"it stands behind entry {last}: who acted when is not as the register has it")
         last = number
+        if spell(body) != item["text"]:
+            audit.found(number, "it is not in the one spelling that entries have")
+        if body["kind"] != "actors":
+            shown = True
+            if request is None or body["request"] != request:
+                audit.found(number, f"it is of {body['request']}, and the receipt says that it is of {request}")
         if number > note.size or inclusion_root(digest, number - 1, note.size, proof) != note.root:
             audit.found(number, "it is not at its place in the tree that the checkpoint signs")
         audit.seen.leaves[number] = digest.hex()
         audit.check(audit.one(number, body, digest.hex()))
+    if request is not None and not shown:
+        audit.found(1, f"it says that it is of {request}, and shows no entry of that")
     if "personal" in value:
         audit.findings += personal_faults(value, audit.people.erased)
     if not signed_with(audit.people, value["checkpoint"], note.size, key):

@@ -93,7 +93,8 @@ def accept(office: Office, entry: Entry) -> None:
     """
     before = Audit(courses=Courses(order_of(office), partial=True), seen=Seen(partial=True))
     if office.register.checkpoint():
-        _, before = proven(office, entry.request)
+        new = entry.kind == "step" and entry.data.get("replaces", "") is None  # a request that has no entry yet
+        _, before = proven(office, None if new else entry.request)
     body, seen = entry.__dict__, entry.data["seen"]["entry"]
     before.seen.leaves.setdefault(seen, drafts.leaf(office, seen))
     for what in adopted(office, body["data"].get("sop"), body["data"]) if entry.kind == "actors" else ():

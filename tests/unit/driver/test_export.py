@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import json
 import shutil
 import subprocess
@@ -19,9 +20,10 @@ import pytest
 from driver import insider, people
 from driver.desk import Desk
 from driver.test_cli import Sop, sop
-from sop_driver import audit, export, notary, orders, outsider, standing, trust
+from sop_driver import audit, export, merkle, notary, orders, outsider, standing, trust
 from sop_driver.errors import Refused, Usage
-from sop_driver.note import COSIGNED
+from sop_driver.note import COSIGNED, Checkpoint
+from sop_driver.proof import leaf_hash, node_hash
 from sop_driver.statement import PERSONAL
 
 __all__ = ["sop"]
@@ -349,6 +351,41 @@ def test_receipt_that_was_changed_is_found(desk: Desk) -> None:
         assert audit.receipt(changed, key).findings
     value["entries"].pop(4)
     assert any("another state" in what for _, what in audit.receipt(value, key).findings)
+
+
+@pytest.mark.parametrize(("said", "kept"), [("R-2026-0999", True), (None, True), ("R-2026-0001", False)])
+def test_receipt_that_says_another_request_than_it_shows_is_found(
+    desk: Desk, tmp_path: Path, said: str | None, kept: bool
+) -> None:
+    """Its first line tells whose it is: nobody signs that."""
+    request, key = desk.submit(), desk.office.people().checkpoint_key
+    value = desk.receipt(request if kept else None) | {"request": said}
+    (tmp_path / "receipt").write_text(json.dumps(value))
+    code, told = outsider.check(tmp_path / "receipt", key)
+    assert code == 1 and told[0] == (
+        f"entry 2: it is of {request}, and the receipt says that it is of {said}" if kept else
+        f"entry 1: it says that it is of {request}, and shows no entry of that")
+
+
+def test_receipt_whose_entry_says_something_twice_is_found(file_desk: Desk, tmp_path: Path) -> None:
+    """Readers that take the first one and readers that take the last one would read two entries, signed by both."""
+    request = file_desk.submit()
+    texts = insider.texts(file_desk)
+    texts[-1] = '{"outcome":"no",' + texts[-1][1:]
+    leaves = [leaf_hash(text) for text in texts]
+
+    def node(level: int, place: int) -> bytes:
+        return node_hash(node(level - 1, 2 * place), node(level - 1, 2 * place + 1)) if level else leaves[place]
+
+    mine = file_desk.office.register.notary
+    point = Checkpoint(mine.name, len(texts), merkle.root(len(texts), node))
+    entries = [{"text": text, "proof": [base64.b64encode(part).decode()
+                                        for part in merkle.inclusion(place, len(texts), node)]}
+               for place, text in enumerate(texts)]
+    value = file_desk.receipt(request) | {"checkpoint": f"{point.body}\n{mine.sign(point.body)}", "entries": entries}
+    (tmp_path / "receipt").write_text(json.dumps(value))
+    code, told = outsider.check(tmp_path / "receipt", mine.verifier)
+    assert code == 1 and told[0] == "entry 2: it is not in the one spelling that entries have"
 
 
 def test_receipt_in_another_order_is_found(desk: Desk, tmp_path: Path) -> None:
