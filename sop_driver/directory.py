@@ -293,7 +293,8 @@ class Directory:
             raise ValueError("this register trusts no authority for PDF signatures")
         roots = tuple(map(base64.b64decode, self.roots.values()))
         return Signed(number, body["request"], by, subject.removeprefix(SEALED), roots, body["time"],
-                      statement(body, self.register), document, body["evidence"].get(CRLS))
+                      statement(body, self.register), document, body["evidence"].get(CRLS),
+                      "certificates" in self.told)
 
     def _signer(self, body: Body) -> str:
         actor: str = body["actor"]

@@ -92,9 +92,15 @@ def _fault(signed: Signed, subject: dict[str, str], octets: bytes, length: int, 
     if found := _added(reader):
         return found
     names = [signature.signer_cert.subject.native for signature in made]
-    if any(all(name.get(key) == value for key, value in subject.items()) for name in names):
+    if any(found == subject or (not signed.whole and found.items() >= subject.items())
+           for found in map(_identity, names)):
         return None
     return f"it is made by {' and '.join(map(told, names))}; {signed.by} is {told(subject)}"
+
+
+def _identity(name: Mapping[str, Any]) -> dict[str, str]:
+    """Who a certificate says that its holder is. One that says more is another person's: of the same name."""
+    return {key: name[key] for key in IDENTITY if isinstance(name.get(key), str)}
 
 
 def told(name: Mapping[str, Any]) -> str:
@@ -288,7 +294,7 @@ def subject(path: Path) -> str:
     except Exception as error:  # the reader of PDFs knows many ways to fail
         raise Usage(f"no certificate can be read: {error}", str(path),
                     "name the person's certificate, or a PDF that they alone signed") from error
-    found = {key: named[key] for key in IDENTITY if isinstance(named.get(key), str)}
+    found = _identity(named)
     if "common_name" not in found or len(found) < 2:
         refuse(f"the certificate says only {told(named)}", "certificate",
                "take one that names the person and their organisation or number")

@@ -169,7 +169,8 @@ class Procedure(Strict):
         emergency = self.emergency.model_dump(mode="json") if self.emergency else None
         return {"rules": self.officials.model_dump(mode="json"), "emergency": emergency, "refusals": self.refusals,
                 "order": self.order, "persons": ["person", "seen_by"], "stops": ["late report"],
-                "agencies": ["steps", "websites", "sheets"], "reports": ["installed or over"]}
+                "agencies": ["steps", "websites", "sheets"], "reports": ["installed or over"],
+                "certificates": ["whole name"]}
 
     def belied(self, told: dict[str, Any]) -> list[str]:
         """What an entry that adopts it tells otherwise; an older one tells less."""

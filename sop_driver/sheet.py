@@ -27,6 +27,7 @@ class Signed:
     statement: str
     document: str
     crls: str | None
+    whole: bool  # whether a certificate that calls its holder by more than that is another person's
 
     @property
     def documents(self) -> list[str]:

@@ -788,6 +788,29 @@ def test_sheets_tell_who_asks_once_the_sop_is_adopted_anew(
             actors.adopt(desk.office, ["kadis", "kasubbag"], desk.sign, "aturannya ikut")
 
 
+def test_homonym_is_another_person_once_the_sop_is_adopted_anew(
+    tmp_path: Path, bsre: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate with a number, where the one that was enrolled has none. What was taken before verifies."""
+    plain = bsre.issuing.issue(name(CN="Ahmad", O="Pemkot Contoh"))
+    numbered = bsre.issuing.issue(name(CN="Ahmad", O="Pemkot Contoh", serialNumber="999"))
+    desk, told = Desk(tmp_path), procedure.Procedure.told.fget
+    with monkeypatch.context() as before:
+        before.setattr(procedure.Procedure, "told", property(
+            lambda self: {name: value for name, value in told(self).items() if name != "certificates"}))
+        rely(desk, bsre.root)
+        enter(desk, "kadis", plain, "kadis", by=("kasubbag", "kabid"))
+    request = waiting(desk)
+    assert take(desk, request, signed(desk, sign(prepared(desk, request), numbered), bsre.lists))
+    actors.adopt(desk.office, ["kadis", "kasubbag"], desk.sign, "aturannya ikut")
+    assert trust.examine(desk.office).lines() == []
+    request = waiting(desk)
+    found = refused(desk, request, sign(prepared(desk, request), numbered), bsre.lists)
+    assert "it is made by Ahmad, 999, Pemkot Contoh; kadis is Ahmad, Pemkot Contoh" in found
+    assert take(desk, request, signed(desk, sign(prepared(desk, request), plain), bsre.lists))
+    assert trust.examine(desk.office).lines() == []
+
+
 def test_export_tells_what_it_leaves_to_others(trusting: Desk, bsre: Authority, kadis: Holder, tmp_path: Path) -> None:
     """The one-file verifier has no reader of PDFs: it holds the sheet against the entry, and names what is left."""
     request = taken(trusting, bsre, kadis)
