@@ -146,6 +146,13 @@ def retire(office: Office, names: list[str], signers: list[str], sign: Sign, rea
     """From this entry on their keys approve nothing; what they signed before stays proven."""
     for name in names:
         office.actor(name)
+    people, time = office.people(), stamp(office.register.now())
+    left, count = people.officials(time, names), people.rules["count"]
+    if len(left) <= count and left != people.officials(time):
+        refuse(f"only {', '.join(sorted(left))} could sign for others then: {count} have to, none of them for "
+               "themselves, so that one lost key would end all changes of actors", GATE,
+               "enter who follows, or who stands in, before: `sop actors enroll`; or let them take over the id: "
+               "`sop actors replace`")
     return enter(office, "retire", {}, names, signers, sign, reason=reason)
 
 

@@ -95,6 +95,11 @@ class Directory:
             if actor.person and actor.person not in new and self.known(actor.person) is None:
                 yield f"{name} is said to be {actor.person!r}, an id that nobody has or had"
 
+    def officials(self, time: str, but: Iterable[str] = ()) -> set[str]:
+        """The persons who may sign for others at a time, but for these ids."""
+        return {self.person(name) for name, actor in self.actors.items() if name not in but and actor.key
+                and actor.role in self.rules["signers"] and not self.fault(name, time)}
+
     @property
     def checkpoint_key(self) -> str:
         return self.keys[-1][1] if self.keys else ""

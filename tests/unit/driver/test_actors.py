@@ -220,6 +220,24 @@ def test_nobody_signs_for_what_concerns_them(desk: Desk) -> None:
         desk.enroll("plh", "kadis", person="kabid", by=("kabid", "kasubbag"), **PLH)
 
 
+def test_retiring_leaves_so_many_officials_that_each_can_be_replaced(desk: Desk) -> None:
+    """As the ceremony does: of two, neither could be given another key, and nobody is entered by one."""
+    desk.retire("kabid", by=("kadis", "kasubbag"))
+    with pytest.raises(Refused, match="only kadis, kasubbag could sign for others then") as error:
+        desk.retire("subkoor", by=("kadis", "kasubbag"))
+    refusal, = error.value.refusals
+    assert refusal.gate == "actors" and "before: `sop actors enroll`" in refusal.mend
+    desk.enroll("plh-kabid", "bidang", by=("kadis", "kasubbag"), stands_in="Plh", until="2026-12-31T15:59:59Z",
+                person="subkoor")
+    with pytest.raises(Refused, match="only kadis, kasubbag could"):  # the same person, by another office
+        desk.retire("subkoor", "plh-kabid", by=("kadis", "kasubbag"))
+    desk.retire("plh-kabid", "dinsos", by=("kadis", "kasubbag"))
+    desk.enroll("kabid-2", "bidang", by=("kadis", "kasubbag"))
+    desk.retire("subkoor", by=("kadis", "kasubbag"))
+    desk.retire("dinkes", by=("kadis", "kasubbag"))
+    assert trust.examine(desk.office).findings == []
+
+
 def test_new_kadis_takes_over_the_office_and_the_old_key_is_closed(desk: Desk) -> None:
     request = desk.submit()
     desk.take(request, "agenda")
