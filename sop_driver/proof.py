@@ -169,7 +169,7 @@ def inclusion_root(leaf: bytes, index: int, size: int, proof: Iterable[bytes]) -
 def _strings(blob: bytes) -> Iterator[bytes]:
     """SSH's strings: four octets of length, then the octets."""
     while blob:
-        (length,) = struct.unpack_from(">I", blob)
+        length = int.from_bytes(blob[:4], "big")
         if len(blob) < 4 + length:
             raise ValueError("it is cut off")
         yield blob[4:4 + length]

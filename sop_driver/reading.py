@@ -14,11 +14,11 @@ from operator import itemgetter
 from pydantic import TypeAdapter
 
 from sop_driver.errors import Refused
-from sop_driver.proof import fingerprint
 from sop_driver.register import Entry, Register
+from sop_driver.tenure import Actor, fingerprints
 
 # What comes of using an entry that is none.
-USELESS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, Refused)
+USELESS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, Refused)
 SINCE = "`sop register verify` tells since when the register cannot be relied on"
 OF_RUN = itemgetter("request", "digest", "agenda", "uid", "web_host", "created_by")
 
@@ -59,9 +59,15 @@ def _shape() -> TypeAdapter[Entry]:
     return TypeAdapter(Entry)
 
 
+@functools.cache
+def _actors() -> TypeAdapter[dict[str, Actor]]:
+    return TypeAdapter(dict[str, Actor])
+
+
 def _check(entry: Entry) -> None:
     """Raises one of USELESS where an entry lacks what is shown of its kind, or counts for what is."""
     data, times = entry.data, [entry.time]
+    ", ".join((*data.get("requests", ()), data.get("run", ""), data.get("checkpoint_key", "")))
     if entry.kind in ("step", "void", "emergency"):
         itemgetter("sop", "digest", "letter")(data)
     if entry.kind in ("step", "void"):
@@ -77,11 +83,10 @@ def _check(entry: Entry) -> None:
             OF_RUN(row)
             itemgetter("ipv4")(row["address"])
     elif entry.kind == "actors":
-        times += [actor["until"] for actor in data["actors"].values() if actor.get("until")]
+        actors = _actors().validate_python(data["actors"]).values()
+        fingerprints(actors)
+        times += [actor.until for actor in actors if actor.until]
         times += itemgetter("from", "until")(data["freeze"]) if "freeze" in data else ()
-        for actor in data["actors"].values():
-            if actor.get("key"):
-                fingerprint(actor["key"])
         for name, root in data.get("roots", {}).items():
             if hashlib.sha256(base64.b64decode(root)).hexdigest() != name:
                 raise ValueError(f"the root {name} is another certificate")

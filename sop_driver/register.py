@@ -94,10 +94,10 @@ class Register:
         """The key that signs the checkpoint of so many entries, as the entries have it."""
         found = ""
         for text in self.texts(kind="actors"):
-            with contextlib.suppress(ValueError, KeyError, TypeError):  # `verify` says what cannot be read
+            with contextlib.suppress(LookupError, RecursionError, TypeError, ValueError):  # `verify` says what it is
                 entry = json.loads(text)
                 if entry["sequence"] <= size:
-                    found = entry["data"]["checkpoint_key"]
+                    found = str(entry["data"]["checkpoint_key"])
         return found
 
     def entries(self, kind: str | None = None, request: str | None = None) -> Iterator[Entry]:

@@ -1,11 +1,18 @@
-"""One bit of the register flips, anywhere: all else is read, nothing is decided by it, `verify` says since when."""
+"""One bit of the register flips, or a value becomes another, anywhere.
+
+All else is read, nothing is decided by it, `verify` says since when.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -14,7 +21,8 @@ from sqlalchemy.exc import DBAPIError
 from driver import insider
 from driver.desk import Desk, FakeFleet
 from driver.test_cli import Sop, fleet, sop
-from sop_driver import emergency, orders, voiding
+from driver.test_export import verify
+from sop_driver import audit, emergency, orders, voiding
 from sop_driver.errors import Failed
 from sop_driver.schema import ENTRIES
 
@@ -40,6 +48,28 @@ def flips(text: str) -> list[str]:
     places = [found.start() for found in re.finditer(r'(?:(?<=")|(?<=:)|(?<=:"))\w(?=\w*"?[:,}])', text)]
     return [text[:place] + chr(ord(text[place]) ^ 1 << bit) + text[place + 1 :]
             for place, bit in zip(places, itertools.cycle((0, 1, 4, 2, 3)), strict=False)]
+
+
+CUT_KEY = "ssh-ed25519 AAA="
+DEEP = "[" * 950 + "]" * 950  # stands for such lists: Python neither reads nor writes so many
+VALUES = [None, True, -1, 1.5, 10**30, "", "x", CUT_KEY, "2026-02-30T00:00:00Z", [], {}, [None], [1], {"x": 1}, DEEP]
+
+
+def places(value: Any, *before: str | int) -> Iterator[tuple[str | int, ...]]:
+    """Where the values in an entry are, the entry itself left out."""
+    for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+        yield (*before, key)
+        yield from places(value[key], *before, key)
+
+
+def replaced(text: str, place: tuple[str | int, ...], value: Any) -> str:
+    """An entry with another value at a place, or with one that it did not have."""
+    body = at = json.loads(text)
+    for key in place[:-1]:
+        at = at[key]
+    at[place[-1]] = value
+    said = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return said.replace(f'"{DEEP}"', DEEP)
 
 
 def put(desk: Desk, number: int, text: str) -> bool:
@@ -78,6 +108,58 @@ def test_flipped_bit_stops_gates_and_never_reading(desk: Desk, sop: Sop, fleet: 
             tried += 1
     assert fleet.played == [] and tried >= 8
     assert sop("register", "verify")[0] == 0
+
+
+REPLACED = [(1, "data actors dinsos key", CUT_KEY), (1, "data actors dinsos name", 5), (1, "data checkpoint_key", [1]),
+            (1, "data checkpoint_key", 1.5), (1, "z", DEEP), (10, "data requests", 1), (10, "data run", [1]),
+            (12, "z", DEEP)]
+
+
+def test_replaced_value_stops_gates_and_never_reading(desk: Desk, sop: Sop, fleet: FakeFleet) -> None:
+    texts, export = written(desk), desk.folder / "export"
+    fleet.played.clear()
+    for number, place, value in REPLACED:
+        assert put(desk, number, replaced(texts[number - 1], tuple(place.split()), value))
+        warned = 0
+        for words in READING:
+            code, _, err = sop(*words)
+            assert code == 0, (number, place, words, err)
+            warned += f"warning: entry {number} cannot be used" in err
+        assert warned, (number, place)
+        code, out, _ = sop("register", "verify")
+        assert code == 1 and "rely on nothing from entry" in out, (number, place)
+        code, _, err = sop("run", OPEN, "--as", "subkoor")
+        assert code == 3 and "rely on nothing from entry" in err, (number, place, err)
+        assert sop("register", "export", export)[0] == 0
+        code, out = verify(export / "verify.py", export)
+        assert code == 1 and "rely on nothing from entry" in out, (number, place, out)
+        shutil.rmtree(export)
+        assert put(desk, number, texts[number - 1])
+    assert fleet.played == [] and sop("register", "verify")[0] == 0
+
+
+def test_replaced_value_is_found_whatever_it_is(file_desk: Desk) -> None:
+    """In an export as in a receipt; the one-file verifier reads them by the same code."""
+    texts, tried, others = written(file_desk), set[tuple[str | int | None, ...]](), itertools.cycle(VALUES)
+    key, note = file_desk.office.people().checkpoint_key, file_desk.office.register.checkpoint()
+    receipt = file_desk.receipt(REQUEST)
+    handed = {item["text"]: item for item in receipt["entries"]}
+    for number, text in enumerate(texts):
+        body = json.loads(text)
+        for place in places(body):
+            shape = body["kind"], body["outcome"], *(name for name in place if isinstance(name, str))
+            changed = replaced(text, place, next(others))
+            if shape in tried or changed == text:
+                continue
+            tried.add(shape)
+            whole = [*texts[:number], changed, *texts[number + 1 :]]
+            assert audit.whole(whole.copy, {"its checkpoint": note}, key).findings, (number, place, changed)
+            if text in handed:
+                handed[text]["text"] = changed
+                with contextlib.suppress(*audit.UNREADABLE):
+                    assert audit.receipt(receipt, key).findings, (number, place, changed)
+                handed[text]["text"] = text
+    assert len(tried) > 300
 
 
 def test_entry_that_cannot_be_used_is_named_and_left_out_of_what_is_shown(desk: Desk, sop: Sop) -> None:
