@@ -159,6 +159,7 @@ class Register:
             yield
             return
         self.store.begin()
+        self.__dict__.pop("notary", None)  # another writer may have brought another one since it was read
         try:
             self.fence()
             before = self.head()[0]

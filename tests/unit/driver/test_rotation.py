@@ -93,6 +93,37 @@ def test_old_key_is_destroyed_and_the_next_writer_finds_the_new_one(rotated: tup
     assert trust.examine(desk.office).findings == []
 
 
+def test_rotation_while_a_run_is_under_way_leaves_it_its_end(desk: Desk) -> None:
+    """By another driver, or another terminal: the run has read the old key, and records by the new one."""
+    request, old, done = desk.approved(), desk.office.register.notary, list[Entry | None]()
+    other = desk.opened(desk.clock)
+
+    def rotated_meanwhile(playbook: str, check: bool) -> None:
+        if (playbook, check, done) == ("websites.yml", False, []):
+            done.append(orders.rotate(other, BY, desk.sign, "berkala"))
+
+    desk.fleet.on_play = rotated_meanwhile
+    desk.run(request)
+    other.register.close()
+    assert desk.outcomes() == ["started", "applied"] and desk.office.register.notary != old
+    assert trust.examine(desk.office).findings == []
+
+
+def test_rotation_while_somebody_signs_is_no_fault_of_the_register(desk: Desk) -> None:
+    """Whose key asks for a passphrase, or to be touched."""
+    request, other, done = desk.submit(), desk.opened(desk.clock), list[Entry | None]()
+
+    def slowly(who: str, said: str) -> str:
+        if not done:
+            done.append(orders.rotate(other, BY, people.sign, "berkala"))
+        return people.sign(who, said)
+
+    desk.sign = slowly
+    desk.take(request, "agenda")
+    other.register.close()
+    assert done and desk.office.people().keys[1][0] == 3 and trust.examine(desk.office).findings == []
+
+
 @pytest.mark.parametrize("by", [[], ["kadis"], ["kadis", "dinkes"]])
 def test_rotation_takes_two_officials(desk: Desk, by: list[str]) -> None:
     desk.submit()
