@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from datetime import datetime, time
 from zoneinfo import ZoneInfo
@@ -16,19 +17,20 @@ from sop_driver.standing import Office, stamp, worded
 from sop_driver.statement import CERTIFICATE, CRLS, PERSONAL, SEALED
 
 GATE = "freeze"
+MOMENT = re.compile(r"2\d{3}-\d\d-\d\d(T\d\d:\d\d(?::\d\d)?)?", re.ASCII)
 KEPT = ("sop", "release", CRLS)  # evidence that is never erased: what the register is read by, and what the servers run
 
 
 def moment(text: str, office: Office, flag: str, last: bool = False) -> str:
     """A day or a minute of the agency's clock, as entries write it; of a day its first or last second. Raises Usage."""
     try:
-        found = datetime.fromisoformat(text)
-        if found.tzinfo:
+        if (spelled := MOMENT.fullmatch(text)) is None:  # Python reads more spellings of a day, and years without end
             raise ValueError
+        found = datetime.fromisoformat(text)
     except ValueError as error:
         raise Usage(f"{text!r} is no day and no time of the agency's clock ({office.config.timezone})", flag,
                     "write it as 2026-12-31 or 2026-12-31T17:00") from error
-    if last and len(text) == len("2026-12-31"):
+    if last and not spelled[1]:
         found = datetime.combine(found, time(23, 59, 59))
     return stamp(found.replace(tzinfo=ZoneInfo(office.config.timezone)))
 

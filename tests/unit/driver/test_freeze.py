@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from driver import people
 from driver.desk import Desk, failing
 from driver.test_cli import Sop, fleet, sop
 from sop_driver import orders, run, trust
@@ -77,6 +78,38 @@ def test_window_takes_two_officials(desk: Desk, by: list[str]) -> None:
 def test_window_that_closes_nothing_is_refused(desk: Desk, start: str, until: str) -> None:
     with pytest.raises(Usage):
         freeze(desk, start, until)
+
+
+@pytest.mark.parametrize("text", [
+    "20261127", "2026-W48-5", "20261127T1700", "2026-11-27 17:00", "2026-11-27T17", "2026-11-27T17:00:00.5",
+    "2026-11-27T17:00Z", "2026-11-27T17:00+08:00", "0001-01-01", "1999-12-31", "9999-12-31", "2026-11-31",
+    "2026-11-27T24:00", "\uff12026-11-27", "2026-11-27\n", ""])
+def test_day_has_one_spelling(file_desk: Desk, text: str) -> None:
+    """Of another one it could not be told whether it counts to the day's last second."""
+    for last in (False, True):
+        with pytest.raises(Usage, match="write it as 2026-12-31 or 2026-12-31T17:00"):
+            orders.moment(text, file_desk.office, "--until", last=last)
+
+
+@pytest.mark.parametrize(("text", "first", "last"), [
+    ("2026-11-27", "2026-11-26T16:00:00Z", "2026-11-27T15:59:59Z"),
+    ("2026-11-27T17:00", "2026-11-27T09:00:00Z", "2026-11-27T09:00:00Z"),
+    ("2026-11-27T17:00:30", "2026-11-27T09:00:30Z", "2026-11-27T09:00:30Z"),
+    ("2999-12-31", "2999-12-30T16:00:00Z", "2999-12-31T15:59:59Z")])
+def test_day_counts_from_its_first_second_to_its_last(file_desk: Desk, text: str, first: str, last: str) -> None:
+    assert orders.moment(text, file_desk.office, "--from") == first
+    assert orders.moment(text, file_desk.office, "--until", last=True) == last
+
+
+def test_time_out_of_reach_is_refused_by_each_command(desk: Desk, sop: Sop) -> None:
+    request, two = desk.approved(), ("--reason", "x", "--signed-by", *BY)
+    for words in (("freeze", "add", "--from", "0001-01-01", "--until", "2027-01-01"),
+                  ("freeze", "add", "--from", "2027-01-01", "--until", "9999-12-31"),
+                  ("emergency", "declare", request, "--until", "0001-01-02"),
+                  ("actors", "enroll", "plh", "--name", "P", "--role", "kadis", "--stands-in", "Plh", "--until",
+                   "0001-01-02", "--public", people.public("plh"))):
+        code, _, err = sop(*words, *two)
+        assert code == 2 and "is no day and no time of the agency's clock" in err, err
 
 
 def test_window_that_begins_while_the_plan_is_made_stops_the_run(desk: Desk) -> None:
