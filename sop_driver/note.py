@@ -12,6 +12,8 @@ from typing import NamedTuple
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from sop_driver.proof import small_order
+
 SIGNED, COSIGNED = 1, 4  # C2SP's algorithm octets: Ed25519 note, Ed25519 cosignature
 SIZE = re.compile(r"0|[1-9][0-9]*")
 
@@ -28,6 +30,8 @@ class Algorithm:
 
 
 def _ed25519_holds(public: bytes, signature: bytes, text: bytes) -> bool:
+    if small_order(public):
+        raise ValueError("anybody can sign by its key, a point of small order")
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, text)
     except InvalidSignature:

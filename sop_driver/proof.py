@@ -23,6 +23,9 @@ ED25519, SK_ED25519 = b"ssh-ed25519", b"sk-ssh-ed25519@openssh.com"
 ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False,
                            check_circular=False)
 NUMBERS = re.compile(r'(?:":|[,\[])-?(?:\d+[.e]|\d{16})')  # which Python may write in another way
+FIELD = 2**255 - 19  # of Ed25519
+EIGHTH = 0x7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7  # the ordinate of points of order eight
+SMALL = (0, 1, FIELD - 1, EIGHTH, FIELD - EIGHTH)
 SSHSIG = b"SSHSIG\0\0\0\1"
 ARMOR = ("-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----")
 
@@ -176,6 +179,14 @@ def _strings(blob: bytes) -> Iterator[bytes]:
         blob = blob[4 + length:]
 
 
+def small_order(public: bytes) -> bool:
+    """Whether a key of Ed25519, in any spelling, is one of the eight points that anybody can sign by.
+
+    OpenSSL and OpenSSH take such keys, and signatures by them that are made without a secret.
+    """
+    return int.from_bytes(public, "little") % 2**255 % FIELD in SMALL
+
+
 @functools.lru_cache(maxsize=4096)
 def _public(line: str) -> tuple[bytes, Ed25519PublicKey, bytes]:
     """A line of OpenSSH (`ssh-ed25519 AAAA…`) as its blob, its key, and a hardware key's application."""
@@ -183,6 +194,8 @@ def _public(line: str) -> tuple[bytes, Ed25519PublicKey, bytes]:
     kind, public, *application = _strings(blob)
     if kind not in (ED25519, SK_ED25519) or len(application) != (kind == SK_ED25519):
         raise ValueError("only ed25519 keys are taken")
+    if small_order(public):
+        raise ValueError("anybody can sign by this key, a point of small order")
     return blob, Ed25519PublicKey.from_public_bytes(public), b"".join(application)
 
 

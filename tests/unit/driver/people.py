@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from sop_driver.proof import ED25519, NAMESPACE, SK_ED25519
+from sop_driver.proof import ARMOR, ED25519, NAMESPACE, SK_ED25519, SSHSIG
 
 FIRST = {
     "kadis": {"name": "Kepala DKISP", "role": "kadis"},
@@ -58,6 +58,17 @@ def sign(name: str, message: str, namespace: str = NAMESPACE, *, touched: bool |
     text = base64.b64encode(b"SSHSIG" + struct.pack(">I", 1) + raw).decode()
     lines = [text[start : start + 70] for start in range(0, len(text), 70)]
     return "\n".join(["-----BEGIN SSH SIGNATURE-----", *lines, "-----END SSH SIGNATURE-----", ""])
+
+
+def anybodys(kind: bytes = ED25519) -> tuple[str, str]:
+    """A public key of small order, and what OpenSSL and OpenSSH take as its signature over everything."""
+    neutral = bytes([1, *bytes(31)])
+    more = kind == SK_ED25519
+    key = blob(kind, neutral, *[b"ssh:"] * more)
+    signature = blob(kind, neutral + bytes(32)) + bytes([1, 0, 0, 0, 0]) * more
+    raw = SSHSIG + blob(key, NAMESPACE.encode(), b"", b"sha512", signature)
+    armored = "\n".join([ARMOR[0], base64.b64encode(raw).decode(), ARMOR[1]])
+    return f"{kind.decode()} {base64.b64encode(key).decode()}", armored
 
 
 def write_keys(folder: Path, *names: str) -> Path:

@@ -22,6 +22,7 @@ from sop_driver import (
     export,
     orders,
     procedure,
+    proof,
     signatures,
     standing,
     steps,
@@ -95,7 +96,8 @@ def test_bootstrap_happens_once(desk: Desk) -> None:
         actors.bootstrap(desk.office, first(desk), people.sign)
 
 
-@pytest.mark.parametrize("key", ["ssh-rsa AAAAB3NzaC1yc2E=", "none.pub", "ssh-ed25519 hello"])
+@pytest.mark.parametrize("key", ["ssh-rsa AAAAB3NzaC1yc2E=", "none.pub", "ssh-ed25519 hello", "ssh-ed25519 AAA=",
+                                 people.anybodys()[0]])
 def test_bootstrap_refuses_a_key_that_is_not_taken(bare: Desk, key: str) -> None:
     with pytest.raises(Usage, match="no public key that is taken"):
         actors.bootstrap(bare.office, first(bare, x={"name": "X", "role": "pd", "key": key}), people.sign)
@@ -373,6 +375,23 @@ def test_further_kadis_is_found_by_the_verifier_of_an_export(desk: Desk, monkeyp
     done = subprocess.run([sys.executable, desk.folder / "export/verify.py", desk.folder / "export", "--key",
                            desk.office.people().checkpoint_key], capture_output=True, text=True)
     assert done.returncode == 1 and "entry 2: kadis2: kadis has one holder, and that is kadis" in done.stdout
+
+
+def test_key_by_which_anybody_can_sign_is_found(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver that was changed enters it: libsodium refuses it, OpenSSL and OpenSSH do not."""
+    key, signature = people.anybodys()
+    with monkeypatch.context() as changed:
+        changed.setattr(proof, "small_order", lambda public: False)
+        desk.sign = lambda who, said: signature if who == "pkm" else people.sign(who, said)
+        desk.enroll("pkm", "pd", key=key)
+    for cached in (proof._public, proof.fingerprint):
+        cached.cache_clear()
+    told, office = "anybody can sign by this key, a point of small order", desk.office.reading(list[str]().append)
+    assert told in trust.examine(desk.office).lines()[0]
+    export.export(office, desk.folder / "export", documents=False)
+    done = subprocess.run([sys.executable, desk.folder / "export/verify.py", desk.folder / "export", "--key",
+                           office.people().checkpoint_key], capture_output=True, text=True)
+    assert done.returncode == 1 and "entry 2: " in done.stdout and told in done.stdout, done
 
 
 @pytest.mark.parametrize("reason", ["", " \t"])

@@ -156,6 +156,17 @@ def test_key_whose_id_is_not_its_own_is_none(tmp_path: Path) -> None:
         notary.load(tmp_path / "a.key")
 
 
+@pytest.mark.parametrize("octet", [SIGNED, COSIGNED])
+def test_key_by_which_anybody_can_sign_signs_no_checkpoint(octet: int) -> None:
+    """OpenSSL takes this signature for every text."""
+    public = bytes([1, *bytes(31)])
+    key, stamp = Verifier("example.go.id/sop", octet, public), bytes(8) if octet == COSIGNED else b""
+    Ed25519PublicKey.from_public_bytes(public).verify(public + bytes(32), note.signed_text(POINT.body, octet, stamp))
+    blob = base64.b64encode(key.identity + stamp + public + bytes(32)).decode()
+    with pytest.raises(ValueError, match="anybody can sign"):
+        open_note(f"{POINT.body}\n\u2014 {key.name} {blob}\n", [str(key)])
+
+
 def _ed448_holds(public: bytes, signature: bytes, text: bytes) -> bool:
     try:
         Ed448PublicKey.from_public_bytes(public).verify(signature, text)

@@ -277,3 +277,61 @@ def test_signature_is_taken_as_openssl_takes_it(verify: Any) -> None:
             verify(public, bad, b"hello")
     with pytest.raises(InvalidSignature):
         verify(public, good, b"hallo")
+
+
+# Ed25519 in the words of RFC 8032, 5.1, with points in plain coordinates.
+PRIME = 2**255 - 19
+D = -121665 * pow(121666, -1, PRIME) % PRIME
+Point = tuple[int, int]
+NEUTRAL: Point = (0, 1)
+
+
+def plus(a: Point, b: Point) -> Point:
+    more = D * a[0] * b[0] * a[1] * b[1]
+    return ((a[0] * b[1] + a[1] * b[0]) * pow(1 + more, -1, PRIME) % PRIME,
+            (a[1] * b[1] + a[0] * b[0]) * pow(1 - more, -1, PRIME) % PRIME)
+
+
+def times(factor: int, point: Point) -> Point:
+    found = NEUTRAL
+    for bit in f"{factor:b}":
+        found = plus(found, found)
+        found = plus(found, point) if bit == "1" else found
+    return found
+
+
+def points(y: int) -> list[Point]:
+    """Those of the curve with an ordinate: two, one or none."""
+    square = (y * y - 1) * pow(D * y * y + 1, -1, PRIME) % PRIME
+    root = pow(square, (PRIME + 3) // 8, PRIME)
+    return sorted({(x, y) for root in (root, root * pow(2, (PRIME - 1) // 4, PRIME) % PRIME)
+                   for x in (root, -root % PRIME) if x * x % PRIME == square})
+
+
+def spellings(y: int) -> list[bytes]:
+    """All octets that are read as a point with this ordinate, those that the RFC forbids among them."""
+    return [(value | sign << 255).to_bytes(32, "little") for value in range(y, 2**255, PRIME) for sign in (0, 1)]
+
+
+def test_keys_by_which_anybody_can_sign_are_told_from_all_others() -> None:
+    small = {times(ORDER, point) for y in range(2, 40) for point in points(y)}
+    assert len(small) == 8 and all(times(8, point) == NEUTRAL for point in small)
+    known = {spelling for _, y in small for spelling in spellings(y)}
+    assert len(known) == 14 and all(proof.small_order(spelling) for spelling in known)
+    near = {(y + step) % PRIME for _, y in small for step in (-2, -1, 1, 2)}
+    others = {*near, *range(2, 19)} - {y for _, y in small}
+    assert all(times(8, point) != NEUTRAL for y in others for point in points(y))
+    assert not any(proof.small_order(spelling) for y in others for spelling in spellings(y))
+    assert not proof.small_order(base64.b64decode(people.public("kadis").split()[1])[-32:])
+
+
+@pytest.mark.parametrize("kind", [proof.ED25519, proof.SK_ED25519])
+def test_key_by_which_anybody_can_sign_is_none(monkeypatch: pytest.MonkeyPatch, kind: bytes) -> None:
+    key, armored = people.anybodys(kind)
+    for message in ("ya", "tidak"):
+        assert "anybody can sign by this key" in str(proof.ssh_fault(key, message, armored))
+    with pytest.raises(ValueError, match="anybody can sign by this key"):
+        proof.fingerprint(key)
+    monkeypatch.setattr(proof, "small_order", lambda public: False)  # else OpenSSL takes them both
+    assert [proof.ssh_fault(key, message, armored) for message in ("ya", "tidak")] == [None, None]
+    proof._public.cache_clear()
