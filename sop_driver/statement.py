@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Container, Iterator
+from datetime import datetime
 from typing import Any, Literal
 
 from sop_driver.proof import canonical
@@ -19,7 +20,7 @@ FREEZE = "freeze"  # the gate of the calendar, which belongs to no step
 Body = dict[str, Any]
 Level = Literal["ssh", "pades", "ink"]
 DIGEST = re.compile(r"[0-9a-f]{64}")
-STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
+STAMP = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\dZ", re.ASCII)  # later Pythons read 24:00 as well
 # Fields of a request that came after the first release: one without them keeps the digest that was approved.
 LATER: Body = {"zone": None, "records": [], "waf": "detect", "program": None, "entry": None}
 OF_STEP = ("Kegiatan", "Nomor agenda")  # what a sheet tells of the step, beside the request
@@ -75,13 +76,20 @@ def statement(body: Body, register: str, spell: Callable[[Any], str] = canonical
     return spell({"format": "sop-statement-1", "register": register, "request": request, "data": data, **said})
 
 
+def _is_time(text: str) -> bool:
+    try:
+        return STAMP.fullmatch(text) is not None and datetime.fromisoformat(text) is not None
+    except ValueError:  # 31 November
+        return False
+
+
 def misspelled(body: Body) -> list[str]:
-    """Times of an entry in another spelling than the one in which times are compared, letter by letter."""
+    """Times of an entry in another spelling than the one in which times are compared, letter by letter, or no times."""
     data, times = body["data"], [body["time"]]
     if not TIMED.isdisjoint(data):  # most entries tell no other time
         times += [*(data[name] for name in ("until", "report_by") if name in data), *data.get("freeze", {}).values(),
                   *(actor["until"] for actor in data.get("actors", {}).values() if actor.get("until"))]
-    return [repr(time) for time in times if not STAMP.fullmatch(time)]
+    return [repr(time) for time in times if not _is_time(time)]
 
 
 def personal_faults(value: dict[str, Any], erased: Container[str]) -> Iterator[tuple[int, str]]:

@@ -18,13 +18,14 @@ from driver import insider, people
 from driver.cluster import Cluster
 from driver.desk import Desk
 from driver.test_attacks import takes_nothing_more, verified
+from driver.test_export import verify
 from sop_driver import emergency, export, merkle, notary, orders, outsider, trust, voiding
 from sop_driver.errors import Refused
 from sop_driver.notary import Notary
 from sop_driver.note import Checkpoint, announcement
 from sop_driver.proof import canonical, leaf_hash, node_hash
 from sop_driver.schema import CHECKPOINTS, ENTRIES
-from sop_driver.statement import statement
+from sop_driver.statement import misspelled, statement
 
 Body = dict[str, Any]
 OTHER_NODE = (
@@ -269,3 +270,31 @@ def test_time_in_another_spelling_is_refused(desk: Desk) -> None:
     with pytest.raises(Refused, match="is no time as YYYY-MM-DDTHH:MM:SSZ"):
         emergency.declare(desk.office, request, until, ["kadis", "kasubbag"], desk.sign, "banjir")
     assert trust.examine(desk.office).lines() == []
+
+
+@pytest.mark.parametrize("time", ["2026-11-31T00:00:00Z", "2026-11-02T99:99:99Z"])
+def test_time_that_is_none_is_found(file_desk: Desk, tmp_path: Path, time: str) -> None:
+    """Nothing could be written after it, and nobody would have been told why."""
+    file_desk.submit()
+
+    def change(bodies: list[Body]) -> list[Body]:
+        return [*bodies[:-1], {**bodies[-1], "time": time}]
+
+    insider.rewrite(file_desk, change, key=True)
+    told = f"entry 2: {time!r} is no time as YYYY-MM-DDTHH:MM:SSZ"
+    assert told in trust.examine(file_desk.office).lines()
+    export.export(file_desk.office.reading(list[str]().append), tmp_path / "export", documents=True)
+    code, said = verify(tmp_path / "export/verify.py", tmp_path / "export")
+    assert code == 1 and told in said
+
+
+@pytest.mark.parametrize("time", [
+    "2026-11-31T00:00:00Z", "2027-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-11-00T00:00:00Z",
+    "2026-11-02T24:00:00Z", "2026-11-02T23:60:00Z", "2026-11-02T23:59:60Z", "0000-01-01T00:00:00Z"])
+def test_no_time_passes_in_what_an_entry_tells(time: str) -> None:
+    good = "2028-02-29T23:59:59Z"
+    assert misspelled({"time": good, "data": {"until": good, "actors": {"plh": {"until": None}}}}) == []
+    for data in ({"until": time}, {"report_by": time}, {"freeze": {"from": good, "until": time}},
+                 {"actors": {"plh": {"until": time}}}):
+        assert misspelled({"time": good, "data": data}) == [repr(time)]
+    assert misspelled({"time": time, "data": {}}) == [repr(time)]
