@@ -21,10 +21,13 @@ SECONDS = 60.0  # without a sign of life, after which another driver takes the f
 SPARE = 20.0  # before that: the time in which a play that is no longer covered is killed
 PAUSE = 10.0  # between two signs of life
 GATE = "one run at a time"
-# The database's clock alone decides. `token` only grows; a lease that was given back ended in the infinite past.
+# The database's clock alone decides. `token`, its microseconds, only grows, also where the row was lost or put back; a
+# lease that was given back ended in the infinite past.
 TAKE = text("""INSERT INTO lease (token, holder, until)
-  VALUES (1, :holder, clock_timestamp() + make_interval(secs => :seconds))
-  ON CONFLICT (one) DO UPDATE SET token = lease.token + 1, holder = excluded.holder, until = excluded.until
+  VALUES (CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT), :holder,
+          clock_timestamp() + make_interval(secs => :seconds))
+  ON CONFLICT (one) DO UPDATE SET token = greatest(lease.token + 1, excluded.token), holder = excluded.holder,
+                                  until = excluded.until
   WHERE lease.until < clock_timestamp() RETURNING token""")
 RENEW = text("""UPDATE lease SET until = clock_timestamp() + make_interval(secs => :seconds)
   WHERE token = :token AND until > '-infinity'""")
