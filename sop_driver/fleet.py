@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from sop_driver.errors import Failed
 
 MEMORY = Path("/", "dev", "shm")  # ansible-runner writes the whole environment down: not on a disk
 FAULTS = ("runner_on_failed", "runner_item_on_failed", "runner_on_unreachable")
+ODD = re.compile(r"\\u(?:0000|d[89a-f])")  # in JSON: NUL, and surrogates
 SETTINGS = {"pexpect_timeout": 1}  # seconds until a cancel is noticed
 
 
@@ -111,6 +113,11 @@ def told(row: Mapping[str, str]) -> str:
     return f"{row['what']} ({row['layer']} on {row['host']}): {row['mend']}"
 
 
+def plain(text: str) -> str:
+    """A server's text as each database takes it: without NUL, and without halves of a pair of surrogates."""
+    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
 class Plays(Protocol):
     """What a run needs of a fleet."""
 
@@ -187,7 +194,7 @@ class Fleet:
         output = folder / "artifacts" / runner.config.ident / "stdout"
         return FleetResult(
             playbook, read_results(results_file), events.failures, events.unreachable,
-            events.stats, bool(runner.canceled), output.read_text(errors="replace") if output.exists() else "",
+            events.stats, bool(runner.canceled), plain(output.read_text(errors="replace")) if output.exists() else "",
             bool(runner.canceled) and self.lost(),
         )
 
@@ -227,7 +234,7 @@ class Events:
             self.say(str(data.get("name") or data.get("play") or ""))
         elif kind in FAULTS and not data.get("ignore_errors"):
             result = data.get("res") or {}
-            said = str(result.get("msg") or result.get("stderr") or result.get("censored") or "no message")
+            said = plain(str(result.get("msg") or result.get("stderr") or result.get("censored") or "no message"))
             told = "; ".join(line.strip() for line in said.splitlines() if line.strip())[:2000]
             fault = Fault(str(data.get("host", "?")), str(data.get("task", "")), told)
             (self.unreachable if kind == "runner_on_unreachable" else self.failures).append(fault)
@@ -243,7 +250,10 @@ def read_results(path: Path) -> list[Result]:
             if not line.endswith("\n"):
                 break  # the play was killed while it wrote; its stats are missing too
             try:
-                value = json.loads(line)
+                value = json.loads(line, parse_constant=str)  # NaN is no number of JSON
+                if ODD.search(line):
+                    said = plain(json.dumps(value, ensure_ascii=False)).replace(r"\u0000", r"\ufffd")
+                    value = json.loads(said)
             except ValueError as error:
                 raise Failed(f"a result is not readable: {error}", str(path), "report this as a bug") from error
             found.append(Result(value["host"], value["task"], value["result"]))

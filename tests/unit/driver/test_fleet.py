@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.desk import PROJECT
+from driver.desk import PROJECT, Desk
 from sop_driver.errors import Failed
 from sop_driver.fleet import Events, Fault, Fleet, FleetResult, Result, read_results
 
@@ -209,3 +209,18 @@ def test_events_tell_a_layers_three_parts_in_one_line_and_each_item_of_a_loop() 
     events.handle({"event": "runner_item_on_failed", "event_data": data})
     events.handle({"event": "runner_on_failed", "event_data": {**data, "ignore_errors": True}})
     assert [f.msg for f in events.failures] == ["refused: a is taken; layer: web on web1; mend: choose another"] * 2
+
+
+@pytest.mark.parametrize(("odd", "kept"), [
+    ("a\0b", "a\ufffdb"), ("\udc80", "?"), (float("nan"), "NaN"), (float("-inf"), "-Infinity"),
+    ("\U0001f600", "\U0001f600"), ("\U0001f600\0", "\U0001f600\ufffd")])
+def test_what_a_server_answers_can_be_recorded(shared_desk: Desk, tmp_path: Path, odd: object, kept: str) -> None:
+    """Where it could not be, the run's records could never be made, and no other run would begin."""
+    path = tmp_path / "results.jsonl"
+    path.write_text(json.dumps({"host": "a", "task": "t", "result": {"probes": {"x": {"error": odd}}}}) + "\n")
+    events = Events(lambda text: None)
+    events.handle({"event": "runner_on_failed", "event_data": {"host": "a", "task": "t", "res": {"msg": str(odd)}}})
+    result, = read_results(path)
+    assert result.values == {"probes": {"x": {"error": kept}}}
+    entry = shared_desk.office.register.append("record", reason=events.failures[0].msg, data=result.values)
+    assert list(shared_desk.office.register.entries())[-1] == entry
