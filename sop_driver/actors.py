@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from sop_driver import drafts, notary, pades, trust
+from sop_driver import drafts, notary, pades, plain_yaml, trust
 from sop_driver import procedure as sop
-from sop_driver.config import Strict, load, load_yaml, sop_file
+from sop_driver.config import Strict, load, sop_file
 from sop_driver.directory import Directory
-from sop_driver.errors import Usage, refuse
+from sop_driver.errors import Refusal, Refused, Usage, refuse
 from sop_driver.intake import keep_document
+from sop_driver.procedure import Procedure
 from sop_driver.proof import fingerprint
 from sop_driver.register import Entry
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, stamp
 from sop_driver.statement import CERTIFICATE, PERSONAL, SEALED, is_id, statement
 from sop_driver.steps import plain
-from sop_driver.tenure import Actor, becomes, holds_anew
+from sop_driver.tenure import Actor, becomes, held_already, holds_anew
 
 GATE = "actors"
 
@@ -59,17 +61,14 @@ def bootstrap(office: Office, file: Path, sign: Sign) -> Entry | None:
     """Enter the first actors: all who have a key sign. Makes the key of the checkpoints, which they sign with it."""
     if office.register.head()[0]:
         refuse(f"{office.register.path} has its first actors", GATE, "go on with `sop actors enroll`")
-    given = load(Ceremony, load_yaml(file), file)
-    for name in given.actors:
+    given = load(Ceremony, plain_yaml.load(file)[0], file)
+    source, procedure = _sop(office)
+    for name, actor in given.actors.items():
         _is_id(name, str(file))
+        _is_role(actor.role, name, source, procedure)
     first = {name: _first(actor, file.parent) for name, actor in given.actors.items()}
-    source = sop_file(office.project, office.config)
-    procedure = sop.parse(source.read_bytes(), source)
-    rules = procedure.officials
-    officials = [name for name, actor in first.items() if actor.role in rules.signers and actor.key]
-    if len(officials) <= rules.count:
-        refuse(f"{len(officials)} of the first actors may sign for others ({', '.join(officials) or 'none'})", GATE,
-               f"name {rules.count + 1} of {', '.join(rules.signers)} with keys, so that each can be replaced")
+    if against := list(_against(first, procedure)):
+        raise Refused(against)
     trust.require(office)  # a key without entries is that of a register that was here
     if not office.register.prepared_key.exists():
         name = f"{office.config.name_policy.domain}/sop/{secrets.token_hex(4)}"
@@ -80,9 +79,39 @@ def bootstrap(office: Office, file: Path, sign: Sign) -> Entry | None:
     return enter(office, "bootstrap", first, [], [], sign, data=data, evidence={"sop": office.evidence.add(source)})
 
 
+def _against(first: dict[str, Actor], procedure: Procedure) -> Iterator[Refusal]:
+    """What is against the first actors: the ceremony is held once. Agencies may be enrolled later, as they come."""
+    rules, before = procedure.officials, dict[str, Actor]()
+    officials = [name for name, actor in first.items() if actor.role in rules.signers and actor.key]
+    if len(officials) <= rules.count:
+        yield Refusal(f"{len(officials)} of the first actors may sign for others ({', '.join(officials) or 'none'})",
+                      GATE, f"name {rules.count + 1} of {', '.join(rules.signers)} with keys, so that each can be "
+                      "replaced")
+    for name, actor in first.items():
+        if fault := held_already(name, actor, None, before, procedure.told["rules"]):
+            yield Refusal(f"{name}: {fault[0]}", GATE, "leave one of the two out, or write the role that they have; "
+                          "who stands in is enrolled after the ceremony: --stands-in Plt or Plh")
+        before[name] = actor
+    held = {actor.role for actor in first.values()}
+    for roles, step in {step.actors: step for step in procedure.steps[:0:-1]}.items():
+        if held.isdisjoint(roles):
+            yield Refusal(f"nobody is {' or '.join(roles)}, who takes {step}", GATE, "name who has that office")
+
+
+def _sop(office: Office) -> tuple[Path, Procedure]:
+    """The SOP's data file as it is now."""
+    source = sop_file(office.project, office.config)
+    return source, sop.parse(source.read_bytes(), source)
+
+
 def _is_id(name: str, where: str) -> None:
     if not is_id(name):
         raise Usage(f"{name!r} is no id", where, "write it with letters, digits, `-`, `_` and `.`")
+
+
+def _is_role(role: str, name: str, source: Path, procedure: Procedure) -> None:
+    if role not in procedure.roles:
+        raise Usage(f"the SOP has no role {role!r} for {name}", str(source), f"use one of {', '.join(procedure.roles)}")
 
 
 def _first(given: First, folder: Path) -> Actor:
@@ -93,8 +122,7 @@ def _first(given: First, folder: Path) -> Actor:
 
 def adopt(office: Office, signers: list[str], sign: Sign, reason: str) -> Entry | None:
     """Let new requests begin under the SOP's data file as it is now; those under way keep theirs."""
-    source = sop_file(office.project, office.config)
-    procedure = sop.parse(source.read_bytes(), source)
+    source, procedure = _sop(office)
     if (people := office.people()).sop == procedure.hash and procedure.told.keys() <= people.sops[people.sop].keys():
         refuse(f"{source} is adopted already", GATE, "go on: new requests begin under it")
     return enter(office, "adopt", {}, [], signers, sign, reason=reason, data={"sop": procedure.hash, **procedure.told},
@@ -113,10 +141,7 @@ def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Si
            decree: Path | None = None, replaces: bool = False) -> Entry | None:
     """Enter an actor, or another holder or key of an id (`replaces`). The new key and two others sign."""
     _is_id(name, "sop actors")
-    source = sop_file(office.project, office.config)
-    roles = sop.parse(source.read_bytes(), source).roles
-    if actor.role not in roles:
-        raise Usage(f"the SOP has no role {actor.role!r}", str(source), f"use one of {', '.join(roles)}")
+    _is_role(actor.role, name, *_sop(office))
     people = office.people()
     if actor.stands_in is not None and (fault := people.stand_in_fault(name, actor, stamp(office.register.now()))):
         refuse(f"{name}: {fault[0]}", GATE, fault[1])

@@ -120,6 +120,8 @@ class Directory:
         if self.last is None:
             self.register, self.rules = data["register"], data["rules"]
             self.keys.append((body["sequence"], data["checkpoint_key"]))
+        found += [f"{name}: {fault[0]}" for name in new
+                  if (fault := self.held_already(name, new, body["time"], data["retired"]))]
         faults, signatures = self._signed(body, new)
         found += faults
         self.sop, self.rules = data.get("sop", self.sop), data.get("rules", self.rules)
@@ -216,8 +218,6 @@ class Directory:
                 yield f"{name}: {fault[0]}"
             if lacks_decree(actor, old := self.actors.get(name), body["evidence"], self.rules):
                 yield f"{becomes(name, actor, old)}, and no decree is brought"
-            if fault := self.held_already(name, new, body["time"], body["data"]["retired"]):
-                yield f"{name}: {fault[0]}"
 
     def _signed(self, body: Body, new: dict[str, Actor]) -> tuple[list[str], list[Signature]]:
         """Each new key proves itself, and so many officials sign who are not concerned (at the beginning, all are)."""

@@ -49,9 +49,9 @@ def load(path: Path) -> tuple[Any, Lines]:
     except yaml.reader.ReaderError as error:
         raise refuse(f"not YAML: {error.reason} at character {error.position}", 1) from error
     except OSError as error:
-        raise Usage(f"not readable: {error.strerror}", str(path), "name an existing request file") from error
+        raise Usage(f"not readable: {error.strerror}", str(path), "name an existing file") from error
     if not isinstance(root, yaml.MappingNode):
-        raise refuse("a request is a mapping of fields", 1)
+        raise refuse("it is no mapping of fields", 1)
     lines: Lines = {}
     return _value(root, (), lines, refuse), lines
 

@@ -21,6 +21,7 @@ from sop_driver import (
     directory,
     export,
     orders,
+    outsider,
     procedure,
     proof,
     signatures,
@@ -89,6 +90,51 @@ def test_bootstrap_refuses_one_key_for_two_officials(bare: Desk) -> None:
         actors.bootstrap(bare.office, first(bare, "kabid", kabid=both),
                          lambda who, said: people.sign("kadis" if who == "kabid" else who, said))
     assert bare.office.register.head()[0] == 0
+
+
+def official(name: str, role: str) -> dict[str, Any]:
+    return {"name": name, "role": role, "key": people.public(name)}
+
+
+@pytest.mark.parametrize(
+    ("but", "others", "kind", "part"),
+    [
+        ((), {"x": official("x", "bdang")}, Usage, "the SOP has no role 'bdang' for x(?s:.*)one of pd, kadis, bidang"),
+        ((), {"kadis2": official("kadis2", "kadis")}, Refused, "kadis2: kadis has one holder, and that is kadis"),
+        (("kasubbag",), {}, Refused, r"nobody is kasubbag, who takes step 2 \(agenda"),
+    ],
+)
+def test_bootstrap_refuses_what_no_later_entry_mends_before_anything_is_made(
+    bare: Desk, but: tuple[str, ...], others: dict[str, Any], kind: type[Exception], part: str
+) -> None:
+    """It happens once, so a slip of the pen would stay in the register for good."""
+    with pytest.raises(kind, match=part):
+        actors.bootstrap(bare.office, first(bare, *but, **others), people.sign)
+    assert bare.office.register.head()[0] == 0 and not bare.office.register.key_file.parent.exists()
+
+
+def test_bootstrap_refuses_an_id_that_is_written_twice(bare: Desk) -> None:
+    """The last one would win, whoever was meant."""
+    text = first(bare).read_text().replace('"kasubbag": {', '"kadis": {')
+    with pytest.raises(Usage, match="the key 'kadis' is no text or is given twice"):
+        actors.bootstrap(bare.office, bare.document("first.yml", text), people.sign)
+
+
+def test_bootstrap_needs_no_agency_yet(bare: Desk) -> None:
+    """They are enrolled as they come."""
+    entry = actors.bootstrap(bare.office, first(bare, "dinkes", "disdik", "dinsos"), people.sign)
+    assert entry and set(entry.data["actors"]) == {"kadis", "kasubbag", "kabid", "subkoor"}
+
+
+def test_second_holder_that_a_changed_driver_began_with_is_found(bare: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as changed:
+        for module in (actors, directory):
+            changed.setattr(module, "held_already", lambda *words: None)
+        actors.bootstrap(bare.office, first(bare, kadis2=official("kadis2", "kadis")), people.sign)
+    assert trust.examine(bare.office).lines()[0] == "entry 1: kadis2: kadis has one holder, and that is kadis"
+    export.export(bare.office, bare.folder / "export", documents=True)
+    code, lines = outsider.check(bare.folder / "export", bare.office.people().checkpoint_key)
+    assert code == 1 and "entry 1: kadis2: kadis has one holder, and that is kadis" in lines
 
 
 def test_bootstrap_happens_once(desk: Desk) -> None:
