@@ -14,7 +14,7 @@ from sop_driver.note import open_note
 from sop_driver.proof import NAMESPACE
 from sop_driver.register import Entry
 from sop_driver.signatures import Pdf, Sign
-from sop_driver.standing import Office, stamp
+from sop_driver.standing import Office, entries_of, stamp
 from sop_driver.tenure import Actor
 
 
@@ -176,6 +176,8 @@ def export_register(options: Namespace, opened: Opened) -> Told:
 
 def receipt(options: Namespace, opened: Opened) -> Told:
     office = opened()
+    if options.request:
+        entries_of(office, options.request)
     value, _ = trust.proven(office, options.request)
     value["personal"] = trust.personal(office, value)
     return Told(json.dumps(value, indent=1, ensure_ascii=False).split("\n"), value)

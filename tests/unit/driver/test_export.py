@@ -388,6 +388,13 @@ def test_receipt_whose_entry_says_something_twice_is_found(file_desk: Desk, tmp_
     assert code == 1 and told[0] == "entry 2: it is not in the one spelling that entries have"
 
 
+def test_receipt_of_a_request_that_is_not_there_is_refused(desk: Desk, sop: Sop) -> None:
+    """Its actors alone would hold, and be shown as a proof of what nobody asked for."""
+    desk.submit()
+    code, out, err = sop("register", "receipt", "R-9")
+    assert code == sop("status", "R-9")[0] == 2 and not out and "no request 'R-9' is in the register" in err
+
+
 def test_receipt_in_another_order_is_found(desk: Desk, tmp_path: Path) -> None:
     """Whose key counted when is read from the order: a retirement that is moved back would let its key go on."""
     request = desk.submit()
