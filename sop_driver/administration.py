@@ -12,6 +12,7 @@ from sop_driver import actors, desired, export, orders, outsider, pades, signatu
 from sop_driver.errors import Usage
 from sop_driver.note import open_note
 from sop_driver.proof import NAMESPACE
+from sop_driver.reading import none_begun
 from sop_driver.register import Entry
 from sop_driver.signatures import Pdf, Sign
 from sop_driver.standing import Office, entries_of, stamp
@@ -150,6 +151,8 @@ def verify(options: Namespace, opened: Opened) -> Told:
                                                    office.evidence.folder, found.people.erased))
     sequence, head = office.register.head()
     told = lines = found.lines()
+    if not sequence and not lines:
+        raise none_begun(office.register.path)
     if not lines:
         told = [f"{sequence} entries, every signature holds, root {found.tree.root().hex()}"]
         told += [f"signed by {name}" if open_note(note, office.config.witnesses).signers

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import traceback
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -215,19 +216,14 @@ def run(options: argparse.Namespace) -> int:
 
 def _look(work: Office, playbook: str, names: Sequence[str] = ()) -> FleetResult:
     """Play a read-only playbook on the desired state as it is."""
-    folder = work.home.runs / f"look-{os.getpid()}"
     websites = desired.fold(work.register)
     if unknown := set(names) - set(websites):
         raise Usage(f"no website {', '.join(sorted(unknown))}", "sop list", "`sop list` names them")
-    selection = folder / "selection.json"
-    try:
+    with tempfile.TemporaryDirectory(prefix="look-", dir=work.home.runs) as folder:
+        selection = Path(folder, "selection.json")
         config.write_atomic(selection, canonical({"websites": list(names) or sorted(websites)}).encode())
-        state = desired.write(folder / "desired.json", work.register, websites)
+        state = desired.write(Path(folder, "desired.json"), work.register, websites)
         result = fleet(work).play(playbook, state, check=playbook != runs.PROBE, selection=selection)
-    finally:
-        for file in folder.glob("*"):
-            file.unlink()
-        folder.rmdir()
     if not result.ok and not result.told:
         raise Failed(result.trouble, playbook, "mend what it names, then look again")
     return result
@@ -273,15 +269,16 @@ def tell(options: argparse.Namespace, told: Told) -> int:
     return told.code
 
 
-def administer(command: Callable[[argparse.Namespace, Callable[[], Office]], Told], reads: bool) -> Run:
+def administer(command: Callable[[argparse.Namespace, Callable[[], Office]], Told], name: str) -> Run:
     def opened(options: argparse.Namespace) -> Office:
-        office = entrance.opened(options)
-        return office.reading(_warn) if reads else office
+        office = entrance.opened(options, makes=name in BEGIN)
+        return office.reading(_warn) if name in READ else office
 
     return lambda options: tell(options, command(options, lambda: opened(options)))
 
 
 READ = {"actors list", "emergency list", "freeze list", "register export"}  # that only show
+BEGIN = {"actors bootstrap", "register copy"}  # where no home need be
 REQ: Argument = ("request", {"metavar": "REQ"})
 REQS: Argument = ("requests", {"metavar": "REQ", "nargs": "+"})
 COMMANDS: dict[str, tuple[str, Run, list[Argument]]] = {
@@ -310,7 +307,7 @@ COMMANDS: dict[str, tuple[str, Run, list[Argument]]] = {
     "drift": ("compare the servers with what the register says; exit 1 where they differ", drift, []),
     "report": ("the report of a request (laporan), as Markdown", show_report, [REQ]),
     "schema": ("the JSON schema of a request file, for editors", schema, []),
-    **{name: (text, administer(run, name in READ), arguments)
+    **{name: (text, administer(run, name), arguments)
        for name, (text, run, arguments) in {**admin.COMMANDS, **officials.COMMANDS}.items()},
 }
 

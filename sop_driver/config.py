@@ -110,8 +110,8 @@ def project_root() -> Path:
 def find_home(given: str | None, project: Path) -> Home:
     if given or os.environ.get("SOP_HOME"):
         return Home(Path(given or os.environ["SOP_HOME"]).resolve())
-    lab = project / ".lab"
-    return Home(lab / "sop" if lab.is_dir() else Path("/var/lib/sop"))
+    lab = project / ".lab/sop"  # `.lab` itself is on each machine that was bootstrapped
+    return Home(lab if lab.is_dir() else Path("/var/lib/sop"))
 
 
 def find_register(config: Config, home: Home) -> str:

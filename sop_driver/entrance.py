@@ -9,16 +9,20 @@ from collections.abc import Callable
 from sop_driver import config, desired, trust
 from sop_driver.errors import Failed
 from sop_driver.evidence import Evidence
-from sop_driver.reading import USELESS
+from sop_driver.reading import USELESS, none_begun
 from sop_driver.register import Register
 from sop_driver.standing import Office
 
 
-def opened(options: Namespace) -> Office:
+def opened(options: Namespace, makes: bool = False) -> Office:
+    """An office in its home, which is there, or is made for who begins a register. Raises Usage."""
     project = config.project_root()
     settings = config.load_config(config.find_config(getattr(options, "config", None), project))
-    home = config.find_home(getattr(options, "home", None), project).make()
-    register = Register(config.find_register(settings, home), folder=home.path)
+    home = config.find_home(getattr(options, "home", None), project)
+    place = config.find_register(settings, home)
+    if not makes and place == str(home.register) and not home.path.exists():
+        raise none_begun(place)
+    register = Register(place, folder=home.make().path)
     options.closing.callback(register.close)
     office = options.office = trust.watched(Office(settings, project, home, register, Evidence(home.evidence)))
     return office

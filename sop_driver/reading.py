@@ -13,7 +13,7 @@ from operator import itemgetter
 
 from pydantic import TypeAdapter
 
-from sop_driver.errors import Refused
+from sop_driver.errors import Refused, Usage
 from sop_driver.register import Entry, Register
 from sop_driver.tenure import Actor, fingerprints
 
@@ -52,6 +52,12 @@ class Shown(Register):
                 self._named.add(number)
                 why = str(error).partition("\n")[0]
                 self._warn(f"entry {number} cannot be used ({type(error).__name__}: {why}), and is left out; {SINCE}")
+
+
+def none_begun(place: str) -> Usage:
+    """What to say where a register is looked for and none is: perhaps another one was meant."""
+    return Usage("no register has begun here", place, "name the home of the one that you mean by --home or SOP_HOME; a "
+                 "new one begins with `sop actors bootstrap FILE` (docs/register.md)")
 
 
 @functools.cache

@@ -199,6 +199,41 @@ def test_register_verify_exits_1_with_the_finding(desk: Desk, sop: Sop) -> None:
     assert "rely on nothing from entry 2 on; the last one to rely on is entry 1" in out
 
 
+def test_lab_is_the_home_only_once_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`.lab` alone is on every machine that was bootstrapped, a controller of real servers too."""
+    monkeypatch.delenv("SOP_HOME", raising=False)
+    (tmp_path / ".lab").mkdir()
+    assert cli.config.find_home(None, tmp_path).path == Path("/var/lib/sop")
+    (tmp_path / ".lab/sop").mkdir()
+    assert cli.config.find_home(None, tmp_path).path == tmp_path / ".lab/sop"
+
+
+def test_empty_register_is_no_all_clear(tmp_path: Path, sop: Sop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another home was meant than the one that was found."""
+    monkeypatch.delenv("SOP_REGISTER", raising=False)
+    home = tmp_path / "there"
+    home.mkdir()
+    for more in ((), ("--json",)):
+        code, out, err = sop("register", "verify", "--home", home, *more)
+        assert code == 2 and not out and f"no register has begun here\nwhere: {home / 'register.db'}" in err
+        assert "--home or SOP_HOME" in err
+
+
+@pytest.mark.parametrize("words", [("status",), ("list",), ("register", "verify"), ("register", "receipt"),
+                                   ("actors", "list"), ("run", "R-2026-0001")])
+def test_only_the_ceremony_makes_a_home(
+    desk: Desk, tmp_path: Path, sop: Sop, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """A slip in its name would leave a second, empty register."""
+    monkeypatch.delenv("SOP_REGISTER", raising=False)
+    home = tmp_path / "tehre"
+    code, out, err = sop(*words, "--home", home)
+    assert code == 2 and not out and "no register has begun here" in err and not home.exists()
+    keys = [word for name in people.FIRST for word in ("--key", f"{name}={desk.folder / 'keys' / name}")]
+    code, out, err = sop("actors", "bootstrap", desk.ceremony(), *keys, "--home", home)
+    assert code == 0 and "entry 1, bootstrap" in out, err
+
+
 def test_stranger_as_register_exits_2_untouched(tmp_path: Path, sop: Sop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOP_REGISTER", raising=False)
     home = tmp_path / "strange"
