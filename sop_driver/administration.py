@@ -20,11 +20,12 @@ from sop_driver.tenure import Actor
 
 
 class Told(NamedTuple):
-    """What a command says: lines for people, a value for --json, its exit code."""
+    """What a command says: lines for people, a value for --json, its exit code; `aside` is no part of its output."""
 
     lines: list[str]
     value: Any
     code: int = 0
+    aside: tuple[str, ...] = ()
 
 
 Argument = tuple[str, dict[str, Any]]
@@ -216,7 +217,8 @@ def rotate(options: Namespace, opened: Opened) -> Told:
 
 def witness(options: Namespace, opened: Opened) -> Told:
     note, key = export.witness(options.file, options.state, options.name, options.trust, options.receipt)
-    return Told(note.rstrip("\n").split("\n"), {"checkpoint": note, "key": key})
+    return Told(note.rstrip("\n").split("\n"), {"checkpoint": note, "key": key},
+                aside=(f"this witness's key, for `witnesses:` in sop.yml: {key}",) if options.name else ())
 
 
 REQ: Argument = ("request", {"metavar": "REQ"})

@@ -266,6 +266,8 @@ def schema(options: argparse.Namespace) -> int:
 
 def tell(options: argparse.Namespace, told: Told) -> int:
     say(options, told.lines, told.value)
+    for line in told.aside:
+        print(_visible(line), file=sys.stderr)
     return told.code
 
 

@@ -166,12 +166,7 @@ def _alone(state: Path) -> Iterator[None]:
 def _witness(file: Path, state: Path, name: str | None, trusted: str | None,
              receipt: Path | None) -> tuple[str, str]:
     key_file, seen, pinned = state / "witness.key", state / "checkpoint", state / "trusted"
-    if not key_file.exists():
-        if not name or not trusted:
-            raise Usage("a new witness needs its name and the register's key", str(state), "give --name and --trust")
-        notary.make(key_file, name, COSIGNED)
-        write_atomic(pinned, f"{trusted}\n".encode())
-    mine, known = notary.load(key_file), pinned.read_text().strip()
+    known = _kept(key_file, pinned, name, trusted)
     try:
         head, _, text = file.read_text().partition("\n\n")
         old, *path = head.split("\n")
@@ -185,18 +180,37 @@ def _witness(file: Path, state: Path, name: str | None, trusted: str | None,
     size = before.size if before else 0
     gate = "the witness"
     if not new.signers:
-        refuse(f"the checkpoint is not signed by {key}", gate, "ask for the register's own checkpoint; where it has "
-               "another key now, for its `sop register receipt` too, and give it by --receipt")
+        refuse(f"the checkpoint is not signed by {key}", gate, "ask for the register's own checkpoint, and compare "
+               "that key, which --trust gave, with a printed report; where the register has another key now, ask for "
+               "its `sop register receipt` too, and give it by --receipt")
     if old != f"old {size}":
         refuse(f"this witness last saw {size} entries, the file begins at {old.removeprefix('old ')}", gate,
                f"`sop register checkpoint --since {size}`")
     if before and not merkle.grown(size, before.root, new.size, new.root, steps):
         refuse(f"the register of {new.size} entries does not hold the {size} that were seen here before: it was "
                "rewritten or rolled back", gate, "keep both checkpoints; they prove it")
+    write_atomic(pinned, f"{key}\n".encode())
+    mine = notary.load(key_file) if key_file.exists() else notary.make(key_file, name or "", COSIGNED)
     cosigned = text + mine.sign(new.body, notary.seconds())
     write_atomic(seen, cosigned.encode())
-    write_atomic(pinned, f"{key}\n".encode())
     return cosigned, mine.verifier
+
+
+def _kept(key_file: Path, pinned: Path, name: str | None, trusted: str | None) -> str:
+    """The register's key that a witness trusts; the first time, the one that is given. Raises Usage."""
+    if not key_file.exists():
+        if not name or not trusted:
+            raise Usage("a new witness needs its name and the register's key", str(key_file.parent),
+                        "give --name and --trust")
+        if fault := outsider.key_fault(trusted):
+            raise Usage(fault, "--trust", outsider.WHOLE)
+        return trusted
+    known = pinned.read_text().strip()
+    for flag, given, kept in (("--name", name, notary.load(key_file).name), ("--trust", trusted, known)):
+        if given not in (None, kept):
+            raise Usage(f"{flag} is {given}, and this witness keeps {kept}", str(key_file.parent),
+                        f"leave {flag} out; for another register name a new --state")
+    return known
 
 
 def _followed(receipt: Path, known: str, new: Checkpoint) -> str:

@@ -21,6 +21,7 @@ from sop_driver.sheet import sheet
 from sop_driver.statement import PERSONAL, digest_fault
 
 SLACK = 60  # seconds by which two clocks may differ
+WHOLE = "copy the whole line as the minutes or a printed report show it: NAME+IDENTITY+KEY, without spaces"
 GIVEN = ("NOT checked here, as the key was taken from the export or receipt itself: whose register this is; compare it "
          "with the one on a printed report, and give that one by --key: ")
 LACKS = {"evidence": "NOT checked here, as the export brings no folder `evidence`: the documents that its entries name "
@@ -94,6 +95,15 @@ def not_witnesses(people: Directory, witnesses: Sequence[str]) -> Iterator[tuple
         if _octets(witness) in own:
             yield 1, (f"the witness {witness.split('+')[0]} has a key that signs this register's checkpoints, and so "
                       "witnesses nothing: name a key that the witness alone has")
+
+
+def key_fault(key: str) -> str:
+    """Why something is no key of a register or a witness, for people; nothing where it is one."""
+    try:
+        verifier_of(key)
+    except ValueError:
+        return f"{key!r} is no key of a register or a witness, or a part of one"
+    return ""
 
 
 def _octets(key: str) -> bytes:

@@ -494,6 +494,39 @@ def test_witness_and_checkpoint_refuse_what_they_cannot_use(desk: Desk, sop: Sop
     assert desk.office.register.checkpoint().rstrip() in sop("register", "checkpoint")[1]
 
 
+def test_witness_trusts_nothing_before_its_first_signature(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    """A slip in the key would spoil it for good, and look as if the register were forged."""
+    desk.submit()
+    key, there = desk.office.people().checkpoint_key, tmp_path / "there"
+    stranger = notary.make(tmp_path / "k", "example.go.id/sop").verifier
+    (tmp_path / "update").write_text(export.update(desk.office, 0))
+    words = ("register", "witness", tmp_path / "update", "--state", there, "--name", "inspektorat", "--trust")
+    for trusted, exit_code, part in ((key[:-9], 2, "copy the whole line"), ("x", 2, "copy the whole line"),
+                                     (stranger, 3, f"the checkpoint is not signed by {stranger}")):
+        code, out, err = sop(*words, trusted)
+        assert code == exit_code and not out and part in err and "--trust" in err, err
+        assert [path.name for path in there.iterdir()] == ["lock"]
+    code, out, err = sop(*words, key)
+    assert code == 0 and out.startswith(desk.office.people().register)
+    assert err == f"this witness's key, for `witnesses:` in sop.yml: {notary.load(there / 'witness.key').verifier}\n"
+
+
+def test_witness_takes_no_other_name_or_key_than_it_keeps(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    """It would go on by the old ones without a word."""
+    desk.submit()
+    key, there = desk.office.people().checkpoint_key, tmp_path / "there"
+    other = notary.make(tmp_path / "k", "example.go.id/sop").verifier
+    (tmp_path / "update").write_text(export.update(desk.office, 0))
+    export.witness(tmp_path / "update", there, "inspektorat", key)
+    (tmp_path / "update").write_text(export.update(desk.office, 2))
+    for flag, given, kept in (("--name", "bpk", "inspektorat"), ("--trust", other, key)):
+        code, out, err = sop("register", "witness", tmp_path / "update", "--state", there, flag, given)
+        assert code == 2 and not out and f"{flag} is {given}, and this witness keeps {kept}" in err, err
+        assert f"leave {flag} out" in err and "a new --state" in err
+    code, out, err = sop("register", "witness", tmp_path / "update", "--state", there, "--trust", key)
+    assert code == 0 and not err
+
+
 def test_witness_signs_one_history_where_two_calls_meet(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
