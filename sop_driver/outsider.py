@@ -35,6 +35,9 @@ def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> 
 
     0: all was checked and holds; 1: something was found; 2: unreadable; 3: what was checked holds, and some was not.
     """
+    for given in witnesses if key is None else (key, *witnesses):
+        if fault := key_fault(given):
+            return 2, [f"nothing was checked: {fault}; {WHOLE}"]
     try:
         return _checked(path, key, witnesses)
     except (OSError, *UNREADABLE) as error:
@@ -59,6 +62,9 @@ def _checked(path: Path, key: str | None, witnesses: Sequence[str]) -> tuple[int
         left.append(GIVEN + pinned)
     note = [*left, *found.notes(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))]
     if lines := found.lines():
+        if key and found.people.keys and key not in (each for _, each in found.people.keys):
+            lines.append(f"or the key given is another register's: this one is {found.people.register}; compare that "
+                         "key with the one on a printed report")
         return 1, [*lines, *note]
     said = [f"{told}; every {'SSH ' if found.pdfs else ''}signature holds", *witnessed_to(found)]
     if not left and not found.pdfs:

@@ -323,6 +323,27 @@ def test_export_is_refused_under_another_key(desk: Desk, tmp_path: Path) -> None
     assert code == 1 and "not signed by this register's key" in "\n".join(told)
 
 
+def test_slip_in_a_key_accuses_no_register(desk: Desk, tmp_path: Path) -> None:
+    """Whoever types it from a printed report is told how it looks, and that nothing was checked."""
+    request, key = desk.approved(), desk.office.people().checkpoint_key
+    export.export(desk.office, tmp_path / "export", documents=True)
+    (tmp_path / "receipt").write_text(json.dumps(desk.receipt(request)))
+    other = notary.make(tmp_path / "k", "example.go.id/sop").verifier
+    for path in (tmp_path / "export", tmp_path / "receipt"):
+        for given in ("x", "", key[:-1], key[:-9], key.split("+")[2], f"{key}é", key.replace("/sop/", "/spo/")):
+            code, told = verify(tmp_path / "export/verify.py", path, "--key", given)
+            assert code == 2 and told.startswith(f"nothing was checked: {given!r} is no key of a register"), told
+            assert "copy the whole line" in told and "rely on" not in told
+        code, told = verify(tmp_path / "export/verify.py", path, "--key", key, "--witness", "inspektorat")
+        assert code == 2 and "nothing was checked: 'inspektorat' is no key of a register or a witness" in told, told
+        code, told = verify(tmp_path / "export/verify.py", path, "--key", other)
+        mine = desk.office.people().register
+        assert code == 1 and f"or the key given is another register's: this one is {mine};" in told
+    (tmp_path / "export/key").write_text("x\n")
+    code, told = verify(tmp_path / "export/verify.py", tmp_path / "export")
+    assert code == 1 and "rely on nothing" in told, told
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", "hello", '{"key": "a+b+c", "checkpoint": "", "entries": []}'])
 def test_what_is_no_export_or_receipt_is_said_so(tmp_path: Path, text: str) -> None:
     (tmp_path / "r.json").write_text(text)
