@@ -48,7 +48,7 @@ def pens(options: Namespace) -> Sign:
     keys, made = pairs(options.key, "--key"), pairs(options.signature, "--signature")
 
     def sign(who: str, message: str) -> str | None:
-        return signatures.pen(keys.get(who), options.prepare, made.get(who))(who, message)
+        return signatures.pen(keys.get(who), options.prepare, made.get(who), "NAME=")(who, message)
 
     return sign
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from sop_driver.proof import canonical, leaf_hash
 from sop_driver.register import PLACED
 from sop_driver.schema import ENTRIES
-from sop_driver.signatures import Sign
+from sop_driver.signatures import Sign, Unsigned
 from sop_driver.standing import Office
 from sop_driver.statement import Body, statement
 
@@ -25,8 +25,18 @@ def seen(office: Office, body: Body, register: str) -> Body:
 
 
 def by_all(names: Iterable[str], said: str, sign: Sign) -> list[dict[str, str]] | None:
-    """Everybody's signature over a statement, each asked for; None where one is made elsewhere."""
-    made = [(name, sign(name, said)) for name in names]
+    """Everybody's signature over a statement, each asked for; None where one is made elsewhere.
+
+    Raises Unsigned with all whose signature is missing.
+    """
+    made, missing = list[tuple[str, str | None]](), dict[str, str]()
+    for name in names:
+        try:
+            made.append((name, sign(name, said)))
+        except Unsigned as error:
+            missing[name] = error.mend
+    if missing:
+        raise Unsigned([*missing], next(iter(missing.values())))
     signatures = [{"by": name, "sig": signature} for name, signature in made if signature is not None]
     return signatures if len(signatures) == len(made) else None
 

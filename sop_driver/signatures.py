@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from sop_driver.config import write_atomic
 from sop_driver.directory import Directory
 from sop_driver.errors import Usage
 from sop_driver.outsider import allowed_signers
-from sop_driver.proof import NAMESPACE
+from sop_driver.proof import ARMOR, NAMESPACE
 
 Sign = Callable[[str, str], str | None]  # (who, statement) → signature; None where it is to be made elsewhere
 
@@ -25,6 +25,15 @@ class Pdf(NamedTuple):
     prepare: Path | None = None
     signed: Path | None = None
     crls: Path | None = None
+
+
+class Unsigned(Usage):
+    """Whose signature is given in no way."""
+
+    def __init__(self, who: Sequence[str], mend: str) -> None:
+        names, are = "'s and ".join(who), "signatures are" if len(who) > 1 else "signature is"
+        super().__init__(f"{names}'s {are} missing", "how it is signed", mend)
+        self.mend = mend
 
 
 PATIENCE = 120  # seconds for a passphrase, or a touch on a hardware key
@@ -60,8 +69,11 @@ def fault(people: Directory, who: str, message: str, armored: str, time: datetim
     return None if done.returncode == 0 else " ".join((done.stderr or done.stdout).split())
 
 
-def pen(key: Path | None, prepare: Path | None, signature: Path | None) -> Sign:
-    """How a command gets its signature: by a key, by what was signed elsewhere, or later (the statement is written)."""
+def pen(key: Path | None, prepare: Path | None, signature: Path | None, named: str = "") -> Sign:
+    """How a command gets its signature: by a key, by what was signed elsewhere, or later (the statement is written).
+
+    `named` is what stands before each file where several people sign.
+    """
     given = [way for way in (key, prepare, signature) if way]
     if len(given) > 1:
         raise Usage("more than one of --key, --prepare and --signature", "how it is signed", "give one of them")
@@ -71,18 +83,26 @@ def pen(key: Path | None, prepare: Path | None, signature: Path | None) -> Sign:
             write_atomic(prepare, message.encode())
             return None
         if signature:
-            try:
-                return signature.read_text()
-            except (OSError, UnicodeDecodeError) as error:
-                raise Usage("this signature cannot be read", str(signature), "name the file.sig") from error
-        return sign(key or _usual(who), message)
+            return _made(signature)
+        return sign(key or _usual(who, named), message)
 
     return made
 
 
-def _usual(who: str) -> Path:
+def _made(elsewhere: Path) -> str:
+    try:
+        text = elsewhere.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Usage("this signature cannot be read", str(elsewhere), "name the file.sig") from error
+    if not text.lstrip().startswith(ARMOR[0]):
+        raise Usage("this is no SSH signature", str(elsewhere), "name the file that ssh-keygen wrote, whose name ends "
+                    "with .sig")
+    return text
+
+
+def _usual(who: str, named: str) -> Path:
     folder = os.environ.get("SOP_KEYS")
     if not folder:
-        raise Usage(f"{who}'s signature is missing", "how it is signed",
-                    "give --key KEY, or --prepare FILE to sign it on another computer")
+        raise Unsigned([who], f"give --key {named}KEY or --signature {named}FILE; --prepare FILE writes what is to be "
+                       "signed on another computer")
     return Path(folder, who)

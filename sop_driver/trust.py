@@ -26,6 +26,18 @@ from sop_driver.statement import PERSONAL, Body
 from sop_driver.tables import Tables
 
 GATE, MEND = "the register", "see `sop register verify`, then bring it back from its backup"
+SIGN = "let the person named sign this very statement: give --key, or --prepare it again if the register moved on"
+NOW = "name who may act and has a key now: `sop actors list`"
+MENDS = (  # what is said against a new entry, where it is not mended by signing that anew
+    ("whom it does not concern must sign", "name so many of them in --signed-by, each with a key"),
+    ("is or was somebody's already, or is none", "take another id; `sop actors replace` gives that one another key"),
+    ("is or was somebody's already", "make a new key: ssh-keygen -t ed25519"),
+    ("paper is seen by", "give the id of who has that office: --ink ID"),
+    ("has no key in this register", "let it be signed on paper, where the SOP allows that: --ink ID; or enter a key by "
+                                    "`sop actors replace`"),
+    *((part, NOW) for part in ("nobody has the id", "was retired at", "stood in until", "who has no key to sign with",
+                               "is no actor now")),
+)
 FEW = 20  # signatures within PDFs that are checked sooner than processes are started for them
 
 
@@ -107,8 +119,9 @@ def accept(office: Office, entry: Entry) -> None:
     gate = f"signature of {entry.step or entry.outcome}"
     _refuse((_told(signed, fault) for signed in before.pdfs if signed.entry == entry.sequence
              and (fault := pades.fault(signed, office.evidence))), gate, pades.MEND)
-    _refuse(faults, gate, "let the person named sign this very statement: give --key, or --prepare it again if the "
-            "register moved on")
+    if faults:
+        raise Refused([Refusal(what, gate, next((mend for part, mend in MENDS if part in what), SIGN))
+                       for what in faults])
     drafts.forget(office, body, before.people.register)
 
 

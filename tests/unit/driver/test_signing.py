@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -211,6 +211,57 @@ def test_key_is_given_once_and_must_sign(desk: Desk, sop: Sop, monkeypatch: pyte
     code, _, err = sop(*words)
     assert code == 2 and "kasubbag's signature is missing" in err
     assert sop(*words, "--key", desk.folder / "keys/kasubbag")[0] == 0
+
+
+def test_all_whose_signature_is_missing_are_named_with_what_to_give(
+    desk: Desk, sop: Sop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mend is what the command takes: where several sign, each key has a name."""
+    keys = desk.folder / "keys"
+    monkeypatch.delenv("SOP_KEYS")
+    words = ["actors", "retire", "dinsos", "--reason", "SK 1", "--signed-by", "kadis", "kasubbag"]
+    for given, missing in (((), "kadis's and kasubbag's signatures are missing"),
+                           (("--key", f"kasubbag={keys}/kasubbag"), "kadis's signature is missing")):
+        code, _, err = sop(*words, *given)
+        assert code == 2 and missing in err and "mend: give --key NAME=KEY or --signature NAME=FILE" in err, err
+    code, _, err = sop(*words, "--key", f"kadis={keys}/kadis", "--key", f"kasubbag={keys}/kasubbag")
+    assert code == 0, err
+
+
+def test_statement_given_as_its_own_signature_is_said_so(desk: Desk, sop: Sop) -> None:
+    told = desk.folder / "told"
+    words = ["submit", desk.write(desk.form()), "--letter", desk.letter, "--as", "dinkes"]
+    assert sop(*words, "--prepare", told)[0] == 0
+    code, _, err = sop(*words, "--signature", told)
+    assert code == 2 and f"this is no SSH signature\nwhere: {told}\nmend: name the file that ssh-keygen wrote" in err
+
+
+def on_paper(desk: Desk, ink: str) -> None:
+    request = desk.submit()
+    desk.take(request, "agenda")
+    desk.take(request, "disposition", ink=ink)
+
+
+ENTERED: list[tuple[Callable[[Desk], Any], str, str]] = [
+    (lambda desk: desk.enroll("x", "pd", by=("kabid",)), "2 of kadis, kasubbag, bidang whom", "them in --signed-by"),
+    (lambda desk: desk.enroll("x", "pd", key=people.public("dinkes")), "the key of x is or was", "make a new key"),
+    (lambda desk: desk.enroll("dinkes", "pd", key=people.public("x")), "the id dinkes is or was", "take another id"),
+    (lambda desk: desk.enroll("x", "pd", by=("kadis", "kabid", "y")), "y signed, who has no key", "`sop actors list`"),
+    (lambda desk: desk.enroll("x", "pd", replaces=True), "x is no actor now", "`sop actors list`"),
+    (lambda desk: on_paper(desk, "y"), "nobody has the id 'y'", "`sop actors list`"),
+    (lambda desk: on_paper(desk, "dinkes"), "dinkes is pd; paper is seen by kasubbag", "--ink"),
+]
+
+
+@pytest.mark.parametrize(("enter", "what", "mend"), ENTERED)
+def test_each_fault_of_a_new_entry_has_its_own_mend(
+    file_desk: Desk, enter: Callable[[Desk], Any], what: str, mend: str
+) -> None:
+    """To sign the same statement once more would be refused in the same way."""
+    with pytest.raises(Refused) as error:
+        enter(file_desk)
+    refusal, = (each for each in error.value.refusals if what in each.what)
+    assert mend in refusal.mend and "this very statement" not in refusal.mend
 
 
 def test_paper_is_seen_by_the_kasubbag_and_shown_as_weaker(desk: Desk) -> None:
