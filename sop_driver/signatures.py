@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tempfile
@@ -15,6 +16,8 @@ from sop_driver.directory import Directory
 from sop_driver.errors import Usage
 from sop_driver.outsider import allowed_signers
 from sop_driver.proof import ARMOR, NAMESPACE
+from sop_driver.sheet import FORMAT, START
+from sop_driver.statement import STATEMENT
 
 Sign = Callable[[str, str], str | None]  # (who, statement) → signature; None where it is to be made elsewhere
 
@@ -80,13 +83,31 @@ def pen(key: Path | None, prepare: Path | None, signature: Path | None, named: s
 
     def made(who: str, message: str) -> str | None:
         if prepare:
-            write_atomic(prepare, message.encode())
+            prepared(prepare, message.encode())
             return None
         if signature:
             return _made(signature)
         return sign(key or _usual(who, named), message)
 
     return made
+
+
+def prepared(path: Path, octets: bytes) -> None:
+    """Write what is to be signed elsewhere, over an earlier one and over nothing else. Raises Usage."""
+    if path.exists() and not (path.is_file() and _ours(path.read_bytes())):
+        raise Usage("another file is there already", str(path), "name a new one for what is to be signed")
+    write_atomic(path, octets)
+
+
+def _ours(octets: bytes) -> bool:
+    """Whether a file is a statement, or its sheet that nobody has signed: a signature is appended, with an end."""
+    if octets.startswith(START):
+        return FORMAT.encode() in octets and octets.count(b"%%EOF") == 1
+    try:
+        said = json.loads(octets)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(said, dict) and said.get("format") == STATEMENT
 
 
 def _made(elsewhere: Path) -> str:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from sop_driver.proof import canonical
 
+STATEMENT = "sop-statement-1"
 ASSIGNED = ("agenda", "run")  # what the register itself adds to an entry's data when it accepts it
 SEALED = "sealed:"  # before the sha256 of a salted value that lies beside the register
 PERSONAL = "personal."  # before the name of such a value among an entry's evidence
@@ -73,7 +74,7 @@ def statement(body: Body, register: str, spell: Callable[[Any], str] = canonical
         carriers = (data["pades"]["document"], CRLS)
         said["evidence"] = {name: digest for name, digest in said["evidence"].items() if name not in carriers}
     request = data["replaces"] if "replaces" in data else body["request"]
-    return spell({"format": "sop-statement-1", "register": register, "request": request, "data": data, **said})
+    return spell({"format": STATEMENT, "register": register, "request": request, "data": data, **said})
 
 
 def _is_time(text: str) -> bool:

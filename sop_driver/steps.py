@@ -10,14 +10,14 @@ from sop_driver import desired, drafts, pades, trust
 from sop_driver import procedure as sop
 from sop_driver import request as requests
 from sop_driver.agencies import not_its_website, of_another, same_agency, told
-from sop_driver.config import sop_file, write_atomic
+from sop_driver.config import sop_file
 from sop_driver.errors import Refusal, Refused, Usage, refuse
 from sop_driver.intake import contact, keep_document, keep_release, sealed
 from sop_driver.procedure import Step
 from sop_driver.register import Entry
 from sop_driver.request import Request
 from sop_driver.sheet import sheet
-from sop_driver.signatures import Pdf, Sign
+from sop_driver.signatures import Pdf, Sign, prepared
 from sop_driver.standing import Office, Standing, stand
 from sop_driver.statement import CRLS, OF_STEP, PERSONAL, SEALED, statement
 from sop_driver.taken import Taken
@@ -137,7 +137,7 @@ def signed(office: Office, fields: dict[str, Any], sign: Sign | Pdf, kind: str =
 
 def _within(office: Office, fields: dict[str, Any], said: str, pdf: Pdf) -> list[dict[str, str]] | None:
     if pdf.prepare:
-        write_atomic(pdf.prepare, sheet(said))
+        prepared(pdf.prepare, sheet(said))
     if not pdf.signed:
         return None
     pades.load()

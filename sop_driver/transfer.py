@@ -11,6 +11,7 @@ from sop_driver.errors import Failed, Usage, refuse
 from sop_driver.proof import Tree, leaf_hash
 from sop_driver.register import BATCH, Register
 from sop_driver.schema import CHECKPOINTS, ENTRIES, NODES
+from sop_driver.store import located
 
 GATE = "a copy"
 
@@ -21,6 +22,9 @@ def copy(source: str, target: str, folder: Path) -> tuple[int, str]:
     Both may be a path or a URL; `folder` is the driver's home, whose key and checkpoint stay good for the copy. Nobody
     writes to the source meanwhile. Raises Refused where the source cannot be relied on or the target is not empty.
     """
+    where = located(source, "what is copied")
+    if isinstance(where, Path) and not where.exists():
+        raise Usage("no register is there to copy", str(where), "name its file, or postgresql+psycopg://USER@HOST/DATABASE")
     old, new = Register(source, folder=folder), Register(target, folder=folder)
     try:
         if old.path == new.path:

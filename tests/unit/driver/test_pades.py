@@ -539,6 +539,12 @@ def test_prepared_and_taken_by_commands(trusting: Desk, bsre: Authority, kadis: 
     code, out, _ = sop(*words, "--prepare", path)
     assert code == 0 and "nothing is recorded yet" in out and "BSrE" in out
     made, lists = file(trusting, sign(path.read_bytes(), kadis), "ttd.pdf"), file(trusting, bsre.lists, "lists.pem")
+    assert sop(*words, "--prepare", path)[0] == 0
+    signed_one = made.read_bytes()
+    for kept in (made, trusting.letter):
+        code, _, err = sop(*words, "--prepare", kept)
+        assert code == 2 and "another file is there already" in err, "whoever signed it would have to sign again"
+    assert made.read_bytes() == signed_one
     code, _, err = sop(*words, "--signature", made)
     assert code == 3 and "nothing says whether its certificate was revoked" in err
     code, _, err = sop(*words, "--signature", trusting.letter)

@@ -228,6 +228,23 @@ def test_all_whose_signature_is_missing_are_named_with_what_to_give(
     assert code == 0, err
 
 
+def test_statement_is_written_over_an_earlier_one_and_nothing_else(desk: Desk, sop: Sop) -> None:
+    """Whoever mistypes the name would lose their key or their scan."""
+    told = desk.folder / "told"
+    words = ["submit", desk.write(desk.form()), "--as", "dinkes", "--letter"]
+    for letter in (desk.letter, desk.document("lain.pdf", "%PDF-1.4 lain"), desk.letter):
+        code, _, err = sop(*words, letter, "--prepare", told)
+        assert code == 0, err
+    keys = desk.folder / "keys"
+    (desk.folder / "told.sig").write_text(people.sign("dinkes", told.read_text()))
+    for kept in (keys / "dinkes", keys / "dinkes.pub", desk.letter, desk.folder / "told.sig", keys,
+                 desk.document("x.json", '{"a": 1}'), desk.document("y.json", "[1]"), desk.document("z", "")):
+        before = kept.read_bytes() if kept.is_file() else None
+        code, _, err = sop(*words, desk.letter, "--prepare", kept)
+        assert code == 2 and f"another file is there already\nwhere: {kept}\n" in err, err
+        assert before is None or kept.read_bytes() == before
+
+
 def test_statement_given_as_its_own_signature_is_said_so(desk: Desk, sop: Sop) -> None:
     told = desk.folder / "told"
     words = ["submit", desk.write(desk.form()), "--letter", desk.letter, "--as", "dinkes"]

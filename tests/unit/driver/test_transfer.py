@@ -82,3 +82,12 @@ def test_copy_by_the_command(desk: Desk, sop: Sop, tmp_path: Path) -> None:
     code, out, err = sop("register", "copy", desk.place, tmp_path / "copy.db")
     assert code == 0 and out.startswith("copied: 2 entries, root "), err
     assert sop("register", "copy", desk.place, tmp_path / "copy.db")[0] == 3
+
+
+def test_copy_of_what_is_not_there_makes_nothing(file_desk: Desk, tmp_path: Path) -> None:
+    """A slip in the name would look like a register that is gone, and leave two empty ones."""
+    typo, target = tmp_path / "regsiter.db", tmp_path / "new.db"
+    for place in (str(typo), f"sqlite:///{typo}"):
+        with pytest.raises(Usage, match=f"no register is there(?s:.*){typo}"):
+            transfer.copy(place, str(target), file_desk.office.home.path)
+    assert not typo.exists() and not target.exists()
