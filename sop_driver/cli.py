@@ -46,7 +46,7 @@ def parser(argv: Sequence[str]) -> Parser:
     shared.add_argument("--home", default=argparse.SUPPRESS,
                         help="folder of the register and evidence (default: SOP_HOME, .lab/sop, /var/lib/sop)")
     shared.add_argument("--config", default=argparse.SUPPRESS,
-                        help="sop.yml: actors, agenda, inventory (default: SOP_CONFIG, the lab's)")
+                        help="sop.yml: inventory, agenda numbers, names, register (default: SOP_CONFIG, the lab's)")
     shared.add_argument("--json", action="store_true", help="print JSON", default=argparse.SUPPRESS)
     top = Parser(prog="sop", parents=[shared], epilog=EPILOG,
                  description="Websites by the SOP Layanan Pembuatan dan Pemutakhiran Website: "

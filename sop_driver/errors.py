@@ -39,6 +39,7 @@ class Failed(SopError):
 
     def __init__(self, what: str, where: str, mend: str) -> None:
         super().__init__(f"failed: {what}\nwhere: {where}\nmend: {mend}")
+        self.what, self.mend = what, mend
 
 
 class Usage(SopError):

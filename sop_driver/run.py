@@ -75,7 +75,12 @@ def show(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str]) -
             job = prepare(office, facts, standings, "plan", Path(folder))
         except Refused as error:
             raise Refused([*refusals, *error.refusals]) from error
-        plan = _checked(fleet, job)
+        try:
+            plan = _checked(fleet, job)
+        except Failed as error:
+            if not refusals or isinstance(error, Interrupted):
+                raise
+            raise Refused([*refusals, Refusal(error.what, "the servers", error.mend)]) from error
     return plan, [*refusals, *plan.refusals(job.names, office.config.inventory)]
 
 

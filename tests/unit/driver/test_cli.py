@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from driver import insider, people
-from driver.desk import PROJECT, Desk, FakeFleet, failing
+from driver.desk import PROJECT, Desk, FakeFleet, failing, unreachable
 from sop_driver import cli
 from sop_driver.config import FleetFacts
 from sop_driver.errors import Usage
@@ -130,6 +130,17 @@ def test_who_asks_is_told_beside_what_the_form_says(desk: Desk, sop: Sop, fleet:
     assert sop("status", request)[1].startswith(told) and sop("plan", request)[1].startswith(told)
     assert json.loads(sop("status", "--json")[1])[0]["asked_by"] == "disdik (Dinas Pendidikan)"
     assert "- Agency: Dinas Kesehatan, Sekretariat; asked by disdik (Dinas Pendidikan)\n" in sop("report", request)[1]
+
+
+def test_plan_names_the_closed_gates_where_a_server_is_out_of_reach_too(
+    desk: Desk, sop: Sop, fleet: FakeFleet
+) -> None:
+    fleet.faults["check"] = unreachable
+    code, out, err = sop("plan", desk.submit())
+    assert code == 3 and not out and "gate: review" in err and err.count("gate: ") == 8
+    assert "the servers could not be looked at: db1: connection refused" in err
+    code, _, err = sop("plan", desk.approved(name="lain.tarakankota.go.id"))
+    assert code == 1 and "failed: the servers could not be looked at: db1: connection refused" in err
 
 
 def test_run_failed_exits_1_in_three_parts(desk: Desk, sop: Sop, fleet: FakeFleet) -> None:
