@@ -143,7 +143,8 @@ def fleet(work: Office) -> Fleet:
 def submit(options: argparse.Namespace) -> int:
     work = office(options)
     sign = admin.way(options)
-    now = steps.submit(work, options.request_file, options.letter, options.actor, options.replace, sign, options.ink)
+    now = steps.submit(work, options.request_file, options.letter, options.actor, options.replace, sign, options.ink,
+                       _warn)
     if now is None:
         return tell(options, admin.prepared(options.prepare, sign))
     value = report.status(work, now)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from sop_driver import archive
-from sop_driver.errors import Refusal, Refused, Usage, refuse
+from sop_driver.errors import Refusal, Refused, SopError, Usage, refuse
+from sop_driver.register import PLACED
 from sop_driver.request import Form, Release, Request
-from sop_driver.standing import Office, Standing
+from sop_driver.schema import ENTRIES
+from sop_driver.standing import Office, Standing, stand
 from sop_driver.statement import SEALED
 
 MAX_DOCUMENT = 256 * 1024**2
@@ -74,3 +76,22 @@ def sealed(office: Office, form: Form, before: Standing | None) -> Request:
     if not kept.startswith(SEALED) or office.evidence.fault(digest) or office.evidence.unsealed(digest) != value:
         digest = office.evidence.seal(value, purpose)
     return Request.model_validate(form.model_dump(mode="json") | {"contact": SEALED + digest})
+
+
+def asked_before(office: Office, actor: str, request: Request, letter: str, replace: str | None) -> list[str]:
+    """The other open requests by which the same actor asks for the same website by the same letter or scan."""
+    found = dict[str, bool]()
+    wanted = [ENTRIES.c.brought_by == actor, ENTRIES.c.entry.contains(request.name, autoescape=True)]
+    for _, text in office.register.portions(PLACED, wanted):
+        entry = office.register.read(text)
+        form = entry.data["request"]
+        found[entry.request or ""] = form["name"] == request.name and (
+            entry.data["letter"] == letter or form["letter"] == request.letter.model_dump(mode="json"))
+    return [name for name, same in found.items() if same and name != replace and _is_open(office, name)]
+
+
+def _is_open(office: Office, request: str) -> bool:
+    try:
+        return not stand(office, request).installed
+    except SopError:  # what is wrong with another request keeps nobody from bringing this one
+        return False

@@ -12,7 +12,7 @@ from sop_driver import request as requests
 from sop_driver.agencies import not_its_website, of_another, same_agency, told
 from sop_driver.config import sop_file
 from sop_driver.errors import Refusal, Refused, Usage, refuse
-from sop_driver.intake import contact, keep_document, keep_release, sealed
+from sop_driver.intake import asked_before, contact, keep_document, keep_release, sealed
 from sop_driver.procedure import Step
 from sop_driver.register import Entry
 from sop_driver.request import Request
@@ -24,10 +24,11 @@ from sop_driver.taken import Taken
 
 
 def submit(office: Office, file: Path, letter: Path | None, actor: str | None, replace: str | None,
-           sign: Sign | Pdf, ink: str | None = None) -> Standing | None:
+           sign: Sign | Pdf, ink: str | None = None,
+           warn: Callable[[str], None] = lambda text: None) -> Standing | None:
     """Take a request in, or replace one: what was decided on its earlier form does not count for the new one.
 
-    Gives nothing where the signature is to be made elsewhere (see `signed`).
+    Gives nothing where the signature is to be made elsewhere (see `signed`). `warn` is told of what asks the same.
     """
     form = requests.read(file, office.config.name_policy)
     before = stand(office, replace) if replace else None
@@ -54,6 +55,8 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
         refuse(f"no {document} came with the request", step.gate or step.id, "give the letter: --letter FILE.pdf")
     release = form.release and keep_release(office, form, form.release, requests.locate(file, form.release))
     request = sealed(office, form, before)
+    for other in asked_before(office, who, request, letter_hash, replace):
+        warn(f"{other} is open and asks for {request.name} by the same letter; to correct it, give --replace {other}")
     sop_hash = procedure.hash if before else office.evidence.add(source)
     fields = draft(office, who, step, replace, ink, sop=sop_hash, digest=request.digest, letter=letter_hash)
     fields["data"] |= {"request": request.model_dump(mode="json"), "replaces": replace}

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from driver.desk import PROJECT, Desk
+from driver.test_cli import Sop, sop
 from sop_driver import actors, standing, steps, trust
 from sop_driver.errors import Refused, Usage
 
+__all__ = ["sop"]
 SOP = PROJECT / "sop_driver/data/sop-website-2024.yml"
 
 
@@ -162,3 +165,31 @@ def test_request_is_replaced_by_a_colleague_also_of_who_was_retired(desk: Desk) 
     desk.enroll("tanpa", "pd")  # whose agency nobody entered
     with pytest.raises(Refused, match="tanpa is of another agency"):
         desk.submit(replace=request, requester="tanpa")
+
+
+def test_request_that_is_brought_twice_is_told_of_and_taken(desk: Desk, sop: Sop) -> None:
+    """Whoever lost sight of the first one would have both go on, and nothing ends the second."""
+    other = desk.document("lain.pdf", "%PDF-1.4 lain")
+
+    def submit(scan: Path, *more: object, **fields: object) -> str:
+        words = ("submit", desk.write(desk.form(**fields)), "--letter", scan, "--as", "dinkes", *more)
+        code, _, err = sop(*words)
+        assert code == 0, err
+        return err
+
+    assert submit(desk.letter) == ""
+    said = ("warning: R-2026-0001 is open and asks for dinkes.tarakankota.go.id by the same letter; to correct it, "
+            "give --replace R-2026-0001\n")
+    assert submit(desk.letter, "--prepare", desk.folder / "told") == said
+    assert submit(desk.letter) == said  # R-2026-0002
+    assert submit(other) == said + said.replace("0001", "0002"), "another scan of it"
+    assert submit(other, letter={"number": "005/2", "date": "2026-10-30"}).count("warning") == 1, "the same scan"
+    assert submit(desk.document("3.pdf", "%PDF-1.4 3"), letter={"number": "005/3", "date": "2026-10-30"}) == ""
+    assert submit(desk.letter, name="lain.tarakankota.go.id") == ""
+    assert submit(desk.letter, "--replace", "R-2026-0006", name="lain.tarakankota.go.id", title="Lain") == ""
+
+
+def test_request_that_is_installed_is_brought_twice_by_nobody(desk: Desk, sop: Sop) -> None:
+    desk.run(desk.approved())
+    code, _, err = sop("submit", desk.write(desk.form(kind="update")), "--letter", desk.letter, "--as", "dinkes")
+    assert code == 0 and err == ""
