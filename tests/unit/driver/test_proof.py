@@ -169,7 +169,7 @@ def test_canonical_is_the_same_by_its_short_way_and_reads_back(value: Any) -> No
 
 
 @given(st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**15) + 1, 10**15 - 1) | st.text(st.characters(exclude_categories=[])),
+    st.none() | st.booleans() | st.integers(-(10**14) + 1, 10**15 - 1) | st.text(st.characters(exclude_categories=[])),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=[])), inner)))
 @example(functools.reduce(lambda inner, _: [inner], range(300), "deep"))
 @example({"\ud800": "\udc00"})
