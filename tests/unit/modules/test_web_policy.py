@@ -80,3 +80,10 @@ def test_code_is_never_shown_however_its_name_is_written(
     refused = re.compile(r'<FilesMatch "(.*)">\n *Require all denied\n *</FilesMatch>')
     (pattern,) = refused.findall(macro(policy, name))
     assert [file for file in [*shown, *denied] if re.search(pattern, file)] == denied
+
+
+def test_what_an_editor_or_a_backup_leaves_is_no_page_however_it_is_written(policy: str) -> None:
+    (pattern,) = re.findall(r'<LocationMatch "(.*)">\n *Require all denied', macro(policy, "WebsiteCommon"))
+    pages = ["/.well-known/security.txt", "/sql", "/a.sqlite"]
+    assert [path for path in [*pages, "/.git/config", "/a.sql", "/A.SQL", "/a.Bak", "/a~"]
+            if not re.search(pattern, path)] == pages
