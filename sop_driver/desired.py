@@ -98,7 +98,6 @@ def allocate(standings: Iterable[Standing], run: str, register: Register, eviden
         allocation: Allocation = {"request": now.id, "digest": now.digest, "agenda": now.agenda}
         if request.release:
             allocation["release_size"] = evidence.path(request.release.sha256).stat().st_size
-        _zone_is_free(now, websites)
         if old is not None:
             if request.release:
                 _keeps(now, old)
@@ -115,14 +114,6 @@ def allocate(standings: Iterable[Standing], run: str, register: Register, eviden
         websites[request.name] = website(request, allocation, old)
         result.append(allocation)
     return result
-
-
-def _zone_is_free(now: Standing, websites: dict[str, Website]) -> None:
-    """A zone is one agency's: another one could answer for its mail and its certificates."""
-    for row in websites.values():
-        if now.request.zone and row.get("zone") == now.request.zone and row["agency"] != now.request.agency:
-            raise Unplaceable(Refusal(f"{now.id}: the zone {row['zone']} is {row['agency']}'s, by {row['name']}",
-                                      "allocation", "ask for another zone, or let that agency ask for the website"))
 
 
 def _keeps(now: Standing, old: Website) -> None:

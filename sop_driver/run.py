@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +46,9 @@ def closed_gates(office: Office, requests: list[str]) -> tuple[list[Standing], l
         *_of_others(office, standings, websites)]
 
 
-def _of_others(office: Office, standings: Iterable[Standing], websites: dict[str, Website]) -> list[Refusal]:
+def _of_others(office: Office, standings: Sequence[Standing], websites: dict[str, Website]) -> list[Refusal]:
     return [refusal for now in standings
-            for refusal in steps.of_others(office, now.request, now.opened.actor or "", websites.get(now.request.name))]
+            for refusal in steps.of_others(office, now.request, now.opened.actor or "", websites, standings)]
 
 
 def _frozen(office: Office, time: str) -> tuple[gates.Frozen, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,8 @@ def submit(office: Office, file: Path, letter: Path | None, actor: str | None, r
     who = _submitter(office, form, actor, step)
     if before:
         _is_theirs(office, before, who)
-    there = desired.fold(office.register).get(form.name) if form.kind != "create" else None
-    if refusals := of_others(office, form, who, there):
+    websites = desired.fold(office.register) if form.zone or form.kind != "create" else {}
+    if refusals := of_others(office, form, who, websites):
         raise Refused(refusals)
     if not before and procedure.hash != office.people().sop:
         refuse(f"{source} is not the SOP that the officials adopted", "the SOP",
@@ -198,13 +198,25 @@ def _is_theirs(office: Office, before: Standing, who: str) -> None:
            f"let {opened.actor} or somebody of the same unit replace it, or submit a request of {who}'s own")
 
 
-def of_others(office: Office, form: Request, asks: str, there: desired.Website | None) -> list[Refusal]:
-    """Why somebody does not change a website that is `there`: another agency asked for it last."""
-    if there is None or form.kind == "create":
+def of_others(office: Office, form: Request, asks: str, websites: Mapping[str, desired.Website],
+              beside: Iterable[Standing] = ()) -> list[Refusal]:
+    """Why somebody does not change a website, or ask for one in a zone: another agency asked for it last.
+
+    `beside` are the requests that are brought onto the servers with it.
+    """
+    people, gate = office.people(), "the website's agency"
+    if form.kind != "create" and (there := websites.get(form.name)):
+        owner = stand(office, there["request"]).opened
+        if found := not_its_website(people, form.name, asks, owner.__dict__):
+            return [Refusal(found[0], gate, found[1])]
+    if form.zone is None:
         return []
-    owner = stand(office, there["request"]).opened
-    found = not_its_website(office.people(), form.name, asks, owner.__dict__)
-    return [Refusal(found[0], "the website's agency", found[1])] if found else []
+    held = sorted({row["request"] for row in websites.values() if row.get("zone") == form.zone})
+    openers = [*(stand(office, request).opened for request in held),
+               *(other.opened for other in beside if other.request.zone == form.zone)]
+    return [Refusal(f"the zone {form.zone} is {opened.actor}'s ({opened.request}), {asks} is of another agency", gate,
+                    f"ask for another zone, or let {opened.actor} or somebody of the same unit ask for the website")
+            for opened in openers if not same_agency(people, asks, opened.actor or "", opened.data["person"])][:1]
 
 
 def record(office: Office, request: str, name: str, actor: str, sign: Sign | Pdf, outcome: str | None = None,

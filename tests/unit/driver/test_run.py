@@ -720,6 +720,24 @@ def test_website_is_handed_over_to_an_agency_that_succeeds(desk: Desk) -> None:
     assert trust.examine(desk.office).findings == []
 
 
+def test_zone_is_the_agency_s_that_has_a_website_in_it(desk: Desk) -> None:
+    """Another one could answer for its mail and its certificates, whatever it calls itself in the form."""
+    zone = "rsud-tarakan.go.id"
+    mine, theirs = {"name": zone, "zone": zone}, {"name": f"www.{zone}", "zone": zone, "requester": "disdik"}
+    told = rf"the zone {zone} is dinkes's \(R-2026-0001\), disdik is of another agency"
+    made, early = desk.approved(**mine), desk.approved(**theirs)
+    with pytest.raises(Refused, match=told):
+        go(desk, made, early)
+    go(desk, made)
+    with pytest.raises(Refused, match=told):
+        go(desk, early)
+    with pytest.raises(Refused, match=told):
+        desk.submit(**theirs)
+    desk.enroll("dinkes-2", "pd", unit="Dinas Kesehatan")
+    go(desk, desk.approved(**{**theirs, "requester": "dinkes-2"}, agency="Dinkes"))
+    assert trust.examine(desk.office).findings == []
+
+
 def test_website_of_an_agency_without_a_unit_goes_on_by_its_id(desk: Desk) -> None:
     desk.enroll("pkm", "pd")
     go(desk, desk.approved(requester="pkm"))

@@ -163,10 +163,3 @@ def test_digest_binds_records_and_zone_and_stays_without_them(desk: Desk) -> Non
     fields = {key: value for key, value in plain.model_dump(mode="json").items() if key not in statement.LATER}
     assert plain.digest == desired.hashlib.sha256(desired.canonical(fields).encode()).hexdigest()
     assert len({plain.digest, read(desk, GOOD[1]).digest, read(desk, GOOD[2]).digest}) == 3
-
-
-def test_zone_of_one_agency_is_refused_to_another(desk: Desk) -> None:
-    websites = {ZONE: {"name": ZONE, "zone": ZONE, "agency": "RSUD"}}
-    now = type("Now", (), {"id": "R1", "request": read(desk, name=f"www.{ZONE}", zone=ZONE)})
-    with pytest.raises(desired.Unplaceable, match="is RSUD's"):
-        desired._zone_is_free(now, websites)
