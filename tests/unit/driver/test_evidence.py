@@ -125,6 +125,7 @@ def test_receipt_takes_personal_data_as_they_were_only(desk: Desk, sop: Sop) -> 
 
 def test_receipt_of_an_empty_register_is_refused(tmp_path: Path, sop: Sop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOP_REGISTER", raising=False)
+    (tmp_path / "new").mkdir()
     code, _, err = sop("register", "receipt", "--home", tmp_path / "new")
     assert code == 3 and "what it rests on cannot be read" in err
 
