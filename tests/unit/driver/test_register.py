@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from driver.desk import PROJECT, Clock, Desk
+from driver.desk import PROJECT, Desk
 from sop_driver import trust
 from sop_driver.errors import Failed, Refused, SopError, Usage
 from sop_driver.register import Register, utc_now
@@ -63,7 +63,7 @@ def test_agenda_numbers_are_unique_and_gapless_when_clerks_work_at_once(desk: De
         try:
             mine = Desk.__new__(Desk)
             mine.__dict__ |= desk.__dict__
-            mine.office = desk.opened(Clock())
+            mine.office = desk.opened(desk.clock)
             mine.take(request, "agenda")
         except Exception as error:
             errors.append(error)
