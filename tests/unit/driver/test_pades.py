@@ -772,16 +772,21 @@ def test_sheet_that_told_its_signer_of_another_request_is_found(
     assert found == "entry 6: its signer was shown another request than R-2026-0001 is"
 
 
-def test_sheets_tell_who_asks_once_the_sop_is_adopted_anew(
-    tmp_path: Path, bsre: Authority, kadis: Holder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whatever the form says of its agency. Those from before verify as they are."""
-    desk, told = Desk(tmp_path), procedure.Procedure.told.fget
-    with monkeypatch.context() as before:
+def from_before(rule: str, folder: Path, bsre: Authority, kadis: Holder) -> Desk:
+    """A desk whose SOP was adopted when it did not tell of this rule, and that knows the Kadis's certificate."""
+    told = procedure.Procedure.told.fget
+    with pytest.MonkeyPatch.context() as before:
         before.setattr(procedure.Procedure, "told", property(
-            lambda self: {name: value for name, value in told(self).items() if name != "agencies"}))
+            lambda self: {name: value for name, value in told(self).items() if name != rule}))
+        desk = Desk(folder)
         rely(desk, bsre.root)
         enter(desk, "kadis", kadis, "kadis", by=("kasubbag", "kabid"))
+    return desk
+
+
+def test_sheets_tell_who_asks_once_the_sop_is_adopted_anew(tmp_path: Path, bsre: Authority, kadis: Holder) -> None:
+    """Whatever the form says of its agency. Those from before verify as they are."""
+    desk = from_before("agencies", tmp_path, bsre, kadis)
     for asks in ("dinkes", "disdik"):
         request = desk.submit(requester=asks, name=f"{asks}.tarakankota.go.id")
         desk.take(request, "agenda")
@@ -794,18 +799,11 @@ def test_sheets_tell_who_asks_once_the_sop_is_adopted_anew(
             actors.adopt(desk.office, ["kadis", "kasubbag"], desk.sign, "aturannya ikut")
 
 
-def test_homonym_is_another_person_once_the_sop_is_adopted_anew(
-    tmp_path: Path, bsre: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_homonym_is_another_person_once_the_sop_is_adopted_anew(tmp_path: Path, bsre: Authority) -> None:
     """A certificate with a number, where the one that was enrolled has none. What was taken before verifies."""
     plain = bsre.issuing.issue(name(CN="Ahmad", O="Pemkot Contoh"))
     numbered = bsre.issuing.issue(name(CN="Ahmad", O="Pemkot Contoh", serialNumber="999"))
-    desk, told = Desk(tmp_path), procedure.Procedure.told.fget
-    with monkeypatch.context() as before:
-        before.setattr(procedure.Procedure, "told", property(
-            lambda self: {name: value for name, value in told(self).items() if name != "certificates"}))
-        rely(desk, bsre.root)
-        enter(desk, "kadis", plain, "kadis", by=("kasubbag", "kabid"))
+    desk = from_before("certificates", tmp_path, bsre, plain)
     request = waiting(desk)
     assert take(desk, request, signed(desk, sign(prepared(desk, request), numbered), bsre.lists))
     actors.adopt(desk.office, ["kadis", "kasubbag"], desk.sign, "aturannya ikut")
