@@ -8,11 +8,14 @@ from sop_driver.statement import Body, shown
 from sop_driver.taken import Taken
 
 
-def same_agency(people: Directory, name: str, other: str, person: str) -> bool:
-    """Whether somebody is another one, by whatever office, or of the same unit."""
-    actor, known = people.known(name), people.known(other)
-    return (name == other or people.person(name) == people.person(person)
-            or bool(actor and known and actor.unit and actor.unit == known.unit))
+def anothers(people: Directory, what: str, by: object, asks: str, actor: str, person: str) -> str | None:
+    """That something is another agency's, `by` the entry or request of this actor, and not of the agency of who asks;
+    nothing where they are one, by whatever office, or of the same unit."""
+    who, known = people.known(asks), people.known(actor)
+    if asks == actor or people.person(asks) == people.person(person) or (
+            who and known and who.unit and who.unit == known.unit):
+        return None
+    return f"{what} is {actor}'s ({by}), {asks} is of another agency"
 
 
 def asker(people: Directory, name: str) -> str:
@@ -30,21 +33,20 @@ def of_another(people: Directory, opening: Rule, new: Taken, opened: Taken) -> A
 
     The officials of the SOP take theirs for all agencies, also where they may ask for a website themselves.
     """
-    if ("agencies" not in people.told or new.role not in opening.actors or new.role in people.rules["signers"]
-            or same_agency(people, new.actor, opened.actor, opened.person)):
+    if "agencies" not in people.told or new.role not in opening.actors or new.role in people.rules["signers"]:
         return None
-    return (f"{new.request} is {opened.actor}'s ({opened}), {new.actor} is of another agency",
-            f"let {opened.actor} or somebody of the same unit do it")
+    fault = anothers(people, new.request, opened, new.actor, opened.actor, opened.person)
+    return (fault, f"let {opened.actor} or somebody of the same unit do it") if fault else None
 
 
 def not_its_website(people: Directory, website: str, asks: str, owner: Body) -> Against | None:
     """Why somebody does not ask for a change of a website. `owner` is the entry that brought the last request which is
     on the servers."""
-    actor, request = owner["actor"], owner["request"]
-    if "agencies" not in people.told or same_agency(people, asks, actor, owner["data"]["person"]):
+    actor = owner["actor"]
+    fault = anothers(people, website, owner["request"], asks, actor, owner["data"]["person"])
+    if "agencies" not in people.told or fault is None:
         return None
     unit = (known := people.known(actor)) and known.unit
     how = f"enroll ID --unit '{unit}' --person {asks}" if unit else f"replace {actor}"
-    return (f"{website} is {actor}'s ({request}), {asks} is of another agency",
-            f"let {actor} or somebody of the same unit ask for it; where {asks}'s agency succeeded to it, two "
+    return (fault, f"let {actor} or somebody of the same unit ask for it; where {asks}'s agency succeeded to it, two "
             f"officials hand it over first: `sop actors {how} …`")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sop_driver.agencies import not_its_website, of_another, same_agency
+from sop_driver.agencies import anothers, not_its_website, of_another
 from sop_driver.directory import Directory
 from sop_driver.flow import STATES, Existing, Flow, Fold
 from sop_driver.statement import FREEZE, Body
@@ -109,9 +109,9 @@ class Courses:
             yield f"{new.request} is brought as a {'new' if replaces is None else 'corrected'} request, and is none"
         elif before and fold.installed:
             yield f"{new.request} is already installed"
-        elif before and new.sop in self.told and not same_agency(
-                people, new.actor, before.actor, before.person):  # the first drivers did not ask that
-            yield f"{new.request} is {before.actor}'s ({before}), {new.actor} is of another agency"
+        elif before and new.sop in self.told and (  # the first drivers did not ask that
+                fault := anothers(people, new.request, before, new.actor, before.actor, before.person)):
+            yield fault
         fold.form = body["data"]["request"]
         for what, _ in fold.alone(fold.flow.opening, new, body["evidence"].keys()):
             yield f"{new.request}: {what}"

@@ -9,7 +9,7 @@ from typing import Any
 from sop_driver import desired, drafts, pades, trust
 from sop_driver import procedure as sop
 from sop_driver import request as requests
-from sop_driver.agencies import not_its_website, of_another, same_agency, told
+from sop_driver.agencies import anothers, not_its_website, of_another, told
 from sop_driver.config import sop_file
 from sop_driver.errors import Refusal, Refused, Usage, refuse
 from sop_driver.intake import asked_before, contact, keep_document, keep_release, sealed
@@ -191,11 +191,9 @@ def _submitter(office: Office, request: Request, actor: str | None, step: Step) 
 def _is_theirs(office: Office, before: Standing, who: str) -> None:
     """Raises Refused where somebody of another agency would replace a request, with all that was decided on it."""
     opened = before.opened
-    if same_agency(office.people(), who, opened.actor or "", opened.data["person"]):
-        return
-    refuse(f"{before.id} is {opened.actor}'s ({opened}), {who} is of another agency",
-           before.procedure.opening.gate or before.procedure.opening.id,
-           f"let {opened.actor} or somebody of the same unit replace it, or submit a request of {who}'s own")
+    if fault := anothers(office.people(), before.id, opened, who, opened.actor or "", opened.data["person"]):
+        refuse(fault, before.procedure.opening.gate or before.procedure.opening.id,
+               f"let {opened.actor} or somebody of the same unit replace it, or submit a request of {who}'s own")
 
 
 def of_others(office: Office, form: Request, asks: str, websites: Mapping[str, desired.Website],
@@ -214,9 +212,12 @@ def of_others(office: Office, form: Request, asks: str, websites: Mapping[str, d
     held = sorted({row["request"] for row in websites.values() if row.get("zone") == form.zone})
     openers = [*(stand(office, request).opened for request in held),
                *(other.opened for other in beside if other.request.zone == form.zone)]
-    return [Refusal(f"the zone {form.zone} is {opened.actor}'s ({opened.request}), {asks} is of another agency", gate,
-                    f"ask for another zone, or let {opened.actor} or somebody of the same unit ask for the website")
-            for opened in openers if not same_agency(people, asks, opened.actor or "", opened.data["person"])][:1]
+    for opened in openers:
+        if fault := anothers(people, f"the zone {form.zone}", opened.request, asks, opened.actor or "",
+                             opened.data["person"]):
+            return [Refusal(fault, gate, f"ask for another zone, or let {opened.actor} or somebody of the same unit "
+                                         "ask for the website")]
+    return []
 
 
 def record(office: Office, request: str, name: str, actor: str, sign: Sign | Pdf, outcome: str | None = None,
