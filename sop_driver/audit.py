@@ -171,8 +171,8 @@ class Audit:
                   "checked when it was recorded" for signed in self.pdfs
                   if (gone := [digest for digest in signed.documents if digest in erased])]
         said = dict.fromkeys(f"documents or personal data were {erasure}" for erasure in erased.values())
-        open_ = self.courses.unreported.values()
-        return [*said, *unseen, *(words + ", LATE" * (now > due) for words, due, *_ in open_)]
+        alarms = self.courses.alarms.values()
+        return [*said, *unseen, *(alarm.words + ", LATE" * (now > alarm.due) for alarm in alarms)]
 
     def one(self, number: int, body: Body, digest: str) -> list[Job]:
         """As `signatures`, for an entry whose actor's other requests are not read."""

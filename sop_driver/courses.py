@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sop_driver.agencies import anothers, not_its_website, of_another
 from sop_driver.directory import Directory
@@ -27,6 +28,15 @@ def other_form(request: str) -> str:
     return f"it is about another form of {request} than the one that stands"
 
 
+class Alarm(NamedTuple):
+    """An emergency whose report is not there."""
+
+    words: str  # for people
+    due: str
+    until: str
+    request: str
+
+
 @dataclass
 class Courses:
     """What became of the requests so far. What it yields is what is against an entry.
@@ -45,8 +55,7 @@ class Courses:
     existing: Existing = field(default_factory=lambda: Existing({}, {}))
     opened: dict[str, Body] = field(default_factory=dict)  # request → the entry that brought it, as it is now
     declared: dict[str, Body] = field(default_factory=dict)  # request → the emergency last declared for it
-    # Emergencies whose report is not there, by their entries: words for people, when it is due, its end, the request.
-    unreported: dict[int, tuple[str, str, str, str]] = field(default_factory=dict)
+    alarms: dict[int, Alarm] = field(default_factory=dict)  # by the entry that declared it
     uids: dict[int, str] = field(default_factory=dict)  # uid → the website that a run, applied or not, gave it
     addresses: dict[str, str] = field(default_factory=dict)  # an address of its own → the website that has it
     started: dict[str, list[Body]] = field(default_factory=dict)  # run → its requests, each with its place
@@ -137,19 +146,19 @@ class Courses:
         """Take an emergency, or the report on one: that is of what was done, and ends the alarm."""
         number, request, data = body["sequence"], body["request"], body["data"]
         if body["outcome"] == "declared":
-            late = [entry for entry, (_, due, *_) in self.unreported.items() if body["time"] > due]
+            late = [entry for entry, alarm in self.alarms.items() if body["time"] > alarm.due]
             if late and "stops" in people.told:
                 yield f"it declares an emergency while the report on that of entry {late[0]} is late"
             self.declared[request] = body
             said = (f"EMERGENCY: entry {number} let {request} pass {', '.join(data['waives'])} until {data['until']}, "
                     f"and is not reported; the report is due by {data['report_by']}")
-            self.unreported[number] = said, str(data["report_by"]), str(data["until"]), request
-        elif (of := self.unreported.get(data["emergency"])) is None or of[-1] != request:
+            self.alarms[number] = Alarm(said, str(data["report_by"]), str(data["until"]), request)
+        elif (alarm := self.alarms.get(data["emergency"])) is None or alarm.request != request:
             yield f"it reports entry {data['emergency']}, no unreported emergency of this request"
         else:
-            del self.unreported[data["emergency"]]
+            del self.alarms[data["emergency"]]
             fold = self.folds.get(request)
-            if "reports" in people.told and body["time"] <= of[2] and fold and not fold.installed:
+            if "reports" in people.told and body["time"] <= alarm.until and fold and not fold.installed:
                 yield f"it reports entry {data['emergency']} while that is on, and nothing is installed"
         yield from self.order(body)
 
