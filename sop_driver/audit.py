@@ -243,7 +243,7 @@ def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, w
     audit = read(texts(), (note.size for note in opened.values()), order, tree)
     for label in sorted(opened, key=lambda label: opened[label].size):
         audit.signers |= {key: word for key in witnesses if (word := word_of(notes[label], key))}
-    if key not in (each for _, each in audit.people.keys):
+    if not is_registers(audit.people, key):
         against.append((1, "the key of its checkpoints is another than the one that its first actors signed"))
     for label, note in list(opened.items()):
         try:
@@ -270,12 +270,17 @@ def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, w
     return audit
 
 
+def is_registers(people: Directory, key: str) -> bool:
+    """Whether a key signs, or once signed, the checkpoints of the register."""
+    return key in (each for _, each in people.keys)
+
+
 def signed_with(people: Directory, note: str, size: int, key: str) -> bool:
     """Whether a checkpoint is signed by the register's key of its size, which `key`, the pinned one, leads to.
 
     Raises ValueError where there is such a signature that does not hold.
     """
-    due = people.key_at(size) if key in (each for _, each in people.keys) else key
+    due = people.key_at(size) if is_registers(people, key) else key
     return due.split("+")[0] in open_note(note, [due]).signers if due else False
 
 
@@ -307,7 +312,7 @@ def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = (), orde
         audit.findings += personal_faults(value, audit.people.erased)
     if not signed_with(audit.people, value["checkpoint"], note.size, key):
         audit.found(1, "its checkpoint is not signed by this register's key")
-    if note.origin != audit.people.register or key not in (each for _, each in audit.people.keys):
+    if note.origin != audit.people.register or not is_registers(audit.people, key):
         audit.found(1, f"its first actors signed for the register {audit.people.register}, the checkpoint is "
                        f"{note.origin}'s")
     return audit

@@ -13,7 +13,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from sop_driver.audit import UNREADABLE, Audit, receipt, whole
+from sop_driver.audit import UNREADABLE, Audit, is_registers, receipt, whole
 from sop_driver.directory import Directory
 from sop_driver.note import verifier_of
 from sop_driver.proof import NAMESPACE
@@ -62,7 +62,7 @@ def _checked(path: Path, key: str | None, witnesses: Sequence[str]) -> tuple[int
         left.append(GIVEN + pinned)
     note = [*left, *found.notes(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))]
     if lines := found.lines():
-        if key and found.people.keys and key not in (each for _, each in found.people.keys):
+        if key and found.people.keys and not is_registers(found.people, key):
             lines.append(f"or the key given is another register's: this one is {found.people.register}; compare that "
                          "key with the one on a printed report")
         return 1, [*lines, *note]
