@@ -27,7 +27,7 @@ class Plan:
     nightly: list[dict[str, Any]] = field(default_factory=list)
     refused: list[dict[str, str]] = field(default_factory=list)
 
-    def refusals(self, names: Iterable[str], inventory: str = "INVENTORY") -> list[Refusal]:
+    def refusals(self, names: Iterable[str], inventory: str) -> list[Refusal]:
         """Why this plan must not be applied for these websites: taken names, what a layer refuses, and drift.
 
         What is wrong with another website alone stops none of these; see `others`. Nor does what that website's own

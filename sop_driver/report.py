@@ -20,6 +20,7 @@ from sop_driver.statement import level
 
 PUT = {"put_back": "putting back took", "put_right": "put right what other websites' own accounts can have done"}
 
+
 def statuses(office: Office, standings: Iterable[Standing]) -> list[dict[str, Any]]:
     """Where requests stand, in the same order."""
     people = office.people()

@@ -79,9 +79,10 @@ def statement(body: Body, register: str, spell: Callable[[Any], str] = canonical
 
 def _is_time(text: str) -> bool:
     try:
-        return STAMP.fullmatch(text) is not None and datetime.fromisoformat(text) is not None
+        datetime.fromisoformat(text)
     except ValueError:  # 31 November
         return False
+    return STAMP.fullmatch(text) is not None
 
 
 def misspelled(body: Body) -> list[str]:
