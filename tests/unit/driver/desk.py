@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import shutil
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from threading import Event
 from typing import Any, NamedTuple
 
+import pytest
 import yaml
 
 from driver import people
-from sop_driver import actors, run, standing, steps, trust
+from sop_driver import actors, procedure, run, standing, steps, trust
 from sop_driver.config import Config, FleetFacts, Home, load_config
 from sop_driver.evidence import Evidence
 from sop_driver.fleet import Fault, FleetResult, Result
@@ -162,6 +164,16 @@ def tar_of(files: dict[str, str]) -> bytes:
             info.size = len(text.encode())
             tar.addfile(info, io.BytesIO(text.encode()))
     return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def without(rule: str) -> Iterator[None]:
+    """As long as adoptions of an SOP did not tell of this rule."""
+    told = procedure.Procedure.told.fget
+    with pytest.MonkeyPatch.context() as before:
+        before.setattr(procedure.Procedure, "told", property(
+            lambda self: {name: value for name, value in told(self).items() if name != rule}))
+        yield
 
 
 class Desk:

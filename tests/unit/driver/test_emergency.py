@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from driver import insider, people
-from driver.desk import PROJECT, Desk
+from driver.desk import PROJECT, Desk, without
 from driver.test_actors import bare
 from driver.test_cli import Sop, fleet, sop
 from driver.test_export import verify
@@ -286,11 +286,8 @@ def test_emergency_past_a_late_report_holds_where_the_adopted_sop_did_not_tell(
     bare: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was declared before is no finding; once the SOP is adopted anew, what comes after is."""
-    told = procedure.Procedure.told.fget
     monkeypatch.setattr(emergency, "_none_is_late", lambda *words: None)
-    with monkeypatch.context() as before:
-        before.setattr(procedure.Procedure, "told", property(
-            lambda self: {name: value for name, value in told(self).items() if name != "stops"}))
+    with without("stops"):
         actors.bootstrap(bare.office, bare.ceremony(), bare.sign)
         request = bare.submit()
         declare(bare, request)
@@ -303,9 +300,7 @@ def test_emergency_past_a_late_report_holds_where_the_adopted_sop_did_not_tell(
         declare(bare, request, until="2026-11-07T20:00")
     path = bare.document("new.yml", f"{SOP_FILE.read_text()}# 2027\n")
     bare.office.config = bare.config.model_copy(update={"sop": str(path)})
-    with monkeypatch.context() as before, pytest.raises(Refused, match="it does not tell stops"):
-        before.setattr(procedure.Procedure, "told", property(
-            lambda self: {name: value for name, value in told(self).items() if name != "stops"}))
+    with without("stops"), pytest.raises(Refused, match="it does not tell stops"):
         actors.adopt(bare.office, BY, bare.sign, "SK 4")
 
 

@@ -26,7 +26,7 @@ from pyhanko.sign.timestamps import DummyTimeStamper
 
 from driver import insider, people
 from driver.authority import NOW, Authority, Holder, name, sign, sign_in_part, stored
-from driver.desk import Desk
+from driver.desk import Desk, without
 from driver.test_cli import Sop, sop
 from sop_driver import (
     actors,
@@ -36,7 +36,6 @@ from sop_driver import (
     orders,
     outsider,
     pades,
-    procedure,
     report,
     standing,
     steps,
@@ -774,10 +773,7 @@ def test_sheet_that_told_its_signer_of_another_request_is_found(
 
 def from_before(rule: str, folder: Path, bsre: Authority, kadis: Holder) -> Desk:
     """A desk whose SOP was adopted when it did not tell of this rule, and that knows the Kadis's certificate."""
-    told = procedure.Procedure.told.fget
-    with pytest.MonkeyPatch.context() as before:
-        before.setattr(procedure.Procedure, "told", property(
-            lambda self: {name: value for name, value in told(self).items() if name != rule}))
+    with without(rule):
         desk = Desk(folder)
         rely(desk, bsre.root)
         enter(desk, "kadis", kadis, "kadis", by=("kasubbag", "kabid"))
