@@ -250,6 +250,26 @@ def test_retry_forgets_the_pause_after_failures(server: Server, capsys: Capture)
     assert server.reloads == 1 and program.job(ONE) == {}
 
 
+def test_retry_waits_on_where_apache_drops_what_had_come(
+    server: Server, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an Apache that is about to go obtains while its folder is removed is not whole."""
+    server.serve(ONE)
+    server.note(NAME, errors=3)
+
+    def reload() -> None:
+        server.reload()
+        if server.reloads == 1:
+            server.issue(NAME, NAME, ALIAS)
+        if server.reloads == 2:
+            (server.root / "md/domains" / NAME / "pubcert.secp256r1.pem").unlink()
+            monkeypatch.setattr(program.time, "sleep", lambda _: server.issue(NAME, NAME, ALIAS))
+
+    monkeypatch.setattr(program, "reload_apache", reload)
+    assert server.run(capsys, "--retry", "--wait", "5")[NAME]["status"] == "valid"
+    assert server.reloads == 3 and server.served() == sorted([NAME, ALIAS])
+
+
 def test_agencys_own_certificate_is_used_at_once(server: Server, capsys: Capture) -> None:
     text = made("*.tarakankota.go.id").public_bytes(Encoding.PEM).decode()
     (server.root / "own/kota.pem").write_text(f"-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----\n{text}")
