@@ -76,13 +76,17 @@ class Cluster:
     def url(self, name: str, user: str = "sop") -> str:
         return f"postgresql+psycopg://{user}@/{name}?host={self.folder}"
 
+    def name(self) -> str:
+        """The name of a database that is to be made."""
+        self.count += 1
+        return f"register_{self.count}"
+
     def create(self, template: str = "template0", name: str | None = None) -> str:
         """A database, empty or a copy, under a new name unless one is given. Gives its name."""
-        self.count += 1
-        name = name or f"register_{self.count}"
+        name = name or self.name()
         # Files are copied in half the time that writing them to the log takes, PostgreSQL's own choice since 15.
         self.admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return name
 
     def drop(self, name: str) -> None:
-        self.admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        self.admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,12 +63,13 @@ def file_desk(tmp_path: Path, begun: Path, request: pytest.FixtureRequest) -> De
 def shared_desk(
     tmp_path: Path, begun: Path, begun_there: str, cluster: Cluster, request: pytest.FixtureRequest
 ) -> Iterator[Desk]:
-    name = cluster.create(begun_there)
+    name = cluster.name()
     desk = Desk(tmp_path, begun, cluster.url(name))
+    desk.prepare = functools.cache(lambda: cluster.create(begun_there, name))
 
     def ready() -> None:
-        cluster.drop(name)
-        cluster.create(request.getfixturevalue("approved_there"), name)
+        approved = request.getfixturevalue("approved_there")
+        desk.prepare = lambda: cluster.create(approved, name)
         desk.begin(request.getfixturevalue("approved"))
 
     desk.ready = ready

@@ -183,6 +183,7 @@ class Desk:
         self.folder = folder
         self.begun = begun
         self.place = url or str(folder / "home/register.db")
+        self.prepare: Callable[[], object] = lambda: None  # makes the database that the office is to be in
         self.ready: Callable[[], None] | None = None  # begins with a copy of what `approved` would make
         self.sign = people.sign
         self.clock = Clock()
@@ -205,6 +206,7 @@ class Desk:
     @cached_property
     def office(self) -> Office:
         """With its first actors: the home in `begun`, where somebody has held the ceremony before."""
+        self.prepare()
         if self.begun:
             away = shutil.ignore_patterns("register.db*") if "://" in self.place else None
             shutil.copytree(self.begun, self.folder / "home", ignore=away)

@@ -142,6 +142,7 @@ def test_file_is_on_the_disk_before_a_write_is_acknowledged(
 def test_write_in_postgresql_is_on_the_disk_before_it_is_acknowledged(shared_desk: Desk, cluster: Cluster) -> None:
     """Whatever the database and the account have set: each connection of the driver asks for it itself."""
     name, asked = shared_desk.place.partition("?")[0].rpartition("/")[2], "SHOW synchronous_commit"
+    shared_desk.prepare()
     for whose in (f"DATABASE {name}", f"ROLE sop IN DATABASE {name}"):
         cluster.admin.execute(f"ALTER {whose} SET synchronous_commit = off")
     with psycopg.connect(f"host={cluster.folder} user=sop dbname={name}") as plain:
