@@ -80,7 +80,16 @@ def load(path: Path) -> Notary:
 
 def held(folder: Path) -> dict[str, Notary]:
     """The keys in a folder, by what checks their signatures. Raises Usage."""
-    return {key.verifier: key for key in map(load, sorted(folder.glob("*.key")))}
+    found = dict[str, Notary]()
+    for path in sorted(folder.glob("*.key")):
+        try:
+            key = load(path)
+        except Usage:
+            if not path.exists():
+                continue  # a rotation has just destroyed it
+            raise
+        found[key.verifier] = key
+    return found
 
 
 def seconds() -> int:

@@ -93,6 +93,27 @@ def test_old_key_is_destroyed_and_the_next_writer_finds_the_new_one(rotated: tup
     assert trust.examine(desk.office).findings == []
 
 
+def test_old_key_that_goes_while_a_writer_looks_hinders_nobody(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rotation destroys it after its entry, when others may write."""
+    old, real = desk.office.register.key_file, notary.load
+    rotate(desk)
+    made = notary.make(old, "again")
+
+    def late(path: Path) -> notary.Notary:
+        if path == old:
+            path.unlink()
+        return real(path)
+
+    monkeypatch.setattr(notary, "load", late)
+    assert made.verifier not in notary.held(old.parent)
+    old.write_text("no key")
+    monkeypatch.setattr(notary, "load", real)
+    with pytest.raises(Usage, match="others may read this key"):
+        notary.held(old.parent)
+
+
 def test_rotation_while_a_run_is_under_way_leaves_it_its_end(desk: Desk) -> None:
     """By another driver, or another terminal: the run has read the old key, and records by the new one."""
     request, old, done = desk.approved(), desk.office.register.notary, list[Entry | None]()
