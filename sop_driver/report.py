@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from sop_driver import desired, emergency
+from sop_driver import desired, emergency, trust
 from sop_driver import plan as plans
 from sop_driver.agencies import asker
 from sop_driver.directory import Directory
-from sop_driver.errors import SopError
+from sop_driver.errors import Refused, SopError
 from sop_driver.procedure import STRONG
 from sop_driver.register import Entry
 from sop_driver.request import Contact, Request
@@ -222,7 +222,13 @@ def _record_lines(office: Office, entries: list[Entry]) -> list[str]:
 
 def _register_lines(office: Office) -> list[str]:
     """The last checkpoint, so that the paper is a witness of the register: whoever keeps it can hold them together."""
-    return ["## Register", "", "Checkpoint when this report was printed, and the key that signs it:", "", "```",
+    warning = list[str]()
+    try:
+        trust.checkpoint(office)
+    except Refused as error:
+        warning = [f"WARNING: {_md(refusal.what)}; see `sop register verify`" for refusal in error.refusals] + [""]
+    return ["## Register", "", *warning,
+            "Checkpoint when this report was printed, and the key that signs it:", "", "```",
             *office.register.checkpoint().rstrip("\n").split("\n"), "", office.people().checkpoint_key, "```", ""]
 
 

@@ -19,6 +19,7 @@ from sop_driver.errors import Refusal, Refused, SopError, refuse
 from sop_driver.note import open_note
 from sop_driver.proof import Tree, canonical, leaf_hash
 from sop_driver.register import Entry, Register
+from sop_driver.schema import CHECKPOINTS
 from sop_driver.seen import Seen
 from sop_driver.sheet import Signed
 from sop_driver.standing import Office
@@ -47,10 +48,33 @@ def watched(office: Office) -> Office:
     return office
 
 
+def moment(office: Office) -> tuple[str, int]:
+    """The last checkpoint, and how many entries there are with it: more where somebody took a later one out."""
+    with office.register.store.snapshot():
+        return office.register.checkpoint(), office.register.head()[0]
+
+
+def size_of(note: str) -> int:
+    """Of how many entries a checkpoint of ours is. Raises Refused."""
+    try:
+        return open_note(note, []).size if note else 0
+    except ValueError as error:
+        refuse(f"its last checkpoint cannot be read: {error}", GATE, MEND)
+
+
+def checkpoint(office: Office) -> str:
+    """The last checkpoint. Raises Refused where it does not sign all entries: nobody would miss the last ones."""
+    note, size = moment(office)
+    if size_of(note) != size and not office.register.store.writing:
+        refuse(f"its last checkpoint signs {size_of(note)} entries, and {size} are here: it was changed past `sop`",
+               GATE, MEND)
+    return note
+
+
 def make_receipt(office: Office, request: str | None) -> dict[str, Any]:
     """The entries on actors and of one request, each with its place in the tree of the last checkpoint."""
     register = office.register
-    note = register.checkpoint()
+    note = checkpoint(office)
     size = open_note(note, []).size
     numbered = sorted([*register.numbered(kind="actors"), *(register.numbered(request=request) if request else ())])
     signed = [(number, text) for number, text in numbered if number <= size]
@@ -170,6 +194,11 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
                                 order_of(office))
         if fault := register.schema_fault() or index_fault() or tables.fault:
             found.found(found.tree.size + 1, fault)
+        row, note = next(register.portions((CHECKPOINTS.c.size, CHECKPOINTS.c.note), size=1, last_first=True), (0, ""))
+        with contextlib.suppress(ValueError):  # which is found above
+            if {row, open_note(note, []).size} != {found.tree.size}:
+                found.found(min(row, open_note(note, []).size, found.tree.size) + 1,
+                            "its last checkpoint is not that of the last entry: checkpoints were changed past `sop`")
     for told in found.people.adoptions:
         found.findings += [(told["entry"], what) for what in adopted(office, told["sop"], told)]
     found.findings += outsider.not_witnesses(found.people, office.config.witnesses)

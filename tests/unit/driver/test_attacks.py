@@ -18,6 +18,7 @@ from driver import insider, people
 from driver.desk import PROJECT, Desk
 from driver.insider import Body
 from driver.test_cli import Sop, sop
+from driver.test_export import verify
 from sop_driver import (
     cli,
     desired,
@@ -143,6 +144,30 @@ def test_yesterdays_copy_of_the_database_is_found(desk: Desk) -> None:
     assert "the last checkpoint outside of it saw 9 entries, here are 2" in lines[0]
     assert lines[-1].startswith("rely on nothing from entry 3 on")
     takes_nothing_more(desk, 3)
+
+
+@pytest.mark.parametrize(("changed", "since", "hides"), [
+    ("DELETE FROM checkpoints WHERE size > 7", 8, True),
+    ("INSERT INTO checkpoints SELECT 999, note FROM checkpoints WHERE size = 7", 8, True),
+    ("UPDATE checkpoints SET size = 12 WHERE size = 9", 10, False)])
+def test_checkpoints_that_are_changed_alone_hide_no_entry(desk: Desk, changed: str, since: int, hides: bool) -> None:
+    """Triggers guard entries only; an earlier checkpoint, signed by the true key, leaves out what came after."""
+    request = cleared(desk)
+    insider.change(desk, changed)
+    found(desk, since=since, part="its last checkpoint is not that of the last entry")
+    folder, key = desk.folder / "out", desk.office.people().checkpoint_key
+    export.export(desk.office, folder, documents=True)
+    assert len((folder / "register.jsonl").read_text().splitlines()) == 9
+    code, said = verify(folder / "verify.py", folder, "--key", key)
+    assert (code, "no checkpoint signs it" in said) == (hides, hides)
+    if hides:
+        for ask in (lambda: trust.proven(desk.office, request), lambda: export.update(desk.office, 0)):
+            with pytest.raises(Refused, match="its last checkpoint signs 7 entries, and 9 are here"):
+                ask()
+    warned = "WARNING: its last checkpoint signs 7 entries" in "\n".join(report.report(desk.office, request))
+    assert warned == hides
+    with pytest.raises(Refused, match=f"rely on nothing from entry {since} on"):
+        desk.submit()
 
 
 def test_checkpoint_beside_the_file_may_not_vanish(desk: Desk) -> None:
