@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 
@@ -17,9 +18,10 @@ PURPOSE = "seen"
 
 def seen(office: Office, body: Body, register: str) -> Body:
     """The register's last entry, which who signs a new one vouches for; the same one again where it was `kept`."""
-    known = json.loads(office.evidence.noted(_words(body, register), PURPOSE) or "{}")
-    if known and leaf(office, known["entry"]) == known["hash"]:
-        return {**known}
+    with contextlib.suppress(LookupError, TypeError, ValueError):  # what is none is seen anew
+        known = json.loads(office.evidence.noted(_words(body, register), PURPOSE) or "{}")
+        if known["hash"] and leaf(office, int(known["entry"])) == known["hash"]:
+            return {"entry": int(known["entry"]), "hash": known["hash"]}
     number, digest = office.register.head()
     return {"entry": number, "hash": digest}
 

@@ -171,7 +171,7 @@ def _begins(path: Path, octets: bytes) -> bool:
 
 def texts(path: Path) -> Iterator[str]:
     """An export's entries, one a line."""
-    with path.open(encoding="utf-8", newline="\n") as file:
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:  # what is none is not as it was hashed
         for line in file:
             yield line.removesuffix("\n")
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Engine, LargeBinary, Text, column, create_engine, table, text
+from sqlalchemy import BigInteger, Connection, Dialect, Engine, LargeBinary, Text, column, create_engine, table, text
+from sqlalchemy.types import TypeDecorator
 
 from sop_driver.errors import Failed, Usage
 
@@ -123,12 +125,22 @@ def upgrade(db: Connection, revision: str, name: str = NAME) -> None:
         db.exec_driver_sql(statement)
 
 
+class Words(TypeDecorator[str]):
+    """Text that a hash or signature proves: SQLite hands it on as octets where somebody made it such."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+        return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
 ENTRIES = table(
-    "entries", column("sequence", BigInteger), column("entry", Text), column("hash", Text), column("kind", Text),
+    "entries", column("sequence", BigInteger), column("entry", Words), column("hash", Text), column("kind", Text),
     column("request", Text), column("brought_by", Text), column("agenda_year", BigInteger),
     column("agenda_number", BigInteger))
 NODES = table("nodes", column("level", BigInteger), column("position", BigInteger), column("hash", LargeBinary))
-CHECKPOINTS = table("checkpoints", column("size", BigInteger), column("note", Text))
+CHECKPOINTS = table("checkpoints", column("size", BigInteger), column("note", Words))
 
 
 def build(db: Connection, name: str = NAME, to: str = HEAD) -> None:

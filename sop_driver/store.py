@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, select
-from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from sop_driver import explain, schema
@@ -300,7 +299,8 @@ def engine(place: Path | URL) -> Engine:
     return made
 
 
-def _durable(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+def _durable(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
+    connection.text_factory = lambda octets: octets.decode(errors="replace")  # a flipped bit is found and read on from
     cursor = connection.cursor()
     cursor.execute("PRAGMA synchronous = FULL")
     cursor.close()

@@ -10,7 +10,7 @@ import itertools
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +226,54 @@ def test_export_holds_an_entry_that_cannot_be_used_word_for_word(desk: Desk, sop
     code, _, err = sop("register", "export", desk.folder / "out")
     assert code == 0 and "warning: entry 2 cannot be used" in err
     assert (desk.folder / "out/register.jsonl").read_text().splitlines() == insider.texts(desk)
+
+
+@pytest.mark.parametrize("desk", ["file_desk"], indirect=True)
+@pytest.mark.parametrize(("value", "findings"), [
+    (lambda note: note.encode(), 0), (lambda note: b"x" + note.encode(), 1), (lambda note: b"\xff", 1),
+    (lambda note: 7, 1)])
+def test_checkpoint_of_another_type_stops_gates_and_never_reading(
+    desk: Desk, sop: Sop, value: Callable[[str], bytes | int], findings: int
+) -> None:
+    """SQLite keeps whatever is given. The same words as octets say the same."""
+    written(desk)
+    with insider.unguarded(desk) as db:
+        size, note = desk.office.register.head()[0], desk.office.register.checkpoint()
+        db.exec_driver_sql("UPDATE checkpoints SET note = ? WHERE size = ?", (value(note), size))
+    for reading in READING:
+        assert sop(*reading)[0] == 0, reading
+    code, out, _ = sop("register", "verify")
+    assert (code, "rely on nothing from entry" in out) == (findings, bool(findings))
+    code, _, err = sop("run", OPEN, "--as", "subkoor")
+    assert code == 3 and ("rely on nothing from entry" in err) == bool(findings)
+
+
+@pytest.mark.parametrize("desk", ["file_desk"], indirect=True)
+@pytest.mark.parametrize("number", [4, 13])
+def test_highest_bit_of_an_octet_stops_gates_and_never_reading(
+    desk: Desk, sop: Sop, fleet: FakeFleet, number: int
+) -> None:
+    """What is on the disk is no UTF-8 any more, in a value that nothing else goes by."""
+    text = written(desk)[number - 1].encode()
+    desk.office.register.db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    desk.office.register.close()
+    whole, place = Path(desk.place).read_bytes(), text.index(b'"time":"') + 8
+    damaged = text[:place] + bytes([text[place] ^ 0x80]) + text[place + 1:]
+    assert whole.count(text[:place + 20]) == 1
+    Path(desk.place).write_bytes(whole.replace(text[:place + 20], damaged[:place + 20]))
+    fleet.played.clear()
+    for words in READING:
+        code, _, err = sop(*words)
+        assert code == 0, (words, err)
+    code, out, _ = sop("register", "verify")
+    assert code == 1 and f"entry {number}: " in out and f"rely on nothing from entry {number}" in out
+    code, _, err = sop("run", OPEN, "--as", "subkoor")
+    assert code == 3 and "rely on nothing from entry" in err and fleet.played == []
+    sop("register", "export", desk.folder / "out")
+    lines = (desk.folder / "out/register.jsonl").read_bytes().replace(b"\xef\xbf\xbd", damaged[place:place + 1])
+    (desk.folder / "out/register.jsonl").write_bytes(lines)
+    code, said = verify(desk.folder / "out/verify.py", desk.folder / "out")
+    assert code == 1 and f"entry {number}: " in said
 
 
 @pytest.mark.parametrize("desk", ["file_desk"], indirect=True)

@@ -17,6 +17,7 @@ from driver.test_cli import Sop, sop
 from driver.test_export import verify
 from sop_driver import actors, audit, export, orders, standing, steps, trust, voiding
 from sop_driver.errors import Refused, SopError
+from sop_driver.evidence import Evidence
 from sop_driver.proof import leaf_hash
 from sop_driver.signatures import Pdf
 
@@ -269,3 +270,24 @@ def test_entry_changed_while_another_is_signed_is_refused(desk: Desk) -> None:
     with pytest.raises(Refused, match="who signed entry 3 saw another entry 2 than the one that is here"):
         actors.retire(desk.office, ["dinsos"], ["kadis", "kasubbag"], slow, "pindah")
     assert len(insider.texts(desk)) == 2
+
+
+@pytest.mark.parametrize("kept", ["x", "[]", "7", '{"entry":1}', '{"entry":"y","hash":""}', '{"entry":3,"hash":""}'])
+def test_note_of_what_was_seen_that_is_none_is_seen_anew(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    """Whoever writes to the evidence may leave anything where a statement to sign elsewhere is remembered."""
+    request, real = desk.submit(), Evidence.noted
+    monkeypatch.setattr(Evidence, "noted",
+                        lambda self, value, purpose: kept if purpose == "seen" else real(self, value, purpose))
+    number, digest = desk.office.register.head()
+    assert desk.take(request, "agenda").data["seen"] == {"entry": number, "hash": digest}
+
+
+def test_note_of_what_was_seen_adds_no_word_to_what_is_signed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    request, real = desk.submit(), Evidence.noted
+    number, digest = desk.office.register.head()
+    kept = json.dumps({"entry": number, "hash": digest, "note": "x"})
+    monkeypatch.setattr(Evidence, "noted",
+                        lambda self, value, purpose: kept if purpose == "seen" else real(self, value, purpose))
+    assert desk.take(request, "agenda").data["seen"] == {"entry": number, "hash": digest}
