@@ -75,7 +75,7 @@ def export(office: Office, folder: Path, documents: bool) -> list[Path]:
     register = office.register
     # Of one moment: what somebody records meanwhile is no part of this export, and all that no checkpoint signs is.
     signed, size = trust.moment(office)
-    trust.size_of(signed)
+    _size(signed)
     folder.mkdir(parents=True, mode=0o700)
     with (folder / "register.jsonl").open("w", encoding="utf-8", newline="\n") as file:
         file.writelines(f"{text}\n" for text in islice(register.texts(), size))
@@ -95,6 +95,14 @@ def export(office: Office, folder: Path, documents: bool) -> list[Path]:
                 if not target.exists():
                     shutil.copy2(office.evidence.path(digest), target)
     return sorted(folder.iterdir())
+
+
+def _size(signed: str) -> int:
+    """Of how many entries a checkpoint of ours is. Raises Refused."""
+    try:
+        return open_note(signed, []).size if signed else 0
+    except ValueError as error:
+        refuse(f"its last checkpoint cannot be read: {error}", trust.GATE, trust.MEND)
 
 
 def _witnessed_of(office: Office, size: int) -> dict[str, str]:
@@ -123,7 +131,7 @@ def update(office: Office, since: int) -> str:
     """
     register = office.register
     note = trust.checkpoint(office)
-    size = trust.size_of(note)
+    size = _size(note)
     if not 0 <= since <= size or not size:
         raise Usage(f"the register has {size} entries, the witness is said to have seen {since}", "--since",
                     "name a number within the register; 0 the first time")

@@ -11,7 +11,7 @@ from sop_driver import desired, emergency, trust
 from sop_driver import plan as plans
 from sop_driver.agencies import asker
 from sop_driver.directory import Directory
-from sop_driver.errors import Refused, SopError
+from sop_driver.errors import SopError
 from sop_driver.procedure import STRONG
 from sop_driver.register import Entry
 from sop_driver.request import Contact, Request
@@ -222,14 +222,11 @@ def _record_lines(office: Office, entries: list[Entry]) -> list[str]:
 
 def _register_lines(office: Office) -> list[str]:
     """The last checkpoint, so that the paper is a witness of the register: whoever keeps it can hold them together."""
-    warning = list[str]()
-    try:
-        trust.checkpoint(office)
-    except Refused as error:
-        warning = [f"WARNING: {_md(refusal.what)}; see `sop register verify`" for refusal in error.refusals] + [""]
-    return ["## Register", "", *warning,
+    note, size = trust.moment(office)
+    fault = trust.lacks(note, size)
+    return ["## Register", "", *([f"WARNING: {_md(fault)}; see `sop register verify`", ""] if fault else []),
             "Checkpoint when this report was printed, and the key that signs it:", "", "```",
-            *office.register.checkpoint().rstrip("\n").split("\n"), "", office.people().checkpoint_key, "```", ""]
+            *note.rstrip("\n").split("\n"), "", office.people().checkpoint_key, "```", ""]
 
 
 def _nested(value: Any, indent: str) -> Iterator[str]:

@@ -54,27 +54,29 @@ def moment(office: Office) -> tuple[str, int]:
         return office.register.checkpoint(), office.register.head()[0]
 
 
-def size_of(note: str) -> int:
-    """Of how many entries a checkpoint of ours is. Raises Refused."""
+def lacks(note: str, size: int) -> str | None:
+    """Why a checkpoint does not sign so many entries: nobody would miss the last ones."""
     try:
-        return open_note(note, []).size if note else 0
+        signs = open_note(note, []).size if note else 0
     except ValueError as error:
-        refuse(f"its last checkpoint cannot be read: {error}", GATE, MEND)
+        return f"its last checkpoint cannot be read: {error}"
+    if signs == size:
+        return None
+    return f"its last checkpoint signs {signs} entries, and {size} are here: it was changed past `sop`"
 
 
 def checkpoint(office: Office) -> str:
-    """The last checkpoint. Raises Refused where it does not sign all entries: nobody would miss the last ones."""
+    """The last checkpoint. Raises Refused where it does not sign all entries."""
     note, size = moment(office)
-    if size_of(note) != size and not office.register.store.writing:
-        refuse(f"its last checkpoint signs {size_of(note)} entries, and {size} are here: it was changed past `sop`",
-               GATE, MEND)
+    if fault := lacks(note, size):
+        refuse(fault, GATE, MEND)
     return note
 
 
 def make_receipt(office: Office, request: str | None) -> dict[str, Any]:
     """The entries on actors and of one request, each with its place in the tree of the last checkpoint."""
     register = office.register
-    note = checkpoint(office)
+    note = register.checkpoint() if register.store.writing else checkpoint(office)  # it signs no new entry yet
     size = open_note(note, []).size
     numbered = sorted([*register.numbered(kind="actors"), *(register.numbered(request=request) if request else ())])
     signed = [(number, text) for number, text in numbered if number <= size]
@@ -184,7 +186,8 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
     outside = _text(register.checkpoint_file) if register.checkpoint_file.exists() else ""
     notes = {"the last checkpoint outside of it": outside, **witnessed(office)}  # no later than what is read below
     with register.store.snapshot(), register.store.comparing(register.head()[0]) as index_fault:
-        notes["its checkpoint"] = register.checkpoint()
+        last = register.portions((CHECKPOINTS.c.size, CHECKPOINTS.c.note), size=1, last_first=True)
+        place, notes["its checkpoint"] = next(last, (0, ""))
         tables = Tables(register)
         found = audit.whole(tables.texts, notes, register.notary.verifier, office.config.witnesses, order_of(office),
                             tables)
@@ -194,10 +197,10 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
                                 order_of(office))
         if fault := register.schema_fault() or index_fault() or tables.fault:
             found.found(found.tree.size + 1, fault)
-        row, note = next(register.portions((CHECKPOINTS.c.size, CHECKPOINTS.c.note), size=1, last_first=True), (0, ""))
         with contextlib.suppress(ValueError):  # which is found above
-            if {row, open_note(note, []).size} != {found.tree.size}:
-                found.found(min(row, open_note(note, []).size, found.tree.size) + 1,
+            sizes = {place, open_note(notes["its checkpoint"], []).size, found.tree.size}
+            if len(sizes) > 1:
+                found.found(min(sizes) + 1,
                             "its last checkpoint is not that of the last entry: checkpoints were changed past `sop`")
     for told in found.people.adoptions:
         found.findings += [(told["entry"], what) for what in adopted(office, told["sop"], told)]

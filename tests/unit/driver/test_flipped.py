@@ -11,7 +11,6 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -255,12 +254,9 @@ def test_highest_bit_of_an_octet_stops_gates_and_never_reading(
 ) -> None:
     """What is on the disk is no UTF-8 any more, in a value that nothing else goes by."""
     text = written(desk)[number - 1].encode()
-    desk.office.register.db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    desk.office.register.close()
-    whole, place = Path(desk.place).read_bytes(), text.index(b'"time":"') + 8
-    damaged = text[:place] + bytes([text[place] ^ 0x80]) + text[place + 1:]
-    assert whole.count(text[:place + 20]) == 1
-    Path(desk.place).write_bytes(whole.replace(text[:place + 20], damaged[:place + 20]))
+    place = text.index(b'"time":"') + 8
+    flipped = bytes([text[place] ^ 0x80])
+    insider.overwrite(desk, text[:place + 20], text[:place] + flipped + text[place + 1 : place + 20])
     fleet.played.clear()
     for words in READING:
         code, _, err = sop(*words)
@@ -270,7 +266,7 @@ def test_highest_bit_of_an_octet_stops_gates_and_never_reading(
     code, _, err = sop("run", OPEN, "--as", "subkoor")
     assert code == 3 and "rely on nothing from entry" in err and fleet.played == []
     sop("register", "export", desk.folder / "out")
-    lines = (desk.folder / "out/register.jsonl").read_bytes().replace(b"\xef\xbf\xbd", damaged[place:place + 1])
+    lines = (desk.folder / "out/register.jsonl").read_bytes().replace(b"\xef\xbf\xbd", flipped)
     (desk.folder / "out/register.jsonl").write_bytes(lines)
     code, said = verify(desk.folder / "out/verify.py", desk.folder / "out")
     assert code == 1 and f"entry {number}: " in said
@@ -287,11 +283,7 @@ def test_entry_that_is_no_json_any_more_stops_gates_and_never_reading(
     """
     texts = written(desk)
     text = texts[number - 1].encode()
-    desk.office.register.db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    desk.office.register.close()
-    whole = Path(desk.place).read_bytes()
-    assert whole.count(text[:200]) == 1
-    Path(desk.place).write_bytes(whole.replace(text[:200], b"[" + text[1:200]))
+    insider.overwrite(desk, text[:200], b"[" + text[1:200])
     fleet.played.clear()
     warned = 0
     for words in READING:

@@ -272,22 +272,25 @@ def test_entry_changed_while_another_is_signed_is_refused(desk: Desk) -> None:
     assert len(insider.texts(desk)) == 2
 
 
+def remember(monkeypatch: pytest.MonkeyPatch, kept: str) -> None:
+    """Whoever writes to the evidence may leave anything where a statement to sign elsewhere is remembered."""
+    real = Evidence.noted
+    monkeypatch.setattr(Evidence, "noted",
+                        lambda self, value, purpose: kept if purpose == "seen" else real(self, value, purpose))
+
+
 @pytest.mark.parametrize("kept", ["x", "[]", "7", '{"entry":1}', '{"entry":"y","hash":""}', '{"entry":3,"hash":""}'])
 def test_note_of_what_was_seen_that_is_none_is_seen_anew(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, kept: str
 ) -> None:
-    """Whoever writes to the evidence may leave anything where a statement to sign elsewhere is remembered."""
-    request, real = desk.submit(), Evidence.noted
-    monkeypatch.setattr(Evidence, "noted",
-                        lambda self, value, purpose: kept if purpose == "seen" else real(self, value, purpose))
+    request = desk.submit()
+    remember(monkeypatch, kept)
     number, digest = desk.office.register.head()
     assert desk.take(request, "agenda").data["seen"] == {"entry": number, "hash": digest}
 
 
 def test_note_of_what_was_seen_adds_no_word_to_what_is_signed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    request, real = desk.submit(), Evidence.noted
+    request = desk.submit()
     number, digest = desk.office.register.head()
-    kept = json.dumps({"entry": number, "hash": digest, "note": "x"})
-    monkeypatch.setattr(Evidence, "noted",
-                        lambda self, value, purpose: kept if purpose == "seen" else real(self, value, purpose))
+    remember(monkeypatch, json.dumps({"entry": number, "hash": digest, "note": "x"}))
     assert desk.take(request, "agenda").data["seen"] == {"entry": number, "hash": digest}
