@@ -200,7 +200,7 @@ def enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str
         "data": {"actors": {name: asdict(actor) for name, actor in new.items()}, "retired": retired,
                  "previous": people.last, **(data or {})}}
     draft, register = {"kind": "actors", **body}, body["data"].get("register", people.register)
-    body["data"]["seen"] = drafts.seen(office, draft, register)
+    body["data"]["seen"] = drafts.seen(office, draft, register, sign)
     names = dict.fromkeys((*(name for name, actor in new.items() if actor.key), *signers))
     if (signatures := drafts.by_all(names, statement(draft, register), sign)) is None:
         drafts.keep(office, draft, register)

@@ -50,7 +50,7 @@ def pens(options: Namespace) -> Sign:
     def sign(who: str, message: str) -> str | None:
         return signatures.pen(keys.get(who), options.prepare, made.get(who), "NAME=")(who, message)
 
-    return sign
+    return signatures.Elsewhere(sign) if options.prepare or made else sign
 
 
 def entered(entry: Entry | None, prepare: Path | None) -> Told:

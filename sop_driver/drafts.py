@@ -9,17 +9,22 @@ from collections.abc import Iterable
 from sop_driver.proof import canonical, leaf_hash
 from sop_driver.register import PLACED
 from sop_driver.schema import ENTRIES
-from sop_driver.signatures import Sign, Unsigned
+from sop_driver.signatures import Elsewhere, Pdf, Sign, Unsigned
 from sop_driver.standing import Office
 from sop_driver.statement import Body, statement
 
 PURPOSE = "seen"
 
 
-def seen(office: Office, body: Body, register: str) -> Body:
-    """The register's last entry, which who signs a new one vouches for; the same one again where it was `kept`."""
+def seen(office: Office, body: Body, register: str, sign: Sign | Pdf) -> Body:
+    """The register's last entry, which who signs a new one vouches for.
+
+    The one that was kept, where it is signed elsewhere and there yet: whoever can write to the evidence could have
+    kept an older one.
+    """
     with contextlib.suppress(LookupError, TypeError, ValueError):  # what is none is seen anew
-        known = json.loads(office.evidence.noted(_words(body, register), PURPOSE) or "{}")
+        kept = office.evidence.noted(_words(body, register), PURPOSE) if isinstance(sign, Elsewhere | Pdf) else None
+        known = json.loads(kept or "{}")
         if known["hash"] and leaf(office, int(known["entry"])) == known["hash"]:
             return {"entry": int(known["entry"]), "hash": known["hash"]}
     number, digest = office.register.head()

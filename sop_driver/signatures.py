@@ -7,6 +7,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,16 @@ class Pdf(NamedTuple):
     prepare: Path | None = None
     signed: Path | None = None
     crls: Path | None = None
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Signatures of which one at least is made on another computer, over the statement that was written for it."""
+
+    sign: Sign
+
+    def __call__(self, who: str, message: str) -> str | None:
+        return self.sign(who, message)
 
 
 class Unsigned(Usage):
@@ -89,7 +100,7 @@ def pen(key: Path | None, prepare: Path | None, signature: Path | None, named: s
             return _made(signature)
         return sign(key or _usual(who, named), message)
 
-    return made
+    return Elsewhere(made) if prepare or signature else made
 
 
 def prepared(path: Path, octets: bytes) -> None:

@@ -126,7 +126,7 @@ def signed(office: Office, fields: dict[str, Any], sign: Sign | Pdf, kind: str =
     One within a PDF is in the evidence, and no other is beside it.
     """
     body, register = {"kind": kind, **fields}, office.people().register
-    fields["data"]["seen"] = drafts.seen(office, body, register)
+    fields["data"]["seen"] = drafts.seen(office, body, register, sign)
     said = statement(body, register)
     if isinstance(sign, Pdf):
         signatures = _within(office, fields, said, sign)

@@ -19,7 +19,7 @@ from sop_driver import actors, audit, export, orders, standing, steps, trust, vo
 from sop_driver.errors import Refused, SopError
 from sop_driver.evidence import Evidence
 from sop_driver.proof import leaf_hash
-from sop_driver.signatures import Pdf
+from sop_driver.signatures import Elsewhere, Pdf
 
 __all__ = ["sop"]
 
@@ -285,12 +285,34 @@ def test_note_of_what_was_seen_that_is_none_is_seen_anew(
 ) -> None:
     request = desk.submit()
     remember(monkeypatch, kept)
+    desk.sign = Elsewhere(people.sign)
     number, digest = desk.office.register.head()
     assert desk.take(request, "agenda").data["seen"] == {"entry": number, "hash": digest}
 
 
 def test_note_of_what_was_seen_adds_no_word_to_what_is_signed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     request = desk.submit()
+    desk.sign = Elsewhere(people.sign)
     number, digest = desk.office.register.head()
     remember(monkeypatch, json.dumps({"entry": number, "hash": digest, "note": "x"}))
     assert desk.take(request, "agenda").data["seen"] == {"entry": number, "hash": digest}
+
+
+def test_note_of_what_was_seen_lets_nobody_who_signs_here_see_less(
+    desk: Desk, sop: Sop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Else whoever writes to the evidence chooses which entries nobody vouches for."""
+    request = desk.submit()
+    desk.take(request, "agenda")
+    number, digest = desk.office.register.head()
+    remember(monkeypatch, json.dumps({"entry": 1, "hash": leaf_hash(insider.texts(desk)[0]).hex()}))
+    keys = people.write_keys(tmp_path / "keys")
+    code, _, err = sop("record", request, "disposition", "--as", "kadis", "--evidence",
+                       f"surat_terdisposisi={desk.paper}", "--key", keys / "kadis")
+    assert code == 0, err
+    code, _, err = sop("actors", "retire", "dinsos", "--reason", "pindah", "--signed-by", "kadis", "kasubbag",
+                       *(word for who in ("kadis", "kasubbag") for word in ("--key", f"{who}={keys / who}")))
+    assert code == 0, err
+    step, retired = [json.loads(text) for text in insider.texts(desk)[-2:]]
+    assert step["data"]["seen"] == {"entry": number, "hash": digest}
+    assert retired["data"]["seen"]["entry"] == number + 1
