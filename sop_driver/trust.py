@@ -15,7 +15,7 @@ from typing import Any
 from sop_driver import audit, drafts, outsider, pades, signatures
 from sop_driver.audit import Audit
 from sop_driver.courses import Courses, Order
-from sop_driver.errors import Refusal, Refused, SopError, refuse
+from sop_driver.errors import Refusal, Refused, SopError, Usage, refuse
 from sop_driver.note import open_note
 from sop_driver.proof import Tree, canonical, leaf_hash
 from sop_driver.register import Entry, Register
@@ -183,18 +183,19 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
         elif lost := register.gone():
             empty.found(1, lost)
         return empty
+    key, lost = _key(register)
     outside = _text(register.checkpoint_file) if register.checkpoint_file.exists() else ""
     notes = {"the last checkpoint outside of it": outside, **witnessed(office)}  # no later than what is read below
     with register.store.snapshot(), register.store.comparing(register.head()[0]) as index_fault:
         last = register.portions((CHECKPOINTS.c.size, CHECKPOINTS.c.note), size=1, last_first=True)
         place, notes["its checkpoint"] = next(last, (0, ""))
         tables = Tables(register)
-        found = audit.whole(tables.texts, notes, register.notary.verifier, office.config.witnesses, order_of(office),
-                            tables)
+        found = audit.whole(tables.texts, notes, key, office.config.witnesses, order_of(office), tables)
         if found.findings and (earlier := _agreed(register)):
             notes["an earlier checkpoint of it"] = earlier
-            found = audit.whole(register.texts, notes, register.notary.verifier, office.config.witnesses,
-                                order_of(office))
+            found = audit.whole(register.texts, notes, key, office.config.witnesses, order_of(office))
+        if lost:
+            found.found(found.tree.size + 1, lost)
         if fault := register.schema_fault() or index_fault() or tables.fault:
             found.found(found.tree.size + 1, fault)
         with contextlib.suppress(ValueError):  # which is found above
@@ -213,6 +214,17 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
         found.findings += [(signed.entry, _told(signed, fault)) for signed, fault in zip(wanted, faults, strict=True)
                            if fault]
     return found
+
+
+def _key(register: Register) -> tuple[str, str]:
+    """What checks the checkpoints: the key that is here; or the one that the entries name, and why it is that."""
+    try:
+        return register.notary.verifier, ""
+    except Usage as error:
+        what, where, _ = str(error).splitlines()
+        told = f"{what.removeprefix('refused: ')} ({where.removeprefix('where: ')})"
+        return register.key_at(register.head()[0]), (
+            f"{told}: nothing can be added, and checkpoints were held against the key that the entries name")
 
 
 def _agreed(register: Register) -> str:

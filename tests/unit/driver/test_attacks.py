@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -743,6 +743,31 @@ def test_other_key_for_the_checkpoints_is_found(desk: Desk) -> None:
     desk.office.register.__dict__.pop("notary", None)
     takes_nothing_more(desk, 1)
     assert "another than the one that its first actors signed" in str(verified(desk))
+
+
+@pytest.mark.parametrize(("made", "said"), [
+    (lambda key: key.unlink(), "the key that signs checkpoints cannot be read"),
+    (lambda key: key.write_text("PRIVATE"), "the key that signs checkpoints cannot be read"),
+    (lambda key: key.chmod(0o644), "others may read this key")], ids=["gone", "cut", "open to others"])
+def test_register_is_verified_without_the_key_that_signs_its_checkpoints(
+    desk: Desk, sop: Sop, made: Callable[[Path], object], said: str
+) -> None:
+    """By the key that its entries name; all else that is wrong with it is found too, its documents among that."""
+    request = cleared(desk)
+    key = desk.office.register.key_file
+    made(key)
+    told = (f"entry {desk.office.register.head()[0] + 1}: {said} ({key}): nothing can be added, and checkpoints were "
+            "held against the key that the entries name")
+    code, out, err = sop("register", "verify")
+    assert (code, out.splitlines()[0], err) == (1, told, "")
+    code, _, err = sop("run", request, "--as", "subkoor")
+    assert code == 3 and told in err
+    document = desk.office.evidence.path(standing.stand(desk.office, request).letter)
+    document.chmod(0o600)
+    document.write_bytes(b"x")
+    assert sop("register", "verify")[1].splitlines()[0].startswith("entry 2: ")
+    insider.change(desk, "UPDATE entries SET entry = replace(entry, 'tarakankota', 'orang') WHERE sequence = 2")
+    assert "entry 2: the signature of dinkes" in sop("register", "verify")[1]
 
 
 def test_witness_signs_nothing_that_is_not_the_registers(watched: Desk, tmp_path: Path) -> None:
