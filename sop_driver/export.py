@@ -33,7 +33,7 @@ from sop_driver import (
 )
 from sop_driver.config import write_atomic
 from sop_driver.errors import Usage, refuse
-from sop_driver.note import COSIGNED, Checkpoint, open_note
+from sop_driver.note import COSIGNED, Checkpoint, note_in, open_note
 from sop_driver.standing import Office
 from sop_driver.statement import PERSONAL
 
@@ -107,7 +107,7 @@ def _size(signed: str) -> int:
 
 def _witnessed_of(office: Office, size: int) -> dict[str, str]:
     """The witnesses' checkpoints for an export of so many entries, without those of entries that came meanwhile."""
-    found = {f"witnessed/{path.name}": path.read_text(errors="replace") for path in witnessed(office)}
+    found = {f"witnessed/{path.name}": note_in(path) for path in witnessed(office)}
     grown = office.register.head()[0]  # what a witness saw beyond that is missing here, and has to be found
     return {name: text for name, text in found.items() if not size < _seen(text) <= grown}
 
@@ -250,7 +250,7 @@ def take_back(office: Office, file: Path) -> tuple[str, list[str]]:
         raise Usage("it is not signed by this register and a witness that sop.yml names", str(file),
                     "write the witness's key under `witnesses:` in sop.yml")
     kept = office.home.path / "witnessed" / re.sub(r"[^A-Za-z0-9._-]", "_", names[0])
-    if kept.exists() and (newer := _seen(kept.read_text(errors="replace"))) > size:
+    if kept.exists() and (newer := _seen(note_in(kept))) > size:
         refuse(f"{names[0]} has signed {newer} entries ({kept}), and {size} in {file}", "the witness",
                "give what it signed last")
     write_atomic(kept, text.encode())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sop_driver.config import write_atomic
 from sop_driver.errors import Usage
-from sop_driver.note import ALGORITHMS, SIGNED, Verifier, open_note, signed_text
+from sop_driver.note import ALGORITHMS, SIGNED, Verifier, note_in, open_note, signed_text
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def keep(path: Path, note: str) -> None:
     """Keep a checkpoint in a file, unless a later one is there: who wrote first may come here second."""
     with path.with_name(f"{path.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            if open_note(path.read_text(), []).size >= open_note(note, []).size:
+        with contextlib.suppress(ValueError):
+            if open_note(note_in(path), []).size >= open_note(note, []).size:
                 return
         write_atomic(path, note.encode())
 

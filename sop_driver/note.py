@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
@@ -128,6 +129,16 @@ def signed_by(body: str, line: str, key: str) -> bool:
     _, by, blob = line.rstrip("\n").split(" ")
     raw = base64.b64decode(blob, validate=True)
     return (by, raw[:4]) == (known.name, known.identity) and known.signed(body, raw[4:])
+
+
+def note_in(path: Path) -> str:
+    """A checkpoint's file as text: empty where none is there, and no checkpoint where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:  # a folder, say
+        return str(error.strerror)
 
 
 def open_note(note: str, keys: Iterable[str]) -> Checkpoint:

@@ -15,7 +15,7 @@ from typing import Any
 
 from sop_driver.audit import UNREADABLE, Audit, is_registers, receipt, whole
 from sop_driver.directory import Directory
-from sop_driver.note import verifier_of
+from sop_driver.note import note_in, verifier_of
 from sop_driver.proof import NAMESPACE
 from sop_driver.sheet import sheet
 from sop_driver.statement import PERSONAL, digest_fault
@@ -131,7 +131,7 @@ def _receipt(value: dict[str, Any], key: str, witnesses: Sequence[str]) -> tuple
 
 def _export(folder: Path, key: str, witnesses: Sequence[str]) -> tuple[Audit, str, list[str]]:
     signed = (folder / "checkpoint", *sorted(folder.glob("witnessed/*")))
-    notes = {path.name: path.read_text(encoding="utf-8") for path in signed}
+    notes = {path.name: note_in(path) for path in signed}
     entries, evidence = folder / "register.jsonl", folder / "evidence"
     found, left = whole(lambda: texts(entries), notes, key, witnesses), list[str]()
     erased = found.people.erased

@@ -18,7 +18,7 @@ from sop_driver import merkle, notary
 from sop_driver.errors import Usage, refuse
 from sop_driver.merkle import Node
 from sop_driver.notary import Notary
-from sop_driver.note import Checkpoint, open_note
+from sop_driver.note import Checkpoint, note_in, open_note
 from sop_driver.proof import ORIGIN, Tree, canonical, leaf_hash
 from sop_driver.schema import CHECKPOINTS, ENTRIES, NODES
 from sop_driver.store import Store, located
@@ -245,7 +245,7 @@ class Register:
 
     def _as_signed(self, size: int) -> None:
         """Refuse to go on where entries were added, removed or changed other than by `append`."""
-        outside = self.checkpoint_file.read_text() if self.checkpoint_file.exists() else ""
+        outside = note_in(self.checkpoint_file)
         inside, fault, self.tree = self.checkpoint(), self.schema_fault() or self.gone(), Tree()
         if not fault and (size or inside or outside):
             try:

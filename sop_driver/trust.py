@@ -9,14 +9,13 @@ import os
 from collections.abc import Container, Iterable
 from concurrent import futures  # which loads its pools only when one is asked for
 from itertools import repeat
-from pathlib import Path
 from typing import Any
 
 from sop_driver import audit, drafts, outsider, pades, signatures
 from sop_driver.audit import Audit
 from sop_driver.courses import Courses, Order
 from sop_driver.errors import Refusal, Refused, SopError, Usage, refuse
-from sop_driver.note import open_note
+from sop_driver.note import note_in, open_note
 from sop_driver.proof import Tree, canonical, leaf_hash
 from sop_driver.register import Entry, Register
 from sop_driver.schema import CHECKPOINTS
@@ -163,11 +162,7 @@ def _refuse(faults: Iterable[str], gate: str, mend: str) -> None:
 def witnessed(office: Office) -> dict[str, str]:
     """The checkpoints that others signed, by their files' names."""
     files = sorted((office.home.path / "witnessed").glob("*"))
-    return {f"the witness's checkpoint {path.name}": _text(path) for path in files}
-
-
-def _text(path: Path) -> str:
-    return path.read_text(errors="replace")
+    return {f"the witness's checkpoint {path.name}": note_in(path) for path in files}
 
 
 def examine(office: Office, requests: Container[str] | None = None) -> Audit:
@@ -184,8 +179,8 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
             empty.found(1, lost)
         return empty
     key, lost = _key(register)
-    outside = _text(register.checkpoint_file) if register.checkpoint_file.exists() else ""
-    notes = {"the last checkpoint outside of it": outside, **witnessed(office)}  # no later than what is read below
+    # No later than what is read below.
+    notes = {"the last checkpoint outside of it": note_in(register.checkpoint_file), **witnessed(office)}
     with register.store.snapshot(), register.store.comparing(register.head()[0]) as index_fault:
         last = register.portions((CHECKPOINTS.c.size, CHECKPOINTS.c.note), size=1, last_first=True)
         place, notes["its checkpoint"] = next(last, (0, ""))

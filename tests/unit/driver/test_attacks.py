@@ -770,6 +770,30 @@ def test_register_is_verified_without_the_key_that_signs_its_checkpoints(
     assert "entry 2: the signature of dinkes" in sop("register", "verify")[1]
 
 
+@pytest.mark.parametrize(("place", "label"), [
+    ("checkpoint", "the last checkpoint outside of it"), ("witnessed/x", "the witness's checkpoint x")])
+def test_folder_where_a_checkpoint_is_due_stops_gates_and_never_reading(
+    desk: Desk, sop: Sop, place: str, label: str
+) -> None:
+    request, path, folder = cleared(desk), desk.office.home.path / place, desk.folder / "out"
+    path.unlink(missing_ok=True)
+    path.mkdir(parents=True)
+    told = f"entry 1: {label}: it is no checkpoint"
+    code, out, _ = sop("register", "verify")
+    assert code == 1 and out.splitlines()[0] == told
+    code, _, err = sop("run", request, "--as", "subkoor")
+    assert code == 3 and told in err
+    for words in (("status",), ("history", request), ("report", request)):
+        assert sop(*words)[0] == 0, words
+    if place == "checkpoint":
+        takes_nothing_more(desk, 1)
+    code, _, err = sop("register", "export", folder)
+    assert code == 0, err
+    code, out = verify(folder / "verify.py", folder, "--key", desk.office.register.notary.verifier)
+    exported = place != "checkpoint"  # the register's own is in its database, too
+    assert (code, f"entry 1: {path.name}: it is no checkpoint" in out) == ((1, True) if exported else (3, False))
+
+
 def test_witness_signs_nothing_that_is_not_the_registers(watched: Desk, tmp_path: Path) -> None:
     other = export.notary.make(tmp_path / "other.key", watched.office.people().register)
     body = f"{other.name}\n9\n{'A' * 43}=\n"
