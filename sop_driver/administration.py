@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from argparse import Namespace
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sop_driver import actors, desired, export, orders, outsider, pades, signatures, transfer, trust
-from sop_driver.errors import Usage
+from sop_driver.errors import Failed, Usage
 from sop_driver.note import open_note
 from sop_driver.proof import NAMESPACE
 from sop_driver.reading import none_begun
@@ -147,10 +148,10 @@ def verify(options: Namespace, opened: Opened) -> Told:
     office = opened()
     found = trust.examine(office)
     if all(number > found.tree.size for number, _ in found.findings):  # else what they name is nothing to look for
-        found.findings += list(outsider.documents(office.register.texts(), office.evidence.folder,
-                                                   office.evidence.folder, found.people.erased))
-    sequence, head = office.register.head()
-    told = lines = found.lines()
+        with contextlib.suppress(Failed) if found.findings else contextlib.nullcontext():  # of damage, told already
+            found.findings += list(outsider.documents(office.register.texts(), office.evidence.folder,
+                                                      office.evidence.folder, found.people.erased))
+    sequence, told = found.tree.size, (lines := found.lines())
     if not sequence and not lines:
         raise none_begun(office.register.path)
     if not lines:
@@ -165,7 +166,7 @@ def verify(options: Namespace, opened: Opened) -> Told:
     told = [*told, *found.courses.left(), *found.notes(stamp(office.register.now()))]
     told += [f"{office.evidence.path(digest)} was {erasure}, and is there: repeat that `sop erase`"
              for digest, erasure in found.people.erased.items() if office.evidence.has(digest)]
-    return Told(told, {"entries": sequence, "head": head, "root": found.tree.root().hex(),
+    return Told(told, {"entries": sequence, "head": found.seen.leaves[sequence], "root": found.tree.root().hex(),
                                 "findings": lines, "unwitnessed": unseen}, 1 if lines else 0)
 
 

@@ -15,7 +15,7 @@ NOTHING = "nothing of this command was recorded"
 ROOM = f"the disk has no room: {NOTHING}; make room, then run again"
 BUSY = f"another one has been writing for long: {NOTHING}; see who holds it, then run again"
 READ_ONLY = f"it takes no writes: {NOTHING}; see the rights of the file or account, or whether this is a replica"
-DAMAGED = "stop every driver and bring it back from its backup; `sop register verify` then says what it holds"
+DAMAGED = "stop every driver and bring it back from its backup; `sop register verify` says how far it can be read"
 MENDS = {  # by what SQLite or PostgreSQL call it; the longest beginning counts
     "SQLITE_FULL": ROOM, "SQLITE_READONLY": READ_ONLY, "SQLITE_BUSY": BUSY, "SQLITE_LOCKED": BUSY,
     "SQLITE_CANTOPEN": "see whether its folder is there and yours, then run again",

@@ -6,7 +6,7 @@ import base64
 import contextlib
 import json
 import os
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from concurrent import futures  # which loads its pools only when one is asked for
 from itertools import repeat
 from typing import Any
@@ -14,10 +14,11 @@ from typing import Any
 from sop_driver import audit, drafts, outsider, pades, signatures
 from sop_driver.audit import Audit
 from sop_driver.courses import Courses, Order
-from sop_driver.errors import Refusal, Refused, SopError, Usage, refuse
+from sop_driver.errors import Failed, Refusal, Refused, SopError, Usage, refuse
+from sop_driver.explain import DAMAGED
 from sop_driver.note import note_in, open_note
 from sop_driver.proof import Tree, canonical, leaf_hash
-from sop_driver.register import Entry, Register
+from sop_driver.register import PLACED, Entry, Register
 from sop_driver.schema import CHECKPOINTS
 from sop_driver.seen import Seen
 from sop_driver.sheet import Signed
@@ -169,7 +170,25 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
     """Read the whole register, and hold it against its own checkpoint, the copy outside and those of witnesses.
 
     Signatures within PDFs take far longer than others: only those of `requests` are checked, if given.
+    Of a damaged database it tells how far it can be read. Raises Failed for one that gives no answer.
     """
+    try:
+        return _examine(office, requests)
+    except Failed as error:
+        if error.mend != DAMAGED:
+            raise
+        found = audit.read(_readable(office.register), order=order_of(office))
+        found.found(found.tree.size + 1, f"here ends what can be read: {error.what}")
+        return found
+
+
+def _readable(register: Register) -> Iterator[str]:
+    """The entries of a damaged database up to the first that it does not give."""
+    with contextlib.suppress(Failed):
+        yield from (text for _, text in register.portions(PLACED, size=1))
+
+
+def _examine(office: Office, requests: Container[str] | None) -> Audit:
     register = office.register
     if not register.head()[0] and not register.checkpoint_file.exists():
         empty = Audit()

@@ -51,6 +51,17 @@ def overwrite(desk: Desk, old: bytes, new: bytes) -> None:
     Path(desk.place).write_bytes(whole.replace(old, new))
 
 
+def damage(desk: Desk, octets: bytes) -> bytes:
+    """Ruin the page of SQLite's file that holds these octets. Gives it as it was."""
+    desk.office.register.db.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    (size,) = desk.office.register.db.exec_driver_sql("PRAGMA page_size").one()
+    desk.office.register.close()
+    whole = Path(desk.place).read_bytes()
+    start = whole.index(octets) // size * size
+    Path(desk.place).write_bytes(whole[:start] + bytes(8) + whole[start + 8 :])
+    return whole[start : start + size]
+
+
 def texts(desk: Desk) -> list[str]:
     return list(desk.office.register.texts())
 

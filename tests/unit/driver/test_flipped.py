@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
 from driver import insider
@@ -23,7 +23,7 @@ from driver.test_cli import Sop, fleet, sop
 from driver.test_export import verify
 from sop_driver import audit, emergency, orders, voiding
 from sop_driver.errors import Failed
-from sop_driver.schema import ENTRIES
+from sop_driver.schema import ENTRIES, NODES
 
 __all__ = ["fleet", "sop"]
 REQUEST, OPEN = "R-2026-0001", "R-2026-0002"  # one that is on the servers, one that is under way
@@ -270,6 +270,30 @@ def test_highest_bit_of_an_octet_stops_gates_and_never_reading(
     (desk.folder / "out/register.jsonl").write_bytes(lines)
     code, said = verify(desk.folder / "out/verify.py", desk.folder / "out")
     assert code == 1 and f"entry {number}: " in said
+
+
+@pytest.mark.parametrize("desk", ["file_desk"], indirect=True)
+@pytest.mark.parametrize("number", [1, 6, 26])
+def test_damaged_page_stops_gates_and_is_told_since_when(desk: Desk, sop: Sop, fleet: FakeFleet, number: int) -> None:
+    """The database gives what lies before it, and its own words for the rest."""
+    texts = written(desk)
+    ruined = insider.damage(desk, texts[number - 1][:200].encode())
+    since = next(place for place, text in enumerate(texts, 1) if text[:200].encode() in ruined)
+    fleet.played.clear()
+    code, out, _ = sop("register", "verify")
+    told = "here ends what can be read: the register's database could not be used: database disk image is malformed"
+    assert code == 1 and f"entry {since}: {told}\nrely on nothing from entry {since} on" in out, out
+    code, _, err = sop("run", OPEN, "--as", "subkoor")
+    assert code == 3 and f"rely on nothing from entry {since} on" in err and fleet.played == []
+
+
+@pytest.mark.parametrize("desk", ["file_desk"], indirect=True)
+def test_damaged_page_beside_the_entries_takes_no_trust_from_these(desk: Desk, sop: Sop) -> None:
+    after = len(written(desk)) + 1
+    insider.damage(desk, desk.office.register.db.execute(select(NODES.c.hash)).scalars().all()[0])
+    code, out, _ = sop("register", "verify")
+    assert code == 1 and out.startswith(f"entry {after}: here ends what can be read: ")
+    assert f"rely on nothing from entry {after} on; the last one to rely on is entry {after - 1} of " in out
 
 
 @pytest.mark.parametrize("desk", ["file_desk"], indirect=True)
