@@ -23,6 +23,7 @@ from sop_driver.proof import canonical
 from sop_driver.sheet import ROOM, Signed, sheet
 
 if TYPE_CHECKING:
+    from asn1crypto.x509 import Certificate
     from pyhanko.pdf_utils.generic import DictionaryObject
     from pyhanko.pdf_utils.reader import PdfFileReader
     from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
@@ -172,6 +173,13 @@ def _more(field: DictionaryObject, known: dict[str, str]) -> str | None:
     return None
 
 
+def _of_a_person(certificate: Certificate) -> bool:
+    """Whether a certificate is for people's signatures: it names no purpose, or not only a machine's or program's."""
+    purposes = set(said.native) if (said := certificate.extended_key_usage_value) else set[str]()
+    machines = {"server_auth", "time_stamping", "ocsp_signing", "code_signing"}
+    return machines.isdisjoint(purposes) or not purposes <= {*machines, "client_auth"}
+
+
 def _against(signature: EmbeddedPdfSignature, contexts: Contexts, *, last: bool) -> str | None:
     """Why a signature does not count."""
     from pyhanko.sign.diff_analysis import DiffResult, ModificationLevel
@@ -182,6 +190,8 @@ def _against(signature: EmbeddedPdfSignature, contexts: Contexts, *, last: bool)
     checked = partial(validate_pdf_signature, signature, key_usage_settings=usages)
     status = checked(contexts.full)
     who = told(status.signing_cert.subject.native)
+    if not _of_a_person(status.signing_cert):
+        return f"the certificate of {who} is for servers, time stamps or programs, and not for people's signatures"
     if not status.intact or not status.valid:
         return f"the PDF was changed after {who} signed it, or the signature was made with another key"
     # Nothing follows the last signature but what PAdES adds for later: lists of revoked certificates, timestamps.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -99,10 +100,10 @@ class Holder:
 
 
 def issue(subject: x509.Name, by: Holder | None, *, authority: bool = False, begin: datetime = BEGIN,
-          end: datetime = END, purpose: x509.ObjectIdentifier | None = None) -> Holder:
+          end: datetime = END, purposes: Sequence[x509.ObjectIdentifier] = ()) -> Holder:
     """A certificate that names where to fetch lists of revoked ones, and where to ask about it, as real ones do."""
     key: Key = ec.generate_private_key(ec.SECP256R1())
-    if purpose:  # pyHanko's own clock knows no other kind
+    if purposes:  # pyHanko's own clock knows no other kind
         key = rsa.generate_private_key(65537, 2048)
     unused = ("key_encipherment", "data_encipherment", "key_agreement", "encipher_only", "decipher_only")
     usage = dict.fromkeys(unused, False)
@@ -122,9 +123,9 @@ def issue(subject: x509.Name, by: Holder | None, *, authority: bool = False, beg
         .add_extension(x509.AuthorityInformationAccess([asked]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
-    if purpose:
-        builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=True)
-    if purpose == ExtendedKeyUsageOID.OCSP_SIGNING:  # who answers is not asked about
+    if purposes:
+        builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=True)
+    if ExtendedKeyUsageOID.OCSP_SIGNING in purposes:  # who answers is not asked about
         builder = builder.add_extension(x509.OCSPNoCheck(), critical=False)
     return Holder(key, builder.sign(by.key if by else key, SHA256()), by)
 
@@ -184,7 +185,7 @@ def sign(pdf: bytes, holder: Holder, *, lists: bytes = b"", told: tuple[bytes, .
         settings |= {"embed_validation_info": True, "validation_context": ValidationContext(**given)}
     stamper = None
     if timestamp:
-        clock = timestamp.issuing.issue(name(CN="Waktu", O="Negara"), purpose=ExtendedKeyUsageOID.TIME_STAMPING)
+        clock = timestamp.issuing.issue(name(CN="Waktu", O="Negara"), purposes=(ExtendedKeyUsageOID.TIME_STAMPING,))
         stamper = DummyTimeStamper(clock.asn1, clock.asn1_key, fixed_dt=NOW, include_nonce=False)
         settings |= {"use_pades_lta": True}
         settings["validation_context"] = ValidationContext(**given | {

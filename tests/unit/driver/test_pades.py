@@ -8,7 +8,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.reader import PdfFileReader
@@ -162,6 +162,16 @@ def test_disposition_signed_as_pdf_counts(
     assert trust.examine(trusting.office).lines() == []
     assert "kadis (kadis, signed within a PDF)" in "\n".join(report.report(trusting.office, request))
     assert "signed within a PDF" in report.entry_line(trusting.office, entry)
+
+
+@pytest.mark.parametrize("purposes", [
+    (ExtendedKeyUsageOID.CLIENT_AUTH,), (ExtendedKeyUsageOID.EMAIL_PROTECTION, ExtendedKeyUsageOID.SERVER_AUTH),
+    (ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE, ExtendedKeyUsageOID.CODE_SIGNING)])
+def test_certificate_for_people_among_others_counts(
+    trusting: Desk, bsre: Authority, purposes: Sequence[ObjectIdentifier]
+) -> None:
+    request, holder = waiting(trusting), bsre.person("dr. Kepala", "3171", purposes=purposes)
+    assert take(trusting, request, signed(trusting, sign(prepared(trusting, request), holder), bsre.lists))
 
 
 def test_officials_sign_after_each_other(trusting: Desk, bsre: Authority, kadis: Holder) -> None:
@@ -317,7 +327,7 @@ def test_field_whose_signature_nobody_can_read_is_refused(
 def test_timestamp_that_is_drawn_is_refused(trusting: Desk, bsre: Authority, kadis: Holder) -> None:
     """Times within the file count for nothing, and so nobody checks whose they are."""
     request, own = waiting(trusting), Authority("Palsu")
-    clock = own.issuing.issue(name(CN="Waktu", O="Negara"), purpose=ExtendedKeyUsageOID.TIME_STAMPING)
+    clock = own.issuing.issue(name(CN="Waktu", O="Negara"), purposes=(ExtendedKeyUsageOID.TIME_STAMPING,))
     stamper, out = DummyTimeStamper(clock.asn1, clock.asn1_key, fixed_dt=NOW, include_nonce=False), BytesIO()
     writer = IncrementalPdfFileWriter(BytesIO(with_field(prepared(trusting, request), drawing("/N"))))
     signers.PdfTimeStamper(stamper, field_name="Lain").timestamp_pdf(writer, "sha256", output=out)
@@ -366,6 +376,12 @@ BAD: dict[str, tuple[Callable[[bytes, Authority, Holder], tuple[bytes, bytes]], 
         lambda pdf, a, k: impostor(pdf, Authority("Palsu")), "no authority that this register trusts"),
     "self-signed": (
         lambda pdf, a, k: (sign(pdf, Authority().root.issue(k.certificate.subject)), a.lists), "register trusts"),
+    **{f"certificate for {what}": (
+        lambda pdf, a, k, purposes=purposes: (sign(pdf, a.person("dr. Kepala", "3171", purposes=purposes)), a.lists),
+        "is for servers, time stamps or programs") for what, purposes in {
+            "servers": (ExtendedKeyUsageOID.SERVER_AUTH,), "time stamps": (ExtendedKeyUsageOID.TIME_STAMPING,),
+            "programs": (ExtendedKeyUsageOID.CODE_SIGNING,),
+            "servers and clients": (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)}.items()},
     "sheet changed after signing": (
         lambda pdf, a, k: (flipped(sign(pdf, k), len(pdf) // 2), a.lists), "does not begin with the sheet"),
     "signature's part changed": (
@@ -397,7 +413,7 @@ BAD: dict[str, tuple[Callable[[bytes, Authority, Holder], tuple[bytes, bytes]], 
 
 def official(a: Authority, k: Holder) -> Holder:
     """Who answers for the authority."""
-    return a.issuing.issue(name(CN="OCSP BSrE", O="Negara"), purpose=ExtendedKeyUsageOID.OCSP_SIGNING)
+    return a.issuing.issue(name(CN="OCSP BSrE", O="Negara"), purposes=(ExtendedKeyUsageOID.OCSP_SIGNING,))
 
 
 OLD = {"at": NOW - timedelta(days=9), "days": 7}
