@@ -356,6 +356,16 @@ def test_tables_made_differently_are_found(desk: Desk) -> None:
     takes_nothing_more(desk, 10)
 
 
+def test_statistics_that_an_administrator_asks_the_database_for_stop_nothing(desk: Desk) -> None:
+    """On SQLite they are tables."""
+    request = cleared(desk)
+    desk.office.register.db.exec_driver_sql("ANALYZE")
+    assert verified(desk) == []
+    desk.run(request)
+    desk.office.register.db.exec_driver_sql("ANALYZE")
+    assert verified(desk) == []
+
+
 @pytest.mark.parametrize("made", [
     "CREATE TRIGGER alembic_version BEFORE INSERT ON entries WHEN NEW.entry LIKE '%\"retire\"%' "
     "BEGIN SELECT RAISE(IGNORE); END",
