@@ -19,9 +19,10 @@ from sop_driver.intake import keep_document
 from sop_driver.procedure import Procedure
 from sop_driver.proof import fingerprint
 from sop_driver.register import Entry
+from sop_driver.shape import of_actor
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, stamp
-from sop_driver.statement import CERTIFICATE, PERSONAL, SEALED, is_id, statement
+from sop_driver.statement import SEALED, is_id, statement
 from sop_driver.steps import plain
 from sop_driver.tenure import Actor, becomes, held_already, holds_anew
 
@@ -232,9 +233,8 @@ def _sealed(office: Office, people: Directory, new: dict[str, Actor]) -> tuple[d
                        f"take {name}'s own, or say that they are one person: --person {holder}")
             digest = office.evidence.seal(actor.subject, f"certificate of {name}")
             found[name] = replace(found[name], subject=SEALED + digest)
-    kept = {PERSONAL + name: actor.name for name, actor in found.items()}
-    kept |= {PERSONAL + name + CERTIFICATE: actor.subject for name, actor in found.items() if actor.subject}
-    return found, {label: seal.removeprefix(SEALED) for label, seal in kept.items()}
+    return found, {label: seal.removeprefix(SEALED) for name, actor in found.items()
+                   for label, seal in of_actor(name, actor).items() if seal}
 
 
 def _subject(office: Office, seal: str) -> Any:

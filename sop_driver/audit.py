@@ -18,6 +18,7 @@ from sop_driver.directory import Directory, Signature
 from sop_driver.note import Checkpoint, Word, open_note, word_of
 from sop_driver.proof import Job, Tree, canonical, inclusion_root, leaf_hash, parsed, signature_faults
 from sop_driver.seen import Seen
+from sop_driver.shape import misshapen
 from sop_driver.sheet import Signed
 from sop_driver.statement import Body, form_digest, level, misled, misspelled, personal_faults, statement
 from sop_driver.taken import Taken
@@ -78,7 +79,7 @@ class Audit:
             self.found(number, "the register does not begin with its first actors")
         if body["kind"] != "step" and (way := level(body["data"])) != "ssh":  # else who saw a paper could void anything
             self.found(number, f"it is signed by {way}; only steps of the SOP are, all else by each one's own key")
-        self.findings += self.seen.against(number, body)
+        self.findings += [*self.seen.against(number, body), *((number, what) for what in misshapen(body))]
         self.findings += [(number, f"{time} is no time as YYYY-MM-DDTHH:MM:SSZ") for time in misspelled(body)]
         signed: list[Signature] = []
         if body["kind"] == "actors":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from sop_driver.agencies import anothers, not_its_website, of_another
@@ -59,6 +60,7 @@ class Courses:
     uids: dict[int, str] = field(default_factory=dict)  # uid → the website that a run, applied or not, gave it
     addresses: dict[str, str] = field(default_factory=dict)  # an address of its own → the website that has it
     started: dict[str, list[Body]] = field(default_factory=dict)  # run → its requests, each with its place
+    begun: dict[str, Body] = field(default_factory=dict)  # run → its first entry
     unsigned: dict[tuple[str, str, str], int] = field(default_factory=dict)  # (run, request, digest) → applied by
 
     def step(self, body: Body, taken: Taken, people: Directory) -> Iterable[str]:
@@ -70,11 +72,12 @@ class Courses:
             found += self._numbered(body, data["agenda"])
         if "run" in data:
             ran = self.unsigned.pop((data["run"], taken.request, taken.digest), None) is not None
+            found += self._brought_by(taken, self.begun.get(data["run"]))
         flow = self.flows.get(taken.sop) or self._flow(taken)
         if flow is None or taken.request in self.unread:  # its SOP's order may have been told since
             return found
         fold, step = self.folds.get(taken.request), flow.steps.get(taken.step)
-        if ran and step is not flow.installation:
+        if "run" in data and step is not flow.installation:
             found.append(f"{taken.step} is said to have installed what {flow.installation.id} installs")
         elif step is flow.installation and not ran and not self.partial:
             found.append(f"{taken.request}: no run brought it onto the servers, as {step} says")
@@ -126,9 +129,19 @@ class Courses:
             yield f"{new.request}: {what}"
         fold.form = form
 
+    @staticmethod
+    def _brought_by(taken: Taken, begun: Body | None) -> Iterator[str]:
+        """Nobody signs a run's beginning: it names who signed the installation of the first of its requests."""
+        if begun and taken.request == begun["data"]["requests"][0] and (
+                (begun["actor"], begun["role"]) != (taken.actor, taken.role)):
+            yield f"{begun['data']['run']} names {begun['actor']} as who began it, and {taken.actor} signed for that"
+
     def _numbered(self, body: Body, agenda: Body) -> Iterator[str]:
         """Agenda numbers are given by the register, without a gap in each year; nobody signs for them."""
         year, number, text = agenda["year"], agenda["number"], agenda["text"]
+        if {type(year), type(number)} != {int} or len(agenda) > 3 or not (
+                text.isprintable() and str(number) in text and str(year) in text):
+            yield f"its agenda number {text!r} is not the one that is numbered {number!r} of {year!r}"
         if str(year) != body["time"][:4]:
             when = datetime.fromisoformat(body["time"])
             if year not in ((when - A_DAY).year, (when + A_DAY).year):
@@ -177,7 +190,7 @@ class Courses:
         """What a run brings onto the servers counts for the desired state: in no freeze, each installation signed."""
         data, run = body["data"], body["data"]["run"]
         if body["outcome"] == "started":
-            self.started[run] = data["allocations"]
+            self.started[run], self.begun[run] = data["allocations"], body
             yield from self._started(run, data, body["time"], people)
             exempt = all(self._waives(row["request"], body["time"]) for row in data["allocations"])
             for window in () if exempt and data["allocations"] else people.frozen(body["time"]):
@@ -216,6 +229,8 @@ class Courses:
 
         A uid is never given twice, an address (`addresses` are this run's) where a run that gave it was applied.
         """
+        if type(row["uid"]) is not int or str(ip_address(row["address"]["ipv4"])) != row["address"]["ipv4"]:
+            yield f"{run}: {name} gets the uid {row['uid']!r} and the address {row['address']['ipv4']!r}"
         if (other := self.uids.setdefault(row["uid"], name)) != name:
             yield f"{run}: {name} gets the uid {row['uid']}, which is that of {other}"
         if row["address"]["own"]:

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 from sop_driver.adoption import emergency_faults
 from sop_driver.flow import Against
 from sop_driver.note import announcement, signed_by
+from sop_driver.shape import of_actor, unnamed
 from sop_driver.sheet import Signed
 from sop_driver.statement import CRLS, SEALED, Body, is_id, statement
 from sop_driver.taken import Taken
-from sop_driver.tenure import Actor, becomes, fingerprints, held_already, lacks_decree, stand_in_fault
+from sop_driver.tenure import Actor, becomes, held_already, keys_of, lacks_decree, stand_in_fault
 
 Signature = tuple[str, str, str]  # who, public key, signature
 
@@ -116,7 +117,8 @@ class Directory:
         """Take an entry on actors. Gives what is against it, and the signatures to check."""
         data = body["data"]
         new = {name: Actor(**fields) for name, fields in data["actors"].items()}
-        found = [*self._misplaced(body, new), *self._takes_over(body, new)]
+        found = [*self._misplaced(body, new), *self._takes_over(body, new),
+                 *(what for name, actor in new.items() for what in unnamed(of_actor(name, actor), body["evidence"]))]
         if self.last is None:
             self.register, self.rules = data["register"], data["rules"]
             self.keys.append((body["sequence"], data["checkpoint_key"]))
@@ -184,10 +186,10 @@ class Directory:
     def _misplaced(self, body: Body, new: dict[str, Actor]) -> list[str]:
         first, replaces = body["outcome"] == "bootstrap", body["outcome"] == "replace"
         ever = {*self.actors, *(name for name, _, _, _ in self.closed)}
-        given = fingerprints(new.values())
-        keys = set(fingerprints([*self.actors.values(), *(gone for _, gone, _, _ in self.closed)]))
+        given = keys_of(new.values())
+        keys = set(keys_of([*self.actors.values(), *(gone for _, gone, _, _ in self.closed)]))
         found = [f"the key of {name} is or was somebody's already" for name, actor in new.items()
-                 if any(key in keys or given.count(key) > 1 for key in fingerprints([actor]))
+                 if any(key in keys or given.count(key) > 1 for key in keys_of([actor]))
                  and not (replaces and self._same(actor, self.actors.get(name)))]
         found += [f"the id {name} is or was somebody's already, or is none" for name in new
                   if (name in ever and not replaces) or not is_id(name)]

@@ -25,6 +25,7 @@ from sop_driver import (
     outsider,
     proof,
     seen,
+    shape,
     sheet,
     statement,
     taken,
@@ -60,8 +61,8 @@ if __name__ == "__main__":
 def verifier() -> str:
     """The verifier in one file: these modules one after the other, without their imports of each other."""
     parts: list[str] = []
-    for module in (proof, note, statement, seen, sheet, taken, adoption, flow, tenure, directory, agencies, courses,
-                   audit, outsider):
+    for module in (proof, note, statement, seen, sheet, taken, adoption, flow, tenure, shape, directory, agencies,
+                   courses, audit, outsider):
         text = Path(module.__file__ or "").read_text(encoding="utf-8")
         text = re.sub(r"^from sop_driver\.\w+ import (\([^)]*\)|.*)\n", "", text, flags=re.MULTILINE)
         parts.append(text if not parts else text.replace("from __future__ import annotations\n", ""))

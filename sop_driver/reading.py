@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from sop_driver.errors import Refused, Usage
 from sop_driver.register import Entry, Register
-from sop_driver.tenure import Actor, fingerprints
+from sop_driver.tenure import Actor, keys_of
 
 # What comes of using an entry that is none.
 USELESS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError, Refused)
@@ -90,7 +90,7 @@ def _check(entry: Entry) -> None:
             itemgetter("ipv4")(row["address"])
     elif entry.kind == "actors":
         actors = _actors().validate_python(data["actors"]).values()
-        fingerprints(actors)
+        keys_of(actors)
         times += [actor.until for actor in actors if actor.until]
         times += itemgetter("from", "until")(data["freeze"]) if "freeze" in data else ()
         for name, root in data.get("roots", {}).items():

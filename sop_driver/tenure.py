@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sop_driver.flow import Against
-from sop_driver.proof import fingerprint
+from sop_driver.proof import octets_of
 from sop_driver.statement import SEALED, Body
 
 
@@ -25,9 +25,9 @@ class Actor:
     subject: str | None = None  # what certificates for PDF signatures call this person (JSON), sealed
 
 
-def fingerprints(actors: Iterable[Actor]) -> list[str]:
+def keys_of(actors: Iterable[Actor]) -> list[bytes]:
     """Their keys, whatever is written around them. Raises ValueError for what is no key that is taken."""
-    return [fingerprint(actor.key) for actor in actors if actor.key]
+    return [octets_of(actor.key) for actor in actors if actor.key]
 
 
 def stand_in_fault(new: Actor, held: set[str], time: str, rules: Body) -> Against | None:

@@ -1,0 +1,73 @@
+"""What an entry may hold by its kind: whatever else stands in one, nobody signed, and people would read it."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+
+from sop_driver.statement import CERTIFICATE, PERSONAL, SEALED, Body, is_id
+from sop_driver.tenure import Actor
+
+FIELDS = frozenset(("sequence", "time", "kind", "prev", "actor", "role", "request", "step", "outcome", "evidence",
+                    "reason", "data", "signatures"))
+SIGNATURE = {"by", "sig"}
+UNSIGNED = ("run", "record")  # kinds of entries that the driver writes, and nobody signs
+REQUEST = re.compile(r"R-\d{4}-\d{4,}", re.ASCII)
+
+
+def misshapen(body: Body) -> Iterator[str]:
+    """What an entry says that an entry of its kind does not. Raises what comes of reading what is none."""
+    kind, evidence, signatures = body["kind"], body["evidence"], body["signatures"]
+    if body.keys() != FIELDS:
+        yield f"it has other fields than entries have: {', '.join(map(repr, sorted(body.keys() ^ FIELDS)))}"
+    if type(body["sequence"]) is not int:
+        yield f"its number is {body['sequence']!r}"
+    if kind in UNSIGNED:
+        people = () if (kind, body["outcome"]) == ("run", "started") else ("actor", "role")
+        if told := [name for name in (*people, "request", "step", "evidence", "signatures") if body[name]]:
+            yield f"it tells {' and '.join(told)}: nobody signs an entry of the kind {kind}"
+    elif not (body["request"] is None or _is_request(body["request"])):
+        yield f"{body['request']!r} is no request's id"
+    for name in evidence:
+        if not _names_a_document(name):
+            yield f"{name!r} names no document"
+    if any(item.keys() != SIGNATURE for item in signatures) or (
+            len(signatures) > 1 and len({item["by"] for item in signatures}) < len(signatures)):
+        yield "its signatures are more than one of each signer"
+    if kind == "step" and "request" in body["data"]:
+        yield from _loose(body["data"], evidence)
+
+
+def _loose(data: Body, evidence: Body) -> Iterator[str]:
+    """What a request rests on, and its entry does not name: it would be in no export, and erased by nobody."""
+    form = data["request"]
+    if data["letter"] not in evidence.values():
+        yield f"the letter that is approved, {data['letter']}, is not among its documents"
+    if data["sop"] != evidence.get("sop"):
+        yield f"the SOP that it begins under, {data['sop']}, is not among its documents"
+    if (form["release"] or {}).get("sha256") != evidence.get("release"):
+        yield "the release that it asks for is not among its documents"
+    yield from unnamed({f"{PERSONAL}contact": form["contact"]}, evidence)
+
+
+def unnamed(sealed: Body, evidence: Body) -> Iterator[str]:
+    """Which sealed values, by the names that they have there, an entry's evidence does not name."""
+    for name, value in sealed.items():
+        if isinstance(value, str) and value.startswith(SEALED) and evidence.get(name) != value.removeprefix(SEALED):
+            yield f"{name} is sealed as {value.removeprefix(SEALED)}, which is not among its documents"
+
+
+def of_actor(name: str, actor: Actor) -> Body:
+    """What is sealed of an actor, by the names that it has in the evidence of the entry."""
+    return {PERSONAL + name: actor.name, PERSONAL + name + CERTIFICATE: actor.subject}
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_request(text: str) -> bool:
+    return REQUEST.fullmatch(text) is not None
+
+
+@functools.lru_cache(maxsize=4096)
+def _names_a_document(name: str) -> bool:
+    return name.isidentifier() or (name.startswith(PERSONAL) and is_id(name))

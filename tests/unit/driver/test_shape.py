@@ -1,0 +1,165 @@
+"""What nobody signs says nothing in anybody's name, and what somebody signs names all that it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from driver import insider, people
+from driver.desk import Desk
+from driver.insider import Body
+from driver.test_attacks import verified
+from driver.test_export import verify
+from sop_driver import actors, audit, export, steps
+from sop_driver.errors import Refused
+
+YES = {"actor": "kadis", "role": "kadis", "request": "R-2026-0001", "step": "decision", "outcome": "yes",
+       "reason": "disetujui Kadis"}
+
+
+def both(desk: Desk, part: str) -> None:
+    """Found here, and by the file that an outsider has."""
+    assert any(part in line for line in verified(desk)), verified(desk)
+    folder = desk.folder / "export"
+    export.export(desk.office.reading(lambda text: None), folder, documents=True)
+    code, told = verify(folder / "verify.py", folder, "--key", desk.office.people().checkpoint_key)
+    assert code == 1 and part in told, told
+
+
+def test_record_in_somebodys_name_is_found(desk: Desk) -> None:
+    """Whoever has the key may write records. One that names an official would be read as their word."""
+    request = desk.turned_down()
+    desk.office.register.append("record", evidence={"scan": "0" * 64}, data={"subject": "backup"}, **YES)
+    part = "it tells actor and role and request and step and evidence: nobody signs an entry of the kind record"
+    receipt = desk.receipt(request)
+    both(desk, part)
+    assert any(part in line for line in audit.receipt(receipt, desk.office.people().checkpoint_key).lines())
+
+
+def test_receipt_of_a_request_that_nobody_brought_is_none(desk: Desk) -> None:
+    desk.office.register.append("record", request="R-2026-0777", outcome="kept", data={})
+    lines = audit.receipt(desk.receipt("R-2026-0777"), desk.office.people().checkpoint_key).lines()
+    assert any("it tells request" in line for line in lines)
+
+
+@pytest.mark.parametrize(("outcome", "part"), [
+    ("applied", "it tells actor and role: nobody signs an entry of the kind run"),
+    ("started", "run-000001 names kadis as who began it, and subkoor signed for that")])
+def test_run_in_somebodys_name_is_found(desk: Desk, outcome: str, part: str) -> None:
+    desk.run(desk.approved())
+    insider.rewrite(desk, lambda bodies: [
+        {**body, "actor": "kadis", "role": "kadis"} if (body["kind"], body["outcome"]) == ("run", outcome) else body
+        for body in bodies], key=True, signed=True)
+    both(desk, part)
+
+
+def last(change: Callable[[Body], Body]) -> Callable[[list[Body]], list[Body]]:
+    return lambda bodies: [*bodies[:-1], {**bodies[-1], **change(bodies[-1])}]
+
+
+@pytest.mark.parametrize(("change", "part"), [
+    (lambda body: {"catatan": "Disetujui lisan"}, "it has other fields than entries have: 'catatan'"),
+    (lambda body: {"signatures": [{"by": "kabid", "sig": "I never signed"}, *body["signatures"]]},
+     "its signatures are more than one of each signer"),
+    (lambda body: {"signatures": [{**body["signatures"][0], "at": "rapat"}]},
+     "its signatures are more than one of each signer"),
+    (lambda body: {"data": {**body["data"], "run": "run-000009"}},
+     "decision is said to have installed what installation installs"),
+], ids=["field", "twice", "more", "run"])
+def test_words_that_nobody_signs_within_a_signed_entry_are_found(
+    desk: Desk, change: Callable[[Body], Body], part: str
+) -> None:
+    request = desk.submit()
+    for step in ("agenda", "disposition", "review", "decision"):
+        desk.take(request, step)
+    insider.rewrite(desk, last(change), key=True)
+    both(desk, part)
+
+
+def test_number_of_an_entry_that_is_none_is_found(desk: Desk) -> None:
+    """In Python, true is 1."""
+    (text,) = insider.texts(desk)
+    assert not audit.read([text]).findings
+    assert (1, "its number is True") in audit.read([text.replace('"sequence":1,', '"sequence":true,')]).findings
+
+
+@pytest.mark.parametrize("agenda", [
+    {"text": "999/SURAT/2019"}, {"text": "600.1/1/DKISP/2026\u200b"}, {"year": "2026"}, {"note": "x"}])
+def test_agenda_number_says_what_it_is_of(desk: Desk, agenda: Body) -> None:
+    desk.take(desk.submit(), "agenda")
+    insider.rewrite(desk, last(lambda body: {"data": {
+        **body["data"], "agenda": {**body["data"]["agenda"], **agenda}}}), key=True)
+    assert any("is not the one that is numbered" in line for line in verified(desk)), verified(desk)
+
+
+@pytest.mark.parametrize("row", [{"uid": "20000"}, {"uid": True}, {"address": "198.51.100.101 "}])
+def test_account_and_address_in_another_spelling_are_found(desk: Desk, row: Body) -> None:
+    """Else two websites could have one."""
+    desk.run(desk.approved())
+
+    def change(body: Body) -> Body:
+        if body["kind"] != "run" or body["outcome"] != "started":
+            return body
+        allocation = body["data"]["allocations"][0]
+        other = {**allocation, **row} if "uid" in row else {
+            **allocation, "address": {**allocation["address"], "ipv4": row["address"]}}
+        return {**body, "data": {**body["data"], "allocations": [other]}}
+
+    insider.rewrite(desk, lambda bodies: [change(body) for body in bodies], key=True, signed=True)
+    assert verified(desk)
+
+
+def left_out(monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], object]) -> None:
+    """An agency's driver that names less than the request rests on."""
+    real = steps.signed
+
+    def signed(office: Any, fields: dict[str, Any], *more: Any) -> Any:
+        change(fields)
+        return real(office, fields, *more)
+
+    monkeypatch.setattr(steps, "signed", signed)
+
+
+@pytest.mark.parametrize(("change", "part"), [
+    (lambda fields: fields["data"].update(letter="ab" * 32), "the letter that is approved, abab"),
+    (lambda fields: fields["evidence"].pop("release"), "the release that it asks for is not among its documents"),
+    (lambda fields: fields["evidence"].update(sop="0" * 64), "the SOP that it begins under, "),
+    (lambda fields: fields["evidence"].pop("personal.contact"), "personal.contact is sealed as "),
+    (lambda fields: fields["evidence"].update({"personal.contact": fields["evidence"]["sop"]}),
+     "personal.contact is sealed as "),
+    (lambda fields: fields["evidence"].update({"scan ` |\n| 5 |": fields["evidence"]["sop"]}),
+     "'scan ` |\\n| 5 |' names no document"),
+    (lambda fields: fields["evidence"].update({"personal.a b": fields["evidence"]["sop"]}),
+     "'personal.a b' names no document"),
+], ids=["letter", "release", "sop", "contact", "decoy", "name", "person"])
+def test_request_that_does_not_name_what_it_rests_on_is_refused(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], object], part: str
+) -> None:
+    """It would be approved, and be in no export; what is sealed would be erased by nobody."""
+    before = desk.office.register.head()
+    left_out(monkeypatch, change)
+    with pytest.raises(Refused) as error:
+        desk.submit()
+    assert part in str(error.value) and desk.office.register.head() == before
+
+
+def test_actor_whose_name_the_entry_does_not_name_is_refused(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = actors._sealed
+    monkeypatch.setattr(actors, "_sealed", lambda *given: (real(*given)[0], {}))
+    with pytest.raises(Refused, match=r"personal\.baru is sealed as"):
+        desk.enroll("baru", "pd", name="Budi Santoso")
+
+
+def test_request_of_another_id_is_found(desk: Desk) -> None:
+    """Nobody signs a request's id as it begins, and people read it."""
+    desk.submit()
+    insider.rewrite(desk, last(lambda body: {"request": "R-2026-0001\n\x1b[2J"}), key=True, signed=True)
+    assert any("is no request's id" in line for line in verified(desk))
+
+
+def test_hardware_key_in_a_file_is_the_key_in_that_file(desk: Desk) -> None:
+    """One key under two kinds would be two officials."""
+    with pytest.raises(Refused, match="the key of kembaran is or was somebody's already"):
+        desk.enroll("kembaran", "bidang", key=people.hardware("kadis"))
