@@ -16,27 +16,25 @@ UNSIGNED = ("run", "record")  # kinds of entries that the driver writes, and nob
 REQUEST = re.compile(r"R-\d{4}-\d{4,}", re.ASCII)
 
 
-def misshapen(body: Body) -> Iterator[str]:
+def misshapen(body: Body) -> list[str]:
     """What an entry says that an entry of its kind does not. Raises what comes of reading what is none."""
-    kind, evidence, signatures = body["kind"], body["evidence"], body["signatures"]
+    found, kind, evidence, signatures = list[str](), body["kind"], body["evidence"], body["signatures"]
     if body.keys() != FIELDS:
-        yield f"it has other fields than entries have: {', '.join(map(repr, sorted(body.keys() ^ FIELDS)))}"
+        found.append(f"it has other fields than entries have: {', '.join(map(repr, sorted(body.keys() ^ FIELDS)))}")
     if type(body["sequence"]) is not int:
-        yield f"its number is {body['sequence']!r}"
+        found.append(f"its number is {body['sequence']!r}")
     if kind in UNSIGNED:
         people = () if (kind, body["outcome"]) == ("run", "started") else ("actor", "role")
         if told := [name for name in (*people, "request", "step", "evidence", "signatures") if body[name]]:
-            yield f"it tells {' and '.join(told)}: nobody signs an entry of the kind {kind}"
+            found.append(f"it tells {' and '.join(told)}: nobody signs an entry of the kind {kind}")
     elif not (body["request"] is None or _is_request(body["request"])):
-        yield f"{body['request']!r} is no request's id"
-    for name in evidence:
-        if not _names_a_document(name):
-            yield f"{name!r} names no document"
-    if any(item.keys() != SIGNATURE for item in signatures) or (
-            len(signatures) > 1 and len({item["by"] for item in signatures}) < len(signatures)):
-        yield "its signatures are more than one of each signer"
+        found.append(f"{body['request']!r} is no request's id")
+    found += [f"{name!r} names no document" for name in evidence if not _names_a_document(name)]
+    if len(signatures) != len({item["by"] for item in signatures if item.keys() == SIGNATURE}):
+        found.append("its signatures are more than one of each signer")
     if kind == "step" and "request" in body["data"]:
-        yield from _loose(body["data"], evidence)
+        found += _loose(body["data"], evidence)
+    return found
 
 
 def _loose(data: Body, evidence: Body) -> Iterator[str]:
