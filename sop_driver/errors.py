@@ -42,6 +42,20 @@ class Failed(SopError):
         self.what, self.mend = what, mend
 
 
+class Uncertain(Failed):
+    """Nobody knows whether it was recorded: the connection ended while it was."""
+
+
+class Recorded(Failed):
+    """It was recorded, and what belongs beside the register was not written."""
+
+    def __init__(self, size: int, error: OSError) -> None:
+        super().__init__(f"entries up to {size} were recorded, but not the checkpoint beside the register: "
+                         f"{error.strerror}", error.filename or "the driver's home",
+                         "do not repeat it: make room, or mend the file's rights; the next command that records writes "
+                         "it, and the next `sop run` the records of this one")
+
+
 class Usage(SopError):
     """The command or a file given to it cannot be used as it stands."""
 

@@ -9,7 +9,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError
 
-from sop_driver.errors import Failed, Usage
+from sop_driver.errors import Failed, Uncertain, Usage
 
 NOTHING = "nothing of this command was recorded"
 ROOM = f"the disk has no room: {NOTHING}; make room, then run again"
@@ -51,7 +51,7 @@ def explained(context: ExceptionContext, name: str) -> Failed:
     error = context.original_exception
     said = " ".join(str(error).split())
     if context.statement == "COMMIT" and context.is_disconnect:
-        return Failed(f"the connection ended while entries were being committed: {said}", name,
+        return Uncertain(f"the connection ended while entries were being committed: {said}", name,
                       "they may be recorded or not: look by `sop history` before you repeat it")
     return Failed(f"the register's database could not be used: {said}", name, _mend(error, said))
 

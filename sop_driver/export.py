@@ -137,7 +137,7 @@ def update(office: Office, since: int) -> str:
         raise Usage(f"the register has {size} entries, the witness is said to have seen {since}", "--since",
                     "name a number within the register; 0 the first time")
     path = register.consistency(since, size) if since else []
-    if since and not merkle.grown(since, register.root(since), size, open_note(note, []).root, path):
+    if since and not merkle.grown(since, register.tree_of(since).root(), size, open_note(note, []).root, path):
         refuse("its tree's nodes are not those of its entries", trust.GATE, trust.MEND)
     return "\n".join([f"old {since}", *(base64.b64encode(part).decode() for part in path), "", note])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,7 +53,7 @@ def make(path: Path, name: str, algorithm: int = SIGNED) -> Notary:
 
 def keep(path: Path, note: str) -> None:
     """Keep a checkpoint in a file, unless a later one is there: who wrote first may come here second."""
-    with path.with_name(f"{path.name}.lock").open("a") as lock:
+    with os.fdopen(os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with contextlib.suppress(ValueError):
             if open_note(note_in(path), []).size >= open_note(note, []).size:

@@ -15,7 +15,7 @@ from typing import Any, Literal, NoReturn, TypeVar
 from sqlalchemy import ColumnElement, func, insert, literal_column, select
 
 from sop_driver import merkle, notary
-from sop_driver.errors import Usage, refuse
+from sop_driver.errors import Recorded, Usage, refuse
 from sop_driver.merkle import Node
 from sop_driver.notary import Notary
 from sop_driver.note import Checkpoint, note_in, open_note
@@ -146,8 +146,7 @@ class Register:
 
     def latest(self, column: Literal["request", "brought_by"], value: str) -> str | None:
         """The hash of the last entry on a request, or of the last request that an actor brought or corrected."""
-        wanted = _of(None, value) if column == "request" else [ENTRIES.c.brought_by == value]
-        return self.db.execute(LAST.with_only_columns(ENTRIES.c.hash).where(*wanted)).scalar()
+        return self.db.execute(LAST.with_only_columns(ENTRIES.c.hash).where(ENTRIES.c[column] == value)).scalar()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -165,17 +164,19 @@ class Register:
             before = self.head()[0]
             self._as_signed(before)
             yield
-            if grown := self.tree.size > before:
-                self._sign(before)
+            note = self._sign(before) if self.tree.size > before else ""
             self.store.commit()
         except BaseException:
             self.store.rollback()
             self.__dict__.pop("notary", None)  # it may be one that the entries taken back had brought
             raise
-        if grown:
-            notary.keep(self.checkpoint_file, self.checkpoint())
-            with contextlib.suppress(FileNotFoundError):  # from now on it shows that a register was here
-                self.prepared_key.rename(self.key_file)
+        try:  # without a word to the database, which may be gone by now
+            if note:
+                notary.keep(self.checkpoint_file, note)
+                with contextlib.suppress(FileNotFoundError):  # from now on it shows that a register was here
+                    self.prepared_key.rename(self.key_file)
+        except OSError as error:
+            raise Recorded(self.tree.size, error) from error
 
     def append(self, kind: str, **fields: Any) -> Entry:
         """Add one entry; `fields` are Entry's. Raises Refused where it cannot be dated or signed."""
@@ -223,9 +224,6 @@ class Register:
         """The tree over the first entries, to go on from."""
         return Tree(size, self.on_nodes(lambda node: merkle.peaks(size, node)))
 
-    def root(self, size: int) -> bytes:
-        return self.tree_of(size).root()
-
     def checkpoint(self) -> str:
         """The last signed checkpoint within the register; an empty text before the first entry."""
         query = select(CHECKPOINTS.c.note).order_by(CHECKPOINTS.c.size.desc()).limit(1)
@@ -235,18 +233,23 @@ class Register:
         """All signed checkpoints, one for each time that the register was written to."""
         return (note for _, note in self.portions((CHECKPOINTS.c.size, CHECKPOINTS.c.note)))
 
-    def _sign(self, before: int) -> None:
-        self.__dict__.pop("notary", None)  # the entries may have brought another one
+    def _sign(self, before: int) -> str:
+        due = self.key_at(self.tree.size)  # the entries may have brought another one
+        if (key := notary.held(self.key_file.parent).get(due)) is None:
+            refuse(f"the key that its entries name, {due}, is not here: somebody else changed it just now",
+                   "the key of the checkpoints", "run it again; where no other command works, bring the key back")
+        self.notary = key
         point = Checkpoint(self.notary.name, self.tree.size, self.tree.root())
         note = f"{point.body}\n{self.notary.sign(point.body)}"
         self.db.execute(insert(CHECKPOINTS), {"size": point.size, "note": note})
         if not self.store.keeps(self.tree_of(before), point.root, note):
             self._unreliable("what was written to it is not in it")
+        return note
 
     def _as_signed(self, size: int) -> None:
         """Refuse to go on where entries were added, removed or changed other than by `append`."""
         outside = note_in(self.checkpoint_file)
-        inside, fault, self.tree = self.checkpoint(), self.schema_fault() or self.gone(), Tree()
+        inside, fault, self.tree = self.checkpoint(), self.store.schema_fault() or self.gone(), Tree()
         if not fault and (size or inside or outside):
             try:
                 self.tree = self.tree_of(size)
@@ -260,8 +263,10 @@ class Register:
                     fault = f"{self.checkpoint_file} is gone"
                 elif last.size != size or self.tree.root() != last.root:
                     fault = f"its {size} entries are not those that its last checkpoint signs"
-                elif copy.root != (last.root if copy.size == size else self.root(copy.size)):
+                elif copy.root != (last.root if copy.size == size else self.tree_of(copy.size).root()):
                     fault = f"its entries up to {copy.size} are not those that {self.checkpoint_file} signs"
+                elif not outside or copy.size < size:  # whoever wrote the last ones could not
+                    notary.keep(self.checkpoint_file, inside)
             except ValueError as error:
                 fault = f"its checkpoint cannot be used: {error}"
         if fault:
@@ -276,9 +281,6 @@ class Register:
         left = sorted({*self.key_file.parent.glob("*.key")} - {self.prepared_key}) if not self.head()[0] else []
         return f"no entry is here, and {left[0]} signed some: the register is gone" if left else ""
 
-    def schema_fault(self) -> str | None:
-        return self.store.schema_fault()
-
     def inclusions(self, numbers: Iterable[int], size: int) -> list[list[str]]:
         """For each entry, what leads from it to the root of the tree of that size."""
         wanted = list(numbers)
@@ -291,8 +293,7 @@ class Register:
 
     def open_run(self) -> Entry | None:
         """The `started` entry of a run that is under way, died, or could not be put back; None otherwise."""
-        ends = (entry for entry in self.latest_first("run") if entry.outcome != "unknown")
-        last = next(ends, None)
+        last = next((entry for entry in self.latest_first("run") if entry.outcome != "unknown"), None)
         return last if last and last.outcome == "started" else None
 
     def next_run(self) -> str:

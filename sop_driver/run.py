@@ -11,7 +11,7 @@ from sop_driver import desired, gates, lease, records, steps, trust
 from sop_driver import plan as plans
 from sop_driver.config import FleetFacts, write_atomic
 from sop_driver.desired import Website
-from sop_driver.errors import Failed, Interrupted, Refusal, Refused, refuse
+from sop_driver.errors import Failed, Interrupted, Recorded, Refusal, Refused, Uncertain, refuse
 from sop_driver.fleet import FleetResult, Plays
 from sop_driver.flow import Existing
 from sop_driver.job import Job, prepare, wanted, write_previous
@@ -110,8 +110,9 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
             return late
         standings = cleared(office, requests)  # while it waited or put back, the register may have moved
         orders = [_order(office, now, actor, sign) for now in standings]
-        run_id = office.register.next_run()
-        job = prepare(office, facts, standings, run_id, office.home.runs / run_id)
+        with office.register.writing():  # no driver that was taken over writes what the next one is to play
+            run_id = office.register.next_run()
+            job = prepare(office, facts, standings, run_id, office.home.runs / run_id)
         plan = _checked(fleet, job)
         if refusals := plan.refusals(job.names, office.config.inventory):
             raise Refused(refusals)
@@ -125,7 +126,8 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
             raise kind(f"{error.what} (the servers were put back as they were{job.not_undone})", error.where,
                        "mend what it names, then `sop run` again; the approvals still hold") from error
         except Exception as error:
-            put_back(office, fleet, job.run, job.names, job.previous_file, f"{type(error).__name__}: {error}")
+            if not _stands(office, job.run, error):
+                put_back(office, fleet, job.run, job.names, job.previous_file, f"{type(error).__name__}: {error}")
             raise
         _written(office, job.target)
         _record(office, fleet, job.folder, outcome)
@@ -279,6 +281,16 @@ def _close(office: Office, job: Job, orders: list[dict[str, Any]], outcome: Outc
         for order in orders:
             entry = office.register.append("step", **order | {"data": {**order["data"], "run": job.run}})
             trust.accept(office, entry)
+
+
+def _stands(office: Office, run_id: str, error: Exception) -> bool:
+    """Whether a run is recorded as applied though an error ended it. Raises Failed where the database does not say:
+    the next call finds out, and puts back what is not."""
+    if not isinstance(error, Uncertain):
+        return isinstance(error, Recorded)
+    office.register.store.rollback()
+    return next(entry.outcome for entry in office.register.latest_first("run")
+                if entry.data["run"] == run_id) == "applied"
 
 
 def _record(office: Office, fleet: Plays, folder: Path, outcome: Outcome, reason: str | None = None) -> None:

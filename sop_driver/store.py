@@ -65,8 +65,7 @@ class Store:
     """
 
     def __init__(self, place: Path | URL, folder: Path) -> None:
-        self.place, self.folder = place, folder
-        self.name = str(place)
+        self.place, self.folder, self.name = place, folder, str(place)
         self.writing = self.held = False
         if isinstance(place, Path):
             if not place.exists():
@@ -117,6 +116,8 @@ class Store:
     # Every connection is in autocommit, so that each read sees what others have written; `begin` alone begins.
     def begin(self) -> None:
         """Take the write lock; what is read from here on holds until `commit`."""
+        if self.db.invalidated:  # by a read
+            self.db.rollback()
         try:
             begin(self.db)
         except Failed:

@@ -35,11 +35,12 @@ def copy(source: str, target: str, folder: Path) -> tuple[int, str]:
                 if new.db.execute(select(func.count()).select_from(table)).scalar():
                     refuse(f"{new.path} is not empty", GATE, "name a new file or an empty database")
             _rows(old, new)
-            size, root = old.head()[0], old.root(old.head()[0])
+            size, root = old.head()[0], old.tree_of(old.head()[0]).root()
             tree = Tree()
             for text in new.texts():
                 tree.add(leaf_hash(text))
-            if (tree.size, tree.root(), new.root(size)) != (size, root, root) or new.checkpoint() != old.checkpoint():
+            copied = tree.size, tree.root(), new.tree_of(size).root(), new.checkpoint()
+            if copied != (size, root, root, old.checkpoint()):
                 raise Failed("the copy is not what was copied", new.path, "nothing was kept; run it again")
             new.store.commit()
         return size, root.hex()

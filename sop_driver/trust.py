@@ -200,6 +200,8 @@ def _examine(office: Office, requests: Container[str] | None) -> Audit:
     key, lost = _key(register)
     # No later than what is read below.
     notes = {"the last checkpoint outside of it": note_in(register.checkpoint_file), **witnessed(office)}
+    if register.head()[0] == 1 and not notes["the last checkpoint outside of it"]:  # lost by a power cut: the next
+        del notes["the last checkpoint outside of it"]  # writer makes it anew
     with register.store.snapshot(), register.store.comparing(register.head()[0]) as index_fault:
         last = register.portions((CHECKPOINTS.c.size, CHECKPOINTS.c.note), size=1, last_first=True)
         place, notes["its checkpoint"] = next(last, (0, ""))
@@ -210,7 +212,7 @@ def _examine(office: Office, requests: Container[str] | None) -> Audit:
             found = audit.whole(register.texts, notes, key, office.config.witnesses, order_of(office))
         if lost:
             found.found(found.tree.size + 1, lost)
-        if fault := register.schema_fault() or index_fault() or tables.fault:
+        if fault := register.store.schema_fault() or index_fault() or tables.fault:
             found.found(found.tree.size + 1, fault)
         with contextlib.suppress(ValueError):  # which is found above
             sizes = {place, open_note(notes["its checkpoint"], []).size, found.tree.size}

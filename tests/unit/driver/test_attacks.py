@@ -729,7 +729,7 @@ def test_entry_left_out_of_an_index_that_looks_as_it_was_made_is_found(
         db.execute("UPDATE sqlite_master SET sql = ? WHERE name = 'entries_request'", (as_made,))
     file_desk.office.register = file_desk.register()
     assert "decision" in standing.stand(file_desk.office, request).done
-    assert file_desk.office.register.schema_fault() is None
+    assert file_desk.office.register.store.schema_fault() is None
     found(file_desk, since=11, part="row 10 missing from index entries_request")
 
 

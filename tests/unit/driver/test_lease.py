@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from driver.cluster import Cluster
-from driver.desk import PROJECT, Desk
+from driver.desk import PROJECT, Desk, FakeFleet
 from sop_driver import desired, lease, run, standing, trust
 from sop_driver.errors import Failed, Refused, SopError
 from sop_driver.register import Register
@@ -257,3 +257,89 @@ def test_evidence_that_one_machine_takes_is_there_for_the_other(desk: Desk, othe
     request = desk.approved()
     run.run(other, desk.fleet, desk.facts, [request], desk.sign)
     assert standing.stand(desk.office, request).installed
+
+
+@pytest.mark.parametrize("when", ["its answer is lost", "the server stops", "the connection ends after it"])
+def test_run_that_is_recorded_is_not_put_back_where_the_database_breaks_off(
+    desk: Desk, cluster: Cluster, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Nobody tells the driver that it is recorded; the next call asks, and makes what is missing."""
+    request, store, broken = desk.approved(), desk.office.register.store, list[str]()
+    real = store.commit
+
+    def commit() -> None:
+        if broken or "applied" not in desk.outcomes():
+            return real()
+        broken.append(when)
+        connection: Any = store.db.connection.driver_connection
+        if when == "the connection ends after it":
+            real()
+        else:
+            connection.execute("COMMIT")
+        if when == "the server stops":
+            cluster.stop()
+        else:
+            cluster.admin.execute("SELECT pg_terminate_backend(%s, 5000)", (connection.info.backend_pid,))
+        if when != "the connection ends after it":
+            real()
+        return None
+
+    monkeypatch.setattr(store, "commit", commit)
+    if when == "the connection ends after it":
+        assert desk.run(request).records
+    else:
+        with pytest.raises(Failed):
+            desk.run(request)
+    if when == "the server stops":
+        cluster.start()
+    desk.__dict__["office"] = desk.opened(desk.clock)
+    assert desk.outcomes() == ["started", "applied"] and list(desk.fleet.existing) == [NAME]
+    desk.office.register.db.exec_driver_sql(LAPSE)  # where no word of its end could come
+    if when != "the connection ends after it":
+        assert desk.run(request).records and list(desk.fleet.existing) == [NAME]
+    assert trust.examine(desk.office).findings == []
+
+
+def test_driver_that_was_taken_over_while_it_planned_leaves_the_next_ones_files_alone(
+    desk: Desk, other: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a run begins, both would call it by one number."""
+    mine, more = desk.approved(), desk.approve(desk.submit(name="lain.tarakankota.go.id"))
+    frozen, awake, ended, real = threading.Event(), threading.Event(), list[SopError](), run._order
+
+    def order(office: Office, *words: Any) -> Any:
+        if office is desk.office:
+            frozen.set()
+            assert awake.wait(60)
+        return real(office, *words)
+
+    def first() -> None:
+        try:
+            run.run(desk.office, FakeFleet(), desk.facts, [mine], desk.sign)
+        except SopError as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=first)
+
+    def planned(playbook: str, check: bool) -> None:
+        if check:
+            awake.set()
+            thread.join(60)
+
+    monkeypatch.setattr(run, "_order", order)
+    thread.start()
+    assert frozen.wait(60)
+    other.register.db.exec_driver_sql(LAPSE)
+    desk.fleet.on_play = planned
+    run.run(other, desk.fleet, desk.facts, [more], desk.sign)
+    assert "the fleet was taken over" in str(ended[0])
+    assert list(desk.fleet.existing) == list(desired.fold(other.register)) == ["lain.tarakankota.go.id"]
+
+
+def test_register_is_written_to_after_a_read_that_broke_off(desk: Desk, cluster: Cluster) -> None:
+    register = desk.office.register
+    pid = register.db.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+    cluster.admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+    with pytest.raises(Failed):
+        register.head()
+    assert register.append("record").sequence == 2

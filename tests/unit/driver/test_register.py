@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from driver.desk import PROJECT, Desk
-from sop_driver import trust
-from sop_driver.errors import Failed, Refused, SopError, Usage
+from sop_driver import actors, trust
+from sop_driver.errors import Failed, Recorded, Refused, SopError, Usage
 from sop_driver.register import Register, utc_now
 
 
@@ -147,3 +147,24 @@ def test_killed_writer_loses_no_acknowledged_entry(desk: Desk) -> None:
         assert acknowledged <= kept and trust.examine(desk.office).findings == []
         desk.office.register.now = utc_now
         assert desk.office.register.append("record").sequence == len(kept) + 1
+
+
+def test_checkpoint_file_that_cannot_be_written_is_written_by_the_next_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was recorded stands, and is not recorded twice; nothing more is until there is room."""
+    def full(path: Path, note: str) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    (tmp_path / "bare").mkdir()
+    desk = Desk(tmp_path / "bare")
+    office = desk.opened(desk.clock)
+    monkeypatch.setattr("sop_driver.register.notary.keep", full)
+    with pytest.raises(Recorded, match=r"entries up to 1 were recorded(?s:.*)do not repeat it"):
+        actors.bootstrap(office, desk.ceremony(), desk.sign)
+    assert trust.examine(office).findings == [] and not office.register.checkpoint_file.exists()
+    with pytest.raises(OSError, match="No space left"):
+        office.register.append("record")
+    assert office.register.head()[0] == 1
+    monkeypatch.undo()
+    assert office.register.append("record").sequence == 2 and trust.examine(office).findings == []

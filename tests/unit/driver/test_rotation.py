@@ -21,6 +21,7 @@ from sop_driver.errors import Refused, Usage
 from sop_driver.note import COSIGNED, Checkpoint, announcement, open_note, signed_by
 from sop_driver.proof import ORIGIN, canonical, leaf_hash, node_hash
 from sop_driver.register import Entry
+from sop_driver.standing import Office
 from sop_driver.statement import statement
 
 __all__ = ["fleet", "sop"]
@@ -402,3 +403,39 @@ def test_statement_signed_elsewhere_names_the_same_new_key(desk: Desk, sop: Sop,
 def test_key_of_a_size_is_the_last_one_brought_by_then() -> None:
     people = Directory(keys=[(1, "a"), (10, "b")])
     assert [people.key_at(size) for size in (0, 1, 9, 10, 11)] == ["", "a", "a", "b", "b"]
+
+
+def test_two_rotations_at_once_leave_a_register_that_goes_on(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One destroys old keys while the other has prepared its own, which it must leave alone."""
+    mine, real, second = desk.office, actors.enter, list[Callable[[], Any]]()
+    other = desk.opened(desk.clock)
+
+    def enter(office: Office, *words: Any, **more: Any) -> Any:
+        entry = real(office, *words, **more)
+        if office is mine and not second:
+            def later(office: Office, *words: Any, **more: Any) -> None:
+                second.append(lambda: real(office, *words, **more))
+
+            monkeypatch.setattr(actors, "enter", later)
+            orders.rotate(other, ["kadis", "kasubbag"], desk.sign, "curi 2")
+        return entry
+
+    monkeypatch.setattr(actors, "enter", enter)
+    orders.rotate(mine, ["kadis", "kasubbag"], desk.sign, "curi 1")
+    assert second[0]().outcome == "rotate"
+    other.register.close()
+    desk.__dict__["office"] = desk.opened(desk.clock)
+    desk.submit()
+    assert trust.examine(desk.office).findings == []
+
+
+def test_entry_whose_key_is_not_here_is_taken_back(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By any other key its checkpoint would be nobody's, and the register could take nothing more."""
+    before, real, old = desk.office.register.head(), notary.held, desk.office.people().checkpoint_key
+    monkeypatch.setattr(notary, "held", lambda folder: {old: real(folder)[old]})
+    with pytest.raises(Refused, match=r"the key that its entries name, .* is not here"):
+        orders.rotate(desk.office, ["kadis", "kasubbag"], desk.sign, "hilang")
+    assert desk.office.register.head() == before
+    monkeypatch.undo()
+    desk.submit()
+    assert trust.examine(desk.office).findings == []

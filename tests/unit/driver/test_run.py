@@ -5,14 +5,15 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from driver.desk import PROJECT, Desk, failing, silent, tar_of, unreachable
-from sop_driver import actors, desired, lease, records, report, run, standing, trust
-from sop_driver.errors import Failed, Interrupted, Refused, SopError
+from sop_driver import actors, desired, lease, notary, records, report, run, standing, trust
+from sop_driver.errors import Failed, Interrupted, Recorded, Refused, SopError
 from sop_driver.fleet import FleetResult, Result
 
 NAME = "dinkes.tarakankota.go.id"
@@ -761,3 +762,23 @@ def test_run_begins_nothing_of_who_is_of_another_agency_meanwhile(desk: Desk) ->
     desk.fleet.on_play = moved
     assert "dinkes-2 is of another agency" in str(ends(desk, request))
     assert desk.outcomes() == ["started", "applied"] and trust.examine(desk.office).findings == []
+
+
+def test_run_that_is_recorded_is_not_put_back_where_what_comes_after_fails(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk of the driver's home is full just then; the register is elsewhere, and says that it is installed."""
+    request, real, full = desk.approved(), notary.keep, list[Path]()
+
+    def keep(path: Path, note: str) -> None:
+        if not full and "applied" in desk.outcomes():
+            full.append(path)
+            raise OSError(28, "No space left on device", str(path))
+        real(path, note)
+
+    monkeypatch.setattr(notary, "keep", keep)
+    error = ends(desk, request)
+    assert isinstance(error, Recorded) and "were recorded" in str(error) and "do not repeat it" in str(error)
+    assert desk.outcomes() == ["started", "applied"] and list(desk.fleet.existing) == [NAME]
+    assert len(go(desk, request).records) == 4 and list(desk.fleet.existing) == [NAME]
+    assert trust.examine(desk.office).findings == []

@@ -57,7 +57,7 @@ def rows(desk: Desk) -> dict[str, list[tuple[Any, ...]]]:
 def as_it_was(desk: Desk, before: dict[str, list[tuple[Any, ...]]], request: str) -> None:
     """Opened again, nothing is lost or changed, and work goes on."""
     desk.office.register = desk.register()
-    assert rows(desk) == before and desk.office.register.schema_fault() is None
+    assert rows(desk) == before and desk.office.register.store.schema_fault() is None
     assert trust.examine(desk.office).findings == []
     desk.take(request, "review")
     assert desk.submit() == "R-2026-0002"
@@ -117,7 +117,7 @@ def test_older_driver_writes_nothing_behind_a_newer_one(desk: Desk, monkeypatch:
     desk.office.register.db.exec_driver_sql("UPDATE alembic_version SET version_num = '0003'")
     before = rows(desk)
     desk.office.register = desk.register()
-    assert rows(desk) == before and desk.office.register.schema_fault() is None
+    assert rows(desk) == before and desk.office.register.store.schema_fault() is None
     desk.take(request, "agenda")
 
 
@@ -168,7 +168,7 @@ def test_register_that_names_another_revision_is_read_and_left_as_it_is(desk: De
         desk.office.register.db.exec_driver_sql(words)
     before = rows(desk)
     desk.office.register = desk.register()
-    assert rows(desk) == before and "where 0004 is due" in str(desk.office.register.schema_fault())
+    assert rows(desk) == before and "where 0004 is due" in str(desk.office.register.store.schema_fault())
     assert standing.stand(desk.office, request).next
     with pytest.raises(Refused, match=r"cannot be relied on: its table alembic_version names .*\ngate: .*\nmend: "):
         desk.submit()
@@ -193,13 +193,13 @@ def test_every_revision_is_a_migration(tmp_path: Path) -> None:
     files = (Path(store.__file__).parent / "migrations/versions").glob("*.py")
     assert [path.name[:4] for path in sorted(files)] == list(schema.REVISIONS)
     register = Register(tmp_path / "register.db")
-    assert register.schema_fault() is None
+    assert register.store.schema_fault() is None
 
 
 def test_many_who_open_an_empty_database_at_once_find_one_register(cluster: Cluster, tmp_path: Path) -> None:
     name = cluster.create()
     words = "import sys, pathlib; from sop_driver.register import Register; " \
-            "print(Register(sys.argv[1], folder=pathlib.Path(sys.argv[2])).schema_fault())"
+            "print(Register(sys.argv[1], folder=pathlib.Path(sys.argv[2])).store.schema_fault())"
     drivers = [subprocess.Popen([sys.executable, "-c", words, cluster.url(name), str(tmp_path)], cwd=PROJECT,
                                 stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert [driver.communicate(timeout=60)[0] for driver in drivers] == ["None\n"] * 4

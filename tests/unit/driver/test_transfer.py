@@ -22,7 +22,7 @@ def test_copy_to_postgresql_and_back_keeps_every_octet(
     monkeypatch.setattr("sop_driver.transfer.BATCH", 4)  # so that the few entries come in several portions
     file_desk.approved(title="Dinas Kesehatan “Kota” é")
     before, home, name = rows(file_desk), file_desk.office.home.path, cluster.create()
-    root = file_desk.office.register.root(9).hex()
+    root = file_desk.office.register.tree_of(9).root().hex()
     assert transfer.copy(file_desk.place, cluster.url(name), home) == (9, root)
     file_desk.place = cluster.url(name)
     file_desk.office.register = file_desk.register()
