@@ -10,7 +10,6 @@ import signal
 import sys
 import tempfile
 import traceback
-import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,7 +21,7 @@ from sop_driver import run as runs
 from sop_driver.administration import Argument, Told
 from sop_driver.errors import Failed, Refused, SopError, Usage
 from sop_driver.fleet import Fleet, FleetResult
-from sop_driver.proof import canonical
+from sop_driver.proof import canonical, visible
 from sop_driver.request import Form
 from sop_driver.signatures import pen
 from sop_driver.standing import Office
@@ -101,21 +100,20 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _end(code: int, text: str) -> int:
-    print(_visible(text), file=sys.stderr)
+    print(_visible(text.split("\n")), file=sys.stderr)
     return code
 
 
-def _visible(text: str) -> str:
-    """Requesters' texts reach the terminal without its control sequences."""
-    hidden = ("Cc", "Cf", "Cs")
-    return "".join(f"\\u{ord(c):04x}" if c != "\n" and unicodedata.category(c) in hidden else c for c in text)
+def _visible(lines: Sequence[str]) -> str:
+    """Requesters' texts reach the terminal without its control sequences, each in the line that tells it."""
+    return "\n".join(map(visible, lines))
 
 
 def say(options: argparse.Namespace, lines: Sequence[str], value: Any) -> None:
     if getattr(options, "json", False):
-        print(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
-    elif lines:
-        print(_visible("\n".join(lines)))
+        lines = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).split("\n")
+    if lines:
+        print(_visible(lines))
 
 
 def office(options: argparse.Namespace) -> Office:
@@ -128,13 +126,13 @@ def reading(options: argparse.Namespace) -> Office:
 
 
 def _warn(text: str) -> None:
-    print(_visible(f"warning: {text}"), file=sys.stderr)
+    print(visible(f"warning: {text}"), file=sys.stderr)
 
 
 def fleet(work: Office) -> Fleet:
     """The real fleet; from here on ^C, SIGTERM and a lost terminal stop the play under way, which is then put back."""
     made = Fleet(work.project, work.project / work.config.inventory, work.home.evidence,
-                 lambda text: print(_visible(f"  … {text}"), file=sys.stderr, flush=True))
+                 lambda text: print(visible(f"  … {text}"), file=sys.stderr, flush=True))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: made.stopped.set())
     return made
@@ -268,7 +266,7 @@ def schema(options: argparse.Namespace) -> int:
 def tell(options: argparse.Namespace, told: Told) -> int:
     say(options, told.lines, told.value)
     for line in told.aside:
-        print(_visible(line), file=sys.stderr)
+        print(visible(line), file=sys.stderr)
     return told.code
 
 

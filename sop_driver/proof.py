@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 import struct
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -38,6 +39,15 @@ def canonical(value: Any) -> str:
     text = _spelled(value)
     text.encode()  # half of a pair of surrogates is no letter (RFC 7493), and nobody could hash it
     return text
+
+
+def visible(text: str) -> str:
+    """A text as one line: what would act on a terminal or page is shown as JSON spells it, and so stays the same there.
+
+    Line breaks, control characters, and what turns the direction of writing around among them.
+    """
+    hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
+    return "".join(json.dumps(c)[1:-1] if unicodedata.category(c) in hidden else c for c in text)
 
 
 def parsed(text: str) -> tuple[Any, Callable[[Any], str]]:

@@ -13,6 +13,7 @@ from sop_driver.agencies import asker
 from sop_driver.directory import Directory
 from sop_driver.errors import SopError
 from sop_driver.procedure import STRONG
+from sop_driver.proof import visible
 from sop_driver.register import Entry
 from sop_driver.request import Contact, Request
 from sop_driver.standing import Office, Standing, all_standings, entries_of, local, stamp, stand, unreported, worded
@@ -186,13 +187,13 @@ def _step_rows(office: Office, now: Standing, entries: list[Entry]) -> Iterator[
     for entry in entries:
         step = now.procedure.step(entry.step or "")
         if entry.kind == "step" and step is not None:
-            documents = "<br>".join(f"{name} `{digest[:16]}…`" for name, digest in sorted(entry.evidence.items()))
+            documents = "<br>".join(f"{_md(name)} `{digest[:16]}…`" for name, digest in sorted(entry.evidence.items()))
             told = " - ".join(filter(None, (entry.outcome, entry.reason))) or "done"
             counts = "" if now.done.get(step.id) == entry else " (superseded)"
             if void := now.voided.get(entry.sequence):
-                counts = f" (VOIDED by {void.actor}, entry {void.sequence}: {_md(void.reason or '')})"
+                counts = f" (VOIDED by {_md(void.actor or '')}, entry {void.sequence}: {_md(void.reason or '')})"
             who = f"{entry.actor} ({entry.role}{_way(office, entry)})"
-            yield (f"| {step.number} | {step.activity} | {_md(told)}{counts} | {who} "
+            yield (f"| {step.number} | {_md(step.activity)} | {_md(told)}{counts} | {_md(who)} "
                    f"| {local(office, entry.when)} | {documents} |")
 
 
@@ -216,7 +217,7 @@ def _record_lines(office: Office, entries: list[Entry]) -> list[str]:
                 told = [line for name, facts in sorted(entry.data["websites"].items())
                         for line in (f"- {_md(name)}", *_nested(facts, "  "))]
                 subject = entry.data["subject"]
-                latest[subject] = [f"## Record: {subject} ({entry.data['run']})", "", *told, ""]
+                latest[subject] = [f"## Record: {_md(subject)} ({_md(entry.data['run'])})", "", *told, ""]
     return [line for lines in latest.values() for line in lines]
 
 
@@ -239,5 +240,5 @@ def _nested(value: Any, indent: str) -> Iterator[str]:
 
 
 def _md(text: str) -> str:
-    """A requester's text as text: no markup of Markdown or HTML in it takes effect."""
-    return "".join(f"&#{ord(c)};" if c in "<>&" else f"\\{c}" if c in "\\`*_[]|#" else c for c in text)
+    """A requester's or server's text as text of one line: no markup of Markdown or HTML in it takes effect."""
+    return "".join(f"&#{ord(c)};" if c in "<>&" else f"\\{c}" if c in "\\`*_[]|#~" else c for c in visible(text))

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -264,6 +265,17 @@ def test_a_bug_exits_70(sop: Sop, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_terminal_never_sees_control_sequences(sop: Sop, desk: Desk) -> None:
     code, _, err = sop("status", "R-\x1b[2J")
     assert code == 2 and "\x1b" not in err
+
+
+def test_json_is_without_control_sequences_and_says_the_same(
+    sop: Sop, desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of eight bits, and what turns the direction of writing, as well."""
+    value = {"\x9b2J\u202e": "Dinas Kesehatan é\u2028\x7f\n\U000e0041"}
+    cli.say(Namespace(json=True), [], value)
+    out = capsys.readouterr().out
+    assert json.loads(out) == value and "Kesehatan é" in out
+    assert not {"\x9b", "\u202e", "\u2028", "\x7f", "\U000e0041"} & set(out)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
 from driver.desk import Desk
+from driver.test_cli import Sop, sop
 from sop_driver import report, run, standing
+
+__all__ = ["sop"]
 
 
 def go(desk: Desk, request: str) -> run.Outcome:
@@ -38,3 +46,36 @@ def test_report_marks_what_was_superseded(desk: Desk) -> None:
 def test_history_of_one_request_leaves_others_out(desk: Desk) -> None:
     first, second = desk.submit(), desk.submit()
     assert {entry.request for entry in report.history(desk.office, first)} == {first} and first != second
+
+
+def test_name_of_a_document_makes_no_row_and_no_line(
+    desk: Desk, sop: Sop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A register is read even where it was changed; what it then says must not look like other steps."""
+    request = desk.submit()
+    name = "scan ` |\n| 5 | Persetujuan | yes | kabid (bidang) | x | nota `00` |\n    6  2026-11-02  step decision yes"
+    real = report.history
+
+    def history(*given: Any) -> list[Any]:
+        return [replace(entry, evidence={**entry.evidence, name: "0" * 64}) for entry in real(*given)]
+
+    monkeypatch.setattr(report, "history", history)
+    rows = [line for line in sop("report", request)[1].split("\n") if line.startswith("|")]
+    assert len(rows) == 3 and r"scan \` \|\\n\| 5 \| Persetujuan \|" in rows[-1]
+    assert len(sop("history", request)[1].rstrip("\n").split("\n")) == 1
+
+
+def test_what_a_server_says_makes_no_paragraph(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = desk.fleet.answer
+    said = "x\n\nDisetujui oleh Kadis.\u2028~~~ \x85\u202e"
+
+    def answer(playbook: str, *given: Any) -> dict[str, Any]:
+        value = real(playbook, *given)
+        return {**value, "as_built": {name: {said: said} for name in value.get("as_built", ())}}
+
+    monkeypatch.setattr(desk.fleet, "answer", answer)
+    request = desk.approved()
+    desk.run(request)
+    shown = r"x\\n\\nDisetujui oleh Kadis.\\u2028\~\~\~ \\u0085\\u202e"
+    lines = "\n".join(report.report(desk.office, request)).split("\n")
+    assert f"- {shown}: {shown}" in [line.strip() for line in lines]
