@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sop_driver.config import settle, write_atomic
 from sop_driver.errors import Failed, refuse
@@ -20,6 +22,8 @@ from sop_driver.statement import digest_fault
 
 SALT = 32  # octets
 BACK = "bring the file back from the backup of the driver's home"
+NOTE = re.compile(r"\.?\.unsigned\.")
+WRITTEN = re.compile(r"\.(?:new|[0-9a-f]{64})\.")  # what was being written by this driver, or by earlier ones
 LOOK = "`sop register verify` names the entry; bring the register back from its backup"
 
 
@@ -39,28 +43,57 @@ class Evidence:
         return not digest_fault(digest) and self.path(digest).is_file() and not self.path(digest).is_symlink()
 
     @contextlib.contextmanager
-    def staged(self, source: Path) -> Iterator[tuple[Path, str]]:
-        """A private copy of a file and its sha256, kept as evidence where the block ends well, else gone."""
+    def _new(self) -> Iterator[tuple[IO[bytes], Path]]:
+        """A file to write to, gone in the end unless it got its name. Its lock says that somebody lives who writes it.
+
+        It is locked before it holds anything.
+        """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=self.folder, prefix=".new.")
         copy = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield file, copy
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def _keep(self, file: IO[bytes], copy: Path, digest: str) -> None:
+        """Give what was written its name, once it is on the disk."""
+        file.flush()
+        os.fsync(file.fileno())
+        copy.chmod(0o400)
+        copy.replace(self.path(digest))
+        settle(self.folder)
+
+    @contextlib.contextmanager
+    def staged(self, source: Path) -> Iterator[tuple[Path, str]]:
+        """A private copy of a file and its sha256, kept as evidence where the block ends well, else gone."""
         digest = hashlib.sha256()
         try:
-            with source.open("rb") as read, os.fdopen(handle, "wb") as write:
+            with source.open("rb") as read, self._new() as (write, copy):
                 while data := read.read(1024 * 1024):
                     digest.update(data)
                     write.write(data)
                 write.flush()
-                os.fsync(write.fileno())
-            copy.chmod(0o400)
-            yield copy, digest.hexdigest()
-            copy.replace(self.path(digest.hexdigest()))
-            settle(self.folder)
+                yield copy, digest.hexdigest()
+                self._keep(write, copy, digest.hexdigest())
         except OSError as error:
             raise Failed(f"it could not be kept as evidence: {error.strerror}", str(source),
                          "check that the file can be read and that the disk has room") from error
-        finally:
-            copy.unlink(missing_ok=True)
+
+    def erase(self, digests: Iterable[str], notes: Container[str]) -> None:
+        """Remove documents for good, and what commands that were killed left: notes of these and files half written.
+
+        A note's name is a hash without salt of what it is of, which could be found by trying.
+        """
+        for left in self.folder.glob(".*"):
+            with contextlib.suppress(OSError):  # gone meanwhile, or no file
+                if (NOTE.match(left.name) and left.read_text(errors="replace") in notes) or (
+                        WRITTEN.match(left.name) and _abandoned(left)):
+                    left.unlink()
+        for digest in digests:
+            self.path(digest).unlink(missing_ok=True)
 
     def add(self, source: Path) -> str:
         with self.staged(source) as (_, digest):
@@ -75,7 +108,9 @@ class Evidence:
             return known
         data = secrets.token_bytes(SALT) + canonical(value).encode()
         digest = hashlib.sha256(data).hexdigest()
-        write_atomic(self.path(digest), data, 0o400)
+        with self._new() as (file, copy):
+            file.write(data)
+            self._keep(file, copy, digest)
         self.note(value, purpose, digest)
         return digest
 
@@ -120,3 +155,10 @@ class Evidence:
         if hashlib.sha256(octets).hexdigest() != digest:
             refuse(f"{path} was changed", "evidence", BACK)
         return octets
+
+
+def _abandoned(path: Path) -> bool:
+    """Whether a file holds something, and nobody lives who writes it. Raises OSError where somebody does."""
+    with plain_file(path) as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.fstat(file.fileno()).st_size > 0

@@ -88,10 +88,11 @@ def export(office: Office, folder: Path, documents: bool) -> list[Path]:
     if documents:
         (folder / "evidence").mkdir(mode=0o700)
     (folder / "personal").mkdir(mode=0o700)
+    erased = office.people(size).erased  # an interrupted erasure leaves what it is of
     for entry in islice(register.entries(), size):
         for name, digest in entry.evidence.items():
             personal = name.startswith(PERSONAL)
-            if (personal or documents) and office.evidence.has(digest):  # else the verifier says what it lacks
+            if (personal or documents) and digest not in erased and office.evidence.has(digest):  # else it is lacking
                 target = folder / ("personal" if personal else "evidence") / digest
                 if not target.exists():
                     shutil.copy2(office.evidence.path(digest), target)

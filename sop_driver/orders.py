@@ -57,7 +57,7 @@ def erase(office: Office, words: list[str], signers: list[str], sign: Sign, reas
     """Remove documents and personal data for good; their hashes stay, and with them every proof.
 
     A word is REQ/contact, REQ/NAME of a document, or actor/ID for past holders' names, certificates and decrees. Raises
-    Refused where it is nothing, or gone: then the files that an interrupted erasure left are removed.
+    Refused where it is nothing, or gone: then what an interrupted erasure left is removed.
     """
     trust.require(office, ())  # what goes is what entries name: let all of them hold
     found = dict[str, str]()
@@ -68,12 +68,13 @@ def erase(office: Office, words: list[str], signers: list[str], sign: Sign, reas
     if needed := sorted({found[digest] for digest in found.keys() & kept}):
         refuse(f"{', '.join(needed)} is also a release, an SOP's data or a list of certificates", "erasure",
                "leave it out: the register needs it")
-    entry, files = None, [office.evidence.path(digest) for digest in found]
+    for digest in found:
+        office.evidence.path(digest)  # it leads to a document
+    entry = None
     if new := sorted(found.keys() - erased.keys()):
         entry = actors.enter(office, "erase", {}, [], signers, sign, reason=reason, data={"erased": new})
     if entry or not new:
-        for path in files:
-            path.unlink(missing_ok=True)
+        office.evidence.erase(found, {*erased, *new})
     if not new:
         refuse(f"{', '.join(words)}: {', '.join(dict.fromkeys(str(erased[digest]) for digest in found))}", "erasure",
                "nothing is left to do")

@@ -97,11 +97,11 @@ def proven(office: Office, request: str | None) -> tuple[dict[str, Any], Audit]:
 
 
 def personal(office: Office, receipt: dict[str, Any]) -> dict[str, str]:
-    """The personal data that a receipt's entries name, salt and value, so far as they are there as they were."""
+    """The personal data that a receipt's entries name, salt and value, so far as they are there, and not erased."""
     named = {digest for item in receipt["entries"] for name, digest in json.loads(item["text"])["evidence"].items()
              if name.startswith(PERSONAL)}
-    return {digest: base64.b64encode(office.evidence.read(digest)).decode() for digest in sorted(named)
-            if office.evidence.fault(digest) is None}
+    return {digest: base64.b64encode(office.evidence.read(digest)).decode()
+            for digest in sorted(named - office.people().erased.keys()) if office.evidence.fault(digest) is None}
 
 
 def order_of(office: Office) -> Order:

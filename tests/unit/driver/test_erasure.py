@@ -5,17 +5,21 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from driver import insider, people
-from driver.desk import Desk
+from driver.desk import PROJECT, Desk
 from driver.test_cli import Sop, fleet, sop
 from driver.test_export import verify
 from sop_driver import actors, audit, export, orders, outsider, report, standing, steps, trust
 from sop_driver.errors import Refused, Usage
+from sop_driver.evidence import Evidence
 from sop_driver.proof import canonical
 from sop_driver.register import Entry
 from sop_driver.statement import form_digest
@@ -196,23 +200,82 @@ def test_past_holders_name_is_erased_and_the_next_ones_stays(desk: Desk, sop: So
     assert sop("register", "verify")[0] == 0
 
 
-def test_interrupted_erasure_is_told_and_finished_by_the_same_command(
-    desk: Desk, sop: Sop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    request = desk.submit(contact=CONTACT)
-
+def interrupted(where: type, name: str, work: Callable[[], object]) -> None:
+    """Somebody presses ^C in a function while something is done."""
     def died(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "unlink", died)
-        with pytest.raises(KeyboardInterrupt):
-            erase(desk, f"{request}/contact")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(where, name, died)
+        work()
+
+
+def test_interrupted_erasure_is_told_and_finished_by_the_same_command(desk: Desk, sop: Sop) -> None:
+    request = desk.submit(contact=CONTACT)
+    interrupted(Path, "unlink", lambda: erase(desk, f"{request}/contact"))
     code, out, _ = sop("register", "verify")
     assert code == 0 and "and is there: repeat that `sop erase`" in out
     with pytest.raises(Refused, match="nothing is left to do"):
         erase(desk, f"{request}/contact")
     assert b"0811 1111" not in everything(desk) and "is there" not in sop("register", "verify")[1]
+
+
+def test_interrupted_erasure_is_in_no_export_and_no_receipt(desk: Desk, tmp_path: Path) -> None:
+    request = desk.submit(contact=CONTACT)
+    interrupted(Path, "unlink", lambda: erase(desk, f"{request}/contact", f"{request}/surat"))
+    assert b"0811 1111" in everything(desk)
+    export.export(desk.office, tmp_path / "export", documents=True)
+    given = b"".join(path.read_bytes() for path in (tmp_path / "export").rglob("*") if path.is_file())
+    assert b"0811 1111" not in given and desk.letter.read_bytes() not in given
+    value = desk.receipt(request)
+    assert not [text for text in value["personal"].values() if b"0811 1111" in base64.b64decode(text)]
+    (tmp_path / "receipt.json").write_text(json.dumps(value))
+    for name in ("export", "receipt.json"):
+        assert outsider.check(tmp_path / name, desk.office.people().checkpoint_key)[0] == 0
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_note_of_an_erased_contact_goes_with_it(desk: Desk, late: bool) -> None:
+    """A command that died left it behind; its name is a hash by which a telephone number is found by trying all."""
+    interrupted(Evidence, "signed", lambda: desk.submit(contact=CONTACT))
+    assert len(list(desk.office.evidence.folder.glob(".unsigned.*"))) == 1
+    if late:
+        interrupted(Evidence, "erase", lambda: erase(desk, "R-2026-0001/contact"))
+        with pytest.raises(Refused, match="nothing is left to do"):
+            erase(desk, "R-2026-0001/contact")
+    else:
+        erase(desk, "R-2026-0001/contact")
+    assert not list(desk.office.evidence.folder.glob(".unsigned.*"))
+
+
+def test_what_a_killed_command_had_half_kept_goes_with_the_next_erasure(desk: Desk) -> None:
+    """And nothing else does: neither what somebody takes in at that moment, nor the note of a draft to be signed."""
+    request, folder = desk.submit(), desk.office.evidence.folder
+    half = [folder / ".new.abc", folder / f".{'0' * 64}.abc"]
+    for path in half:
+        path.write_bytes(b"%PDF 0811 1111")
+    desk.office.evidence.note("draft", "seen", "{}")
+    with desk.office.evidence.staged(desk.paper) as (copy, digest):
+        erase(desk, f"{request}/contact")
+        assert copy.exists()
+    assert desk.office.evidence.fault(digest) is None and desk.office.evidence.noted("draft", "seen") == "{}"
+    assert not [path for path in half if path.exists()] and not list(folder.glob(".new.*"))
+
+
+def test_sealed_value_of_a_killed_command_goes_with_the_next_erasure(tmp_path: Path) -> None:
+    """Killed at the worst moment, by what a process that died at once would leave."""
+    code = f"""
+import os
+from pathlib import Path
+from sop_driver import evidence
+evidence.os.fsync = lambda handle: os._exit(9)
+evidence.Evidence(Path({str(tmp_path / "evidence")!r})).seal({CONTACT!r}, "contact")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False)
+    left, = (tmp_path / "evidence").iterdir()
+    assert done.returncode == 9 and b"0811 1111" in left.read_bytes()
+    Evidence(tmp_path / "evidence").erase([], [])
+    assert not left.exists()
 
 
 def test_unchanged_contact_keeps_its_seal_so_approvals_hold(desk: Desk) -> None:
