@@ -16,7 +16,7 @@ from typing import Any
 from sop_driver.audit import UNREADABLE, Audit, is_registers, receipt, whole
 from sop_driver.directory import Directory
 from sop_driver.note import note_in, verifier_of
-from sop_driver.proof import NAMESPACE
+from sop_driver.proof import NAMESPACE, visible
 from sop_driver.sheet import sheet
 from sop_driver.statement import PERSONAL, digest_fault
 
@@ -181,8 +181,10 @@ def documents(entries: Iterator[str], folder: Path | None, personal: Path,
     """What is wrong with the documents (where there is a folder of them) and personal data that entries name.
 
     What is erased was named before: else a document that comes later would be missing by an order given beforehand.
+    It may be there, as what it was: another would be taken for it. In a home all of them lie in one folder, beside what
+    was never recorded; in an export nothing else does.
     """
-    seen, named = dict[str, str](), set[str]()
+    number, named, there = 0, set[str](), {personal: set[str](), folder: set[str]()}
     for number, text in enumerate(entries, 1):
         body = json.loads(text)
         for digest in body["data"].get("erased", ()):
@@ -193,10 +195,14 @@ def documents(entries: Iterator[str], folder: Path | None, personal: Path,
             place = personal if name.startswith(PERSONAL) else folder
             if fault := digest_fault(digest):
                 yield number, f"evidence {name}: {fault}"
-            elif place and digest not in seen and digest not in erased:
-                seen[digest] = _document_fault(place / digest, digest)
-                if seen[digest]:
-                    yield number, f"evidence {name}: {seen[digest]}"
+            elif place and digest not in there[place]:
+                there[place].add(digest)
+                if fault := _document_fault(place / digest, digest, digest in erased):
+                    yield number, f"evidence {name}: {fault}"
+    for place, known in there.items() if folder != personal else ():
+        for path in sorted(place.iterdir()) if place and place.is_dir() else ():
+            if path.name not in known:
+                yield number + 1, f"{visible(str(path))} is there, and no entry names it"
 
 
 def plain_file(path: Path) -> BufferedReader:
@@ -209,13 +215,14 @@ def plain_file(path: Path) -> BufferedReader:
     return os.fdopen(handle, "rb")
 
 
-def _document_fault(path: Path, digest: str) -> str:
+def _document_fault(path: Path, digest: str, erased: bool) -> str:
     try:
         with plain_file(path) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        return f"{path} cannot be read ({error.strerror})"
-    return "" if found == digest else f"{path} was changed"
+        gone = erased and isinstance(error, FileNotFoundError)
+        return "" if gone else f"{path} cannot be read ({error.strerror})"
+    return "" if found == digest else f"{path} was {'erased, and is another' if erased else 'changed'}"
 
 
 def allowed_signers(people: Directory) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterator
 from datetime import datetime
 from typing import Any, Literal
 
-from sop_driver.proof import canonical
+from sop_driver.proof import canonical, visible
 
 STATEMENT = "sop-statement-1"
 ASSIGNED = ("agenda", "run")  # what the register itself adds to an entry's data when it accepts it
@@ -95,11 +95,20 @@ def misspelled(body: Body) -> list[str]:
 
 
 def personal_faults(value: dict[str, Any], erased: Container[str]) -> Iterator[tuple[int, str]]:
-    """What is wrong with the personal data that came along with a receipt."""
+    """What is wrong with the personal data that came along with a receipt. Those that were erased may be there yet."""
+    given, named, number = value["personal"], set[str](), 0
     for item in value["entries"]:
         body = json.loads(item["text"])
+        number = body["sequence"]
         for name, digest in body["evidence"].items():
-            if name.startswith(PERSONAL) and digest not in erased:
-                data = base64.b64decode(value["personal"].get(digest, ""))
-                if hashlib.sha256(data).hexdigest() != digest:
-                    yield body["sequence"], f"{name} is missing or was changed, and nobody erased it"
+            if not name.startswith(PERSONAL):
+                continue
+            named.add(digest)
+            if digest in erased and digest not in given:
+                continue
+            if hashlib.sha256(base64.b64decode(given.get(digest, ""))).hexdigest() != digest:
+                how = "was erased, and is another" if digest in erased else (
+                    "is missing or was changed, and nobody erased it")
+                yield number, f"{name} {how}"
+    for digest in sorted(given.keys() - named):
+        yield number + 1, f"{visible(digest)} is among its personal data, and no entry of it names that"

@@ -248,6 +248,45 @@ def test_note_of_an_erased_contact_goes_with_it(desk: Desk, late: bool) -> None:
     assert not list(desk.office.evidence.folder.glob(".unsigned.*"))
 
 
+def test_what_was_erased_does_not_come_back_as_another(desk: Desk, tmp_path: Path) -> None:
+    """Who passes it on puts a value of their own under the hash: it would look like the one that was signed for."""
+    request = desk.submit(contact=CONTACT)
+    opened = standing.stand(desk.office, request).opened
+    erase(desk, f"{request}/contact", f"{request}/surat")
+    forged = b"x" * 32 + canonical({**CONTACT, "name": "Orang Lain"}).encode()
+    key, folder = desk.office.people().checkpoint_key, tmp_path / "export"
+    export.export(desk.office, folder, documents=True)
+    for place, name in (("personal", "personal.contact"), ("evidence", "surat")):
+        path = folder / place / opened.evidence[name]
+        path.write_bytes(forged)
+        code, told = verify(folder / "verify.py", folder, "--key", key)
+        assert code == 1 and f"entry 2: evidence {name}: {path} was erased, and is another" in told
+        path.unlink()
+    assert outsider.check(folder, key)[0] == 0
+    value = desk.receipt(request)
+    value["personal"][opened.evidence["personal.contact"]] = base64.b64encode(forged).decode()
+    assert audit.receipt(value, key).findings == [(2, "personal.contact was erased, and is another")]
+
+
+def test_what_no_entry_names_is_named(desk: Desk, tmp_path: Path) -> None:
+    request = desk.submit()
+    named = standing.stand(desk.office, request).opened.evidence
+    key, folder = desk.office.people().checkpoint_key, tmp_path / "export"
+    export.export(desk.office, folder, documents=True)
+    others = ("evidence", "surat-asli.pdf"), ("personal", "0" * 64), ("evidence", named["personal.contact"])
+    for place, name in others:
+        (folder / place / name).write_text("x")
+        code, told = verify(folder / "verify.py", folder, "--key", key)
+        assert code == 1 and f"entry 3: {folder / place / name} is there, and no entry names it" in told
+        (folder / place / name).unlink()
+    assert outsider.check(folder, key)[0] == 0
+    value = desk.receipt(request)
+    for name in ("0" * 64, named["surat"]):
+        given = {**value["personal"], name: ""}
+        assert audit.receipt({**value, "personal": given}, key).findings == [
+            (3, f"{name} is among its personal data, and no entry of it names that")]
+
+
 def test_what_a_killed_command_had_half_kept_goes_with_the_next_erasure(desk: Desk) -> None:
     """And nothing else does: neither what somebody takes in at that moment, nor the note of a draft to be signed."""
     request, folder = desk.submit(), desk.office.evidence.folder
