@@ -15,7 +15,7 @@ from sop_driver import procedure as sop
 from sop_driver.config import Strict, load, sop_file
 from sop_driver.directory import Directory
 from sop_driver.errors import Refusal, Refused, Usage, refuse
-from sop_driver.intake import keep_document
+from sop_driver.intake import keep_document, not_erased
 from sop_driver.procedure import Procedure
 from sop_driver.proof import fingerprint
 from sop_driver.register import Entry
@@ -126,6 +126,7 @@ def adopt(office: Office, signers: list[str], sign: Sign, reason: str) -> Entry 
     source, procedure = _sop(office)
     if (people := office.people()).sop == procedure.hash and procedure.told.keys() <= people.sops[people.sop].keys():
         refuse(f"{source} is adopted already", GATE, "go on: new requests begin under it")
+    not_erased(office, {source.name: procedure.hash})
     return enter(office, "adopt", {}, [], signers, sign, reason=reason, data={"sop": procedure.hash, **procedure.told},
                   evidence={"sop": office.evidence.add(source)})
 

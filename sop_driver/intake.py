@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from sop_driver.register import PLACED
 from sop_driver.request import Form, Release, Request
 from sop_driver.schema import ENTRIES
 from sop_driver.standing import Office, Standing, stand
-from sop_driver.statement import SEALED
+from sop_driver.statement import SEALED, revived
 
 MAX_DOCUMENT = 256 * 1024**2
 
@@ -31,9 +32,16 @@ def keep_document(office: Office, name: str, path: Path, kind: str) -> str:
     if kind == "pdf" and b"%PDF-" not in head:
         raise Usage(f"{name} is not a PDF", str(path), "scan the document as PDF")
     with office.evidence.staged(path) as (_, digest):
-        if gone := office.people().erased.get(digest):
-            refuse(f"{name} was {gone}", "evidence", "bring another document, without what was to be erased")
+        not_erased(office, {name: digest})
     return digest
+
+
+def not_erased(office: Office, evidence: dict[str, str], kept: Container[tuple[str, str]] = ()) -> None:
+    """Raises Refused where something was erased before (see `revived`)."""
+    erased = office.people().erased if evidence else {}
+    for name in revived(evidence, erased, kept):
+        refuse(f"{name} was {erased[evidence[name]]}", "evidence",
+               "bring another document, without what was to be erased")
 
 
 def keep_release(office: Office, request: Form, release: Release, path: Path) -> str:
@@ -45,6 +53,7 @@ def keep_release(office: Office, request: Form, release: Release, path: Path) ->
         if digest != release.sha256:
             refuse(f"{path.name} has the sha256 {digest}, the request names {release.sha256}", gate,
                    "put the right archive beside the request, or correct release.sha256")
+        not_erased(office, {path.name: digest})
         try:
             found = archive.inspect(copy)
         except archive.BadArchive as error:

@@ -8,6 +8,7 @@ import json
 import os
 import stat
 from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from io import BufferedReader
 from pathlib import Path
@@ -18,7 +19,7 @@ from sop_driver.directory import Directory
 from sop_driver.note import note_in, verifier_of
 from sop_driver.proof import NAMESPACE, visible
 from sop_driver.sheet import sheet
-from sop_driver.statement import PERSONAL, digest_fault
+from sop_driver.statement import PERSONAL, Body, digest_fault, revived
 
 SLACK = 60  # seconds by which two clocks may differ
 WHOLE = "copy the whole line as the minutes or a printed report show it: NAME+IDENTITY+KEY, without spaces"
@@ -176,21 +177,44 @@ def texts(path: Path) -> Iterator[str]:
             yield line.removesuffix("\n")
 
 
+@dataclass
+class Erasures:
+    """What entries named so far, and what of it was erased: nothing before it came, and nothing comes back as a name.
+
+    Else a step would rest on a document that was never there, and would be missing by an order that was given for
+    another, or beforehand.
+    """
+
+    named: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+    brought: dict[str, set[tuple[str, str]]] = field(default_factory=dict)  # what a request's earlier forms rest on
+
+    def against(self, body: Body) -> Iterator[str]:
+        """Take the next entry. Gives what is against it."""
+        data, evidence = body["data"], body["evidence"]
+        for digest in data.get("erased", ()):
+            if digest not in self.named:
+                yield f"it erases {str(digest)[:12]}…, which no entry before it names"
+        kept = self.brought.setdefault(body["request"], set()) if "replaces" in data else set[tuple[str, str]]()
+        for name in revived(evidence, self.gone, kept):
+            yield f"evidence {name}: it was erased before, and cannot have been brought"
+        kept.update(evidence.items())
+        self.named.update(evidence.values())
+        self.gone.update(data.get("erased", ()))
+
+
 def documents(entries: Iterator[str], folder: Path | None, personal: Path,
               erased: Container[str]) -> Iterator[tuple[int, str]]:
     """What is wrong with the documents (where there is a folder of them) and personal data that entries name.
 
-    What is erased was named before: else a document that comes later would be missing by an order given beforehand.
-    It may be there, as what it was: another would be taken for it. In a home all of them lie in one folder, beside what
-    was never recorded; in an export nothing else does.
+    What is erased may be there, as what it was: another would be taken for it. In a home all of them lie in one folder,
+    beside what was never recorded; in an export nothing else does.
     """
-    number, named, there = 0, set[str](), {personal: set[str](), folder: set[str]()}
+    number, there, erasures = 0, {personal: set[str](), folder: set[str]()}, Erasures()
     for number, text in enumerate(entries, 1):
         body = json.loads(text)
-        for digest in body["data"].get("erased", ()):
-            if digest not in named:
-                yield number, f"it erases {str(digest)[:12]}…, which no entry before it names"
-        named.update(body["evidence"].values())
+        for fault in erasures.against(body):
+            yield number, fault
         for name, digest in body["evidence"].items():
             place = personal if name.startswith(PERSONAL) else folder
             if fault := digest_fault(digest):

@@ -94,6 +94,14 @@ def misspelled(body: Body) -> list[str]:
     return [repr(time) for time in times if not _is_time(time)]
 
 
+def revived(evidence: Body, erased: Container[str], kept: Container[tuple[str, str]] = ()) -> list[str]:
+    """The names under which an entry brings what was erased before it, as if it were there.
+
+    A corrected request keeps the letter and contact of its earlier forms (`kept`: name and sha256), erased or not.
+    """
+    return [name for name, digest in evidence.items() if digest in erased and (name, digest) not in kept]
+
+
 def personal_faults(value: dict[str, Any], erased: Container[str]) -> Iterator[tuple[int, str]]:
     """What is wrong with the personal data that came along with a receipt. Those that were erased may be there yet."""
     given, named, number = value["personal"], set[str](), 0

@@ -12,7 +12,7 @@ from sop_driver import request as requests
 from sop_driver.agencies import anothers, not_its_website, of_another, told
 from sop_driver.config import sop_file
 from sop_driver.errors import Refusal, Refused, Usage, refuse
-from sop_driver.intake import asked_before, contact, keep_document, keep_release, sealed
+from sop_driver.intake import asked_before, contact, keep_document, keep_release, not_erased, sealed
 from sop_driver.procedure import Step
 from sop_driver.register import Entry
 from sop_driver.request import Request
@@ -168,11 +168,14 @@ def written(office: Office, kind: str, fields: dict[str, Any], sign: Sign, by: I
 
 
 def still(office: Office, fields: dict[str, Any]) -> None:
-    """Raises Refused where somebody was quicker. Call it within `register.writing()`."""
+    """Raises Refused where somebody was quicker, or what it brings was erased. Call it within `register.writing()`."""
     data = fields["data"]
     if _previous(office, fields["actor"], data.get("replaces", fields["request"])) != data["previous"]:
         refuse("another entry was written while this one was signed", fields["step"] or fields["outcome"],
                "run the command again")
+    forms = office.register.entries(kind="step", request=data["replaces"]) if data.get("replaces") else ()
+    not_erased(office, fields["evidence"], {item for form in forms if "replaces" in form.data
+                                            for item in form.evidence.items()})
 
 
 def _submitter(office: Office, request: Request, actor: str | None, step: Step) -> str:

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 from driver import insider, people
-from driver.desk import PROJECT, Desk
+from driver.desk import PROJECT, Desk, tar_of
 from driver.test_cli import Sop, fleet, sop
 from driver.test_export import verify
 from sop_driver import actors, audit, export, orders, outsider, report, standing, steps, trust
+from sop_driver.config import sop_file
 from sop_driver.errors import Refused, Usage
 from sop_driver.evidence import Evidence
 from sop_driver.proof import canonical
@@ -128,6 +129,7 @@ def test_erasure_of_what_no_entry_named_is_found(desk: Desk, sop: Sop, tmp_path:
             desk.submit()
         with pytest.MonkeyPatch.context() as changed:
             changed.setattr(steps, "keep_document", lambda *_: digest)
+            changed.setattr(steps, "not_erased", lambda *_: None)
             desk.submit()
     line = f"entry 2: it erases {digest[:12]}…, which no entry before it names"
     code, out, _ = sop("register", "verify")
@@ -136,6 +138,75 @@ def test_erasure_of_what_no_entry_named_is_found(desk: Desk, sop: Sop, tmp_path:
     key = desk.office.people().checkpoint_key
     code, told = verify(tmp_path / "export/verify.py", tmp_path / "export", "--key", key)
     assert code == 1 and line in told
+
+
+def test_document_that_was_erased_before_is_none(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    """Else a step that needs one would be taken by the hash of another step's, which is gone by an order of others."""
+    request = desk.submit()
+    scan = desk.document("scan.pdf", "%PDF scan")
+    desk.take(request, "agenda", documents={"scan": scan, "lembar_disposisi": desk.paper})
+    erase(desk, f"{request}/scan")
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(steps, "keep_document", lambda *_: hashlib.sha256(scan.read_bytes()).hexdigest())
+        with pytest.raises(Refused, match=r"surat_terdisposisi was erased on .*\ngate: evidence\nmend: bring another"):
+            desk.take(request, "disposition")
+        changed.setattr(steps, "not_erased", lambda *_: None)
+        desk.take(request, "disposition")
+    line = "entry 5: evidence surat_terdisposisi: it was erased before, and cannot have been brought"
+    code, out, _ = sop("register", "verify")
+    assert code == 1 and line in out
+    folder, key = tmp_path / "export", desk.office.people().checkpoint_key
+    export.export(desk.office, folder, documents=True)
+    code, told = verify(folder / "verify.py", folder, "--key", key)
+    assert code == 1 and line in told
+
+
+@pytest.mark.parametrize("meanwhile", [True, False])
+def test_corrected_request_keeps_its_erased_letter(desk: Desk, sop: Sop, tmp_path: Path, meanwhile: bool) -> None:
+    """Its contact as well, where the erasure was interrupted."""
+    request = desk.submit(contact=CONTACT)
+    if meanwhile:
+        interrupted(Path, "unlink", lambda: erase(desk, f"{request}/contact", f"{request}/surat"))
+    else:
+        erase(desk, f"{request}/contact", f"{request}/surat")
+    first = standing.stand(desk.office, request).opened.evidence
+    other = desk.submit(replace=request, contact=CONTACT, purpose="Layanan")
+    now = standing.stand(desk.office, request).opened.evidence
+    assert other == request and now["surat"] == first["surat"]
+    assert (now["personal.contact"] == first["personal.contact"]) is meanwhile
+    assert sop("register", "verify")[0] == 0
+    export.export(desk.office, tmp_path / "export", documents=True)
+    assert outsider.check(tmp_path / "export", desk.office.people().checkpoint_key)[0] == 0
+
+
+def test_what_is_erased_while_a_step_is_signed_is_not_brought_by_it(desk: Desk) -> None:
+    request = desk.submit()
+    desk.take(request, "agenda")
+
+    def slow(who: str, message: str) -> str | None:
+        if json.loads(message)["step"] == "disposition":
+            erase(desk, f"{request}/scan")
+        return people.sign(who, message)
+
+    desk.sign = slow
+    with pytest.raises(Refused, match="surat_terdisposisi was erased on"):
+        desk.take(request, "disposition")
+    assert trust.examine(desk.office).findings == [] and desk.office.register.head()[0] == 4
+
+
+def test_release_and_sop_are_not_what_was_erased(desk: Desk) -> None:
+    """They would be missing where the register needs them."""
+    request = desk.submit()
+    archive, source = desk.folder / "situs-2.tar.gz", sop_file(desk.office.project, desk.office.config)
+    archive.write_bytes(tar_of({"index.html": "Siti"}))
+    other = desk.document("sop-2.yml", source.read_text() + "# lain")
+    desk.take(request, "agenda", documents={"scan": archive, "lembar_disposisi": other})
+    erase(desk, f"{request}/scan", f"{request}/lembar_disposisi")
+    with pytest.raises(Refused, match=r"situs.tar.gz was erased on"):
+        desk.submit(archive_bytes=archive.read_bytes())
+    desk.office.config = desk.config.model_copy(update={"sop": str(other)})
+    with pytest.raises(Refused, match=r"sop-2.yml was erased on"):
+        actors.adopt(desk.office, BY, desk.sign, "SK 3")
 
 
 def test_lost_personal_data_are_found_where_nobody_erased_them(desk: Desk, sop: Sop) -> None:
