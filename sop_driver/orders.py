@@ -14,11 +14,10 @@ from sop_driver.note import announcement
 from sop_driver.register import Entry
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, stamp, worded
-from sop_driver.statement import CERTIFICATE, CRLS, PERSONAL, SEALED
+from sop_driver.statement import CERTIFICATE, KEPT, NEEDED, PERSONAL, SEALED, needed
 
 GATE = "freeze"
 MOMENT = re.compile(r"2\d{3}-\d\d-\d\d(T\d\d:\d\d(?::\d\d)?)?", re.ASCII)
-KEPT = ("sop", "release", CRLS)  # evidence that is never erased: what the register is read by, and what the servers run
 
 
 def moment(text: str, office: Office, flag: str, last: bool = False) -> str:
@@ -64,10 +63,9 @@ def erase(office: Office, words: list[str], signers: list[str], sign: Sign, reas
     for word in words:
         found |= dict.fromkeys(_meant(office, word), word)
     erased = office.people().erased
-    kept = {digest for entry in office.register.entries() for name, digest in entry.evidence.items() if name in KEPT}
-    if needed := sorted({found[digest] for digest in found.keys() & kept}):
-        refuse(f"{', '.join(needed)} is also a release, an SOP's data or a list of certificates", "erasure",
-               "leave it out: the register needs it")
+    kept = set[str]().union(*(needed(entry.evidence) for entry in office.register.entries()))
+    if also_kept := sorted({found[digest] for digest in found.keys() & kept}):
+        refuse(f"{', '.join(also_kept)} is also {NEEDED}", "erasure", "leave it out: the register needs it")
     for digest in found:
         office.evidence.path(digest)  # it leads to a document
     entry = None

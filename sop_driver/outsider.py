@@ -19,7 +19,7 @@ from sop_driver.directory import Directory
 from sop_driver.note import note_in, verifier_of
 from sop_driver.proof import NAMESPACE, visible
 from sop_driver.sheet import sheet
-from sop_driver.statement import PERSONAL, Body, digest_fault, revived
+from sop_driver.statement import NEEDED, PERSONAL, Body, digest_fault, needed, revived
 
 SLACK = 60  # seconds by which two clocks may differ
 WHOLE = "copy the whole line as the minutes or a printed report show it: NAME+IDENTITY+KEY, without spaces"
@@ -182,10 +182,11 @@ class Erasures:
     """What entries named so far, and what of it was erased: nothing before it came, and nothing comes back as a name.
 
     Else a step would rest on a document that was never there, and would be missing by an order that was given for
-    another, or beforehand.
+    another, or beforehand. What entries are read by is never erased: what it says against them would go with it.
     """
 
     named: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
     brought: dict[str, set[tuple[str, str]]] = field(default_factory=dict)  # what a request's earlier forms rest on
 
@@ -195,10 +196,13 @@ class Erasures:
         for digest in data.get("erased", ()):
             if digest not in self.named:
                 yield f"it erases {str(digest)[:12]}…, which no entry before it names"
-        kept = self.brought.setdefault(body["request"], set()) if "replaces" in data else set[tuple[str, str]]()
-        for name in revived(evidence, self.gone, kept):
+            elif digest in self.kept:
+                yield f"it erases {digest[:12]}…, {NEEDED}: these are never erased"
+        earlier = self.brought.setdefault(body["request"], set()) if "replaces" in data else set[tuple[str, str]]()
+        for name in revived(evidence, self.gone, earlier):
             yield f"evidence {name}: it was erased before, and cannot have been brought"
-        kept.update(evidence.items())
+        earlier.update(evidence.items())
+        self.kept |= needed(evidence)
         self.named.update(evidence.values())
         self.gone.update(data.get("erased", ()))
 

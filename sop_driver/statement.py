@@ -27,6 +27,8 @@ LATER: Body = {"zone": None, "records": [], "waf": "detect", "program": None, "e
 OF_STEP = ("Kegiatan", "Nomor agenda")  # what a sheet tells of the step, beside the request
 TIMED = frozenset(("until", "report_by", "freeze", "actors"))  # names in an entry's data below which times are told
 CRLS = "crl"  # the evidence that holds the authority's lists of revoked certificates
+KEPT = ("sop", "release", CRLS)  # evidence that is never erased: what the register is read by, and what the servers run
+NEEDED = "a release, an SOP's data or a list of certificates"  # what these are
 
 
 def is_id(name: str) -> bool:
@@ -92,6 +94,11 @@ def misspelled(body: Body) -> list[str]:
         times += [*(data[name] for name in ("until", "report_by") if name in data), *data.get("freeze", {}).values(),
                   *(actor["until"] for actor in data.get("actors", {}).values() if actor.get("until"))]
     return [repr(time) for time in times if not _is_time(time)]
+
+
+def needed(evidence: Body) -> set[str]:
+    """What of the documents that an entry names is never erased, by whatever other name it goes."""
+    return {evidence[name] for name in KEPT if name in evidence}
 
 
 def revived(evidence: Body, erased: Container[str], kept: Container[tuple[str, str]] = ()) -> list[str]:

@@ -260,6 +260,23 @@ def test_release_is_not_erased_under_another_name(desk: Desk) -> None:
         erase(desk, f"{request}/scan")
 
 
+@pytest.mark.parametrize("name", ["sop", "release"])
+def test_erasure_of_what_the_register_needs_is_found(desk: Desk, sop: Sop, tmp_path: Path, name: str) -> None:
+    """By two officials with a changed driver: what the SOP's file says against its entry would vanish with it."""
+    request = desk.submit()
+    digest = standing.stand(desk.office, request).opened.evidence[name]
+    actors.enter(desk.office, "erase", {}, [], BY, desk.sign, reason="x", data={"erased": [digest]})
+    desk.office.evidence.path(digest).unlink()
+    line = (f"entry 3: it erases {digest[:12]}…, a release, an SOP's data or a list of certificates: these are never "
+            "erased")
+    code, out, _ = sop("register", "verify")
+    assert code == 1 and line in out and "rely on nothing from entry 3 on" in out
+    folder, key = tmp_path / "export", desk.office.people().checkpoint_key
+    export.export(desk.office, folder, documents=True)
+    code, told = verify(folder / "verify.py", folder, "--key", key)
+    assert code == 1 and line in told
+
+
 def test_past_holders_name_is_erased_and_the_next_ones_stays(desk: Desk, sop: Sop) -> None:
     desk.sign = lambda who, message: people.sign("kadis-2" if who == "kadis" else who, message)
     new = {"name": "dr. Baru", "key": people.public("kadis-2")}
