@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from sop_driver.agencies import anothers, not_its_website, of_another
 from sop_driver.directory import Directory
-from sop_driver.flow import STATES, Existing, Flow, Fold
+from sop_driver.flow import STATES, Existing, Flow, Fold, Person
 from sop_driver.statement import FREEZE, Body
 from sop_driver.taken import Taken
 
@@ -23,6 +23,11 @@ Order = Callable[[str], Body | None]  # an SOP's order by its sha256, where its 
 def nowhere(sop: str) -> Body | None:
     """Where nothing but the entries themselves tells an SOP's order."""
     return None
+
+
+def _person(people: Directory) -> Person:
+    """Whose an id is as it was known then; the first drivers went by what was known when each step was taken."""
+    return people.person if "persons" in people.told else str
 
 
 def other_form(request: str) -> str:
@@ -93,7 +98,7 @@ class Courses:
             if taken.digest != fold.opened.digest or taken.letter != fold.opened.letter:
                 found.append(other_form(taken.request))
             found += [f"{taken.request}: {what}" for what, _ in fold.against(
-                step, taken, body["evidence"], fold.waived_for(step, body["time"]))]
+                step, taken, body["evidence"], fold.waived_for(step, body["time"]), _person(people))]
             if other := of_another(people, flow.opening, taken, fold.opened):
                 found.append(other[0])
         if bool(step.gives) != ("agenda" in data):
@@ -213,7 +218,7 @@ class Courses:
             fold, form = self.folds.get(request), opened["data"]["request"]
             if fold and fold.installed:
                 yield f"{run}: {request} is already installed"
-            for step, what in fold.closed(fold.waived(time), self.existing) if fold else ():
+            for step, what in fold.closed(fold.waived(time), _person(people), self.existing) if fold else ():
                 yield f"{run}: the gate {step.gate} of {request} was closed: {what}"
             there = None if form["kind"] == "create" else self.existing.rows.get(form["name"])
             if there and (other := not_its_website(people, form["name"], opened["actor"], there["owner"])):

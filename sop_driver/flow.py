@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from sop_driver.taken import Taken
 
 COPIED = ("id", "number", "activity", "binds", "by", "gives", "gate", "outcomes")
 Against = tuple[str, str]  # what it is, how to mend it
+Person = Callable[[str], str]  # whose an id is by what is known now: a step may be older than that
 NOTHING: frozenset[str] = frozenset()
 
 
@@ -201,15 +202,16 @@ class Fold:
         else:
             self.returned = taken
 
-    def taken_by(self, people: Collection[str], steps: Collection[str]) -> Taken | None:
-        """The first of these steps that one of these persons took, by whatever office, or saw the paper of."""
-        if steps:
-            for name, taken in self.done.items():
-                if name in steps and not taken.people.isdisjoint(people):
-                    return taken
+    def taken_by(self, people: Collection[str], steps: Collection[str], person: Person) -> tuple[Taken, str] | None:
+        """The first of these steps that one of these persons took, by whatever office, or saw the paper of; and who."""
+        who = set(map(person, people)) if steps else set()
+        for name, taken in self.done.items() if steps else ():
+            if name in steps and (both := who.intersection(map(person, taken.people))):
+                return taken, min(both)
         return None
 
-    def against(self, step: Rule, new: Taken, documents: Collection[str], waived: frozenset[str]) -> list[Against]:
+    def against(self, step: Rule, new: Taken, documents: Collection[str], waived: frozenset[str],
+                person: Person) -> list[Against]:
         """What stands against taking a step now."""
         found: list[Against] = []
         if missing := self._missing(step, waived):
@@ -219,7 +221,8 @@ class Fold:
             found.append((f"{step} was replaced by an emergency", "report that: `sop emergency report`"))
         elif step.id in self.done and (self.installed or step.gives):
             found.append((f"{step} is done ({self.done[step.id]})", "go on with the next step; `sop status` names it"))
-        if step.apart and (other := self.taken_by(new.people, step.apart)):
+        if both := self.taken_by(new.people, step.apart, person):
+            other, _ = both
             found.append((f"{other.step} was taken by {other.by} ({other}), and nobody takes both it and {step}",
                           "let another person do it"))
         found += self.alone(step, new, documents)
@@ -260,15 +263,16 @@ class Fold:
         """The SOP's branch that it takes: what changes a website that is there is an update."""
         return "create" if self.form["kind"] == "create" else "update"
 
-    def closed(self, waived: frozenset[str], existing: Existing | None = None) -> Iterator[tuple[Rule, str]]:
+    def closed(self, waived: frozenset[str], person: Person,
+               existing: Existing | None = None) -> Iterator[tuple[Rule, str]]:
         """The gates before an installation that the entries themselves keep closed, each with what is missing."""
         for step in self.flow.installation.before:
             if not step.gate or step.gate in waived:
                 continue
             if (taken := self.done.get(step.id)) is None:
                 yield step, f"{step} is not done for the request as it is now"
-            elif other := self.taken_by(taken.people, step.apart):
-                who = min(taken.people & other.people)
+            elif both := self.taken_by(taken.people, step.apart, person):
+                other, who = both
                 yield step, f"{step} and {other.step} were both taken by {who} ({taken}, {other})"
             elif found := self.asked(step, existing):
                 yield step, found[0]

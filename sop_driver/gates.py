@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sop_driver.directory import Erasure
 from sop_driver.errors import Refusal
 from sop_driver.evidence import Evidence
-from sop_driver.flow import Existing
+from sop_driver.flow import Existing, Person
 from sop_driver.procedure import Step
 from sop_driver.standing import Standing
 from sop_driver.statement import FREEZE, level
@@ -26,12 +26,14 @@ class Frozen(NamedTuple):
 class Case:
     """One request before the gates. `existing` is what the desired state says exists; `windows` are closed now.
 
-    `since` tells from where on nothing can be relied on while a document is not as it was.
+    `person` tells whose an id is now. `since` tells from where on nothing can be relied on while a document is not as
+    it was.
     """
 
     standing: Standing
     evidence: Evidence
     existing: Existing
+    person: Person
     windows: tuple[Frozen, ...] = ()
     erased: Mapping[str, Erasure] = field(default_factory=dict)
     since: Callable[[str], str] = "from the entry that names {} on nothing can be relied on".format
@@ -58,11 +60,10 @@ def taken(case: Case, step: Step) -> Refusal | None:
     if (way := level(entry.data)) not in step.signed:
         return Refusal(f"{now.id}: {step} is signed by {way} ({entry}), and takes {' or '.join(step.signed)}", gate,
                        f"{' or '.join(step.actors)} takes it again and signs so")
-    person, seen_by = entry.data["person"], entry.data.get("seen_by")
-    if other := now.taken_apart(person, step, seen_by):
-        who = person if person in other.people else seen_by
-        both = f"{now.id}: {step} and {other.step} were both taken by {who} ({entry}, {other})"
-        return Refusal(both, gate, f"another {' or '.join(step.actors)} takes it")
+    if both := now.taken_apart(entry.data, step, case.person):
+        other, who = both
+        return Refusal(f"{now.id}: {step} and {other.step} were both taken by {who} ({entry}, {other})", gate,
+                       f"another {' or '.join(step.actors)} takes it")
     if lacking := sorted(set(step.evidence) - set(entry.evidence)):
         return Refusal(f"{now.id}: {step} was recorded without {', '.join(lacking)} ({entry})", gate,
                        "record it again with these documents")
@@ -97,10 +98,10 @@ def build_evidence(case: Case, step: Step) -> Refusal | None:
     return None
 
 
-def lapsed(now: Standing, windows: Iterable[Frozen]) -> list[Refusal]:
-    """What time alone has closed since the gates were asked: an emergency is over, a window has begun."""
+def lapsed(now: Standing, person: Person, windows: Iterable[Frozen]) -> list[Refusal]:
+    """What has closed since the gates were asked: an emergency is over, a window has begun, two ids are one person."""
     return [Refusal(f"{now.id}: {what}", step.gate or step.id, f"{' or '.join(step.actors)} takes it")
-            for step, what in now.fold.closed(now.waived)] + freeze(now, windows)
+            for step, what in now.fold.closed(now.waived, person)] + freeze(now, windows)
 
 
 def freeze(now: Standing, windows: Iterable[Frozen]) -> list[Refusal]:

@@ -40,9 +40,10 @@ def closed_gates(office: Office, requests: list[str]) -> tuple[list[Standing], l
     websites = desired.fold(office.register)
     existing = Existing.of(websites)
     windows = _frozen(office, stamp(office.register.now()))
-    erased = office.people().erased
+    people = office.people()
     return standings, [*gates.check(
-        gates.Case(now, office.evidence, existing, windows, erased, office.since) for now in standings),
+        gates.Case(now, office.evidence, existing, people.person, windows, people.erased, office.since)
+        for now in standings),
         *_of_others(office, standings, websites)]
 
 
@@ -153,7 +154,7 @@ def _begin(office: Office, facts: FleetFacts, job: Job, orders: list[dict[str, A
         windows = _frozen(office, started.time)  # one may have begun while the plan was made
         closed = _of_others(office, again.standings, again.before)  # another agency may have got an id meanwhile
         closed += [refusal for now in job.standings
-                   for refusal in gates.lapsed(stand(office, now.id, started.when), windows)]
+                   for refusal in gates.lapsed(stand(office, now.id, started.when), office.people().person, windows)]
         if closed:
             raise Refused(closed)
 
@@ -171,7 +172,8 @@ def _order(office: Office, now: Standing, actor: str | None, sign: Sign) -> dict
     if (role := office.actor(who).role) not in step.actors:
         refuse(f"{who} is {role}; {step} is taken by {' or '.join(step.actors)}", step.id, "give --as one of them")
     fields = steps.draft(office, who, step, now.id, None, **steps.binding(now))
-    if other := now.taken_apart(fields["data"]["person"], step):
+    if both := now.taken_apart(fields["data"], step, office.people().person):
+        other, _ = both
         refuse(f"{who} took {other.step} ({other}), and nobody takes both it and {step}", step.id, "give --as another")
     fields["evidence"] = {"release": now.request.release.sha256} if now.request.release else {}
     fields["signatures"] = steps.signed(office, fields, sign) or []

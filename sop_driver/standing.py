@@ -17,7 +17,7 @@ from sop_driver.config import Config, Home, sop_file
 from sop_driver.directory import Directory, Window
 from sop_driver.errors import SopError, Usage, refuse
 from sop_driver.evidence import Evidence
-from sop_driver.flow import Fold
+from sop_driver.flow import Fold, Person
 from sop_driver.procedure import Procedure, Step
 from sop_driver.proof import leaf_hash
 from sop_driver.reading import SINCE, Shown
@@ -159,12 +159,11 @@ class Standing:
     def agenda(self) -> str | None:
         return next((e.data["agenda"]["text"] for e in self.done.values() if "agenda" in e.data), None)
 
-    def taken_apart(self, person: str, step: Step, seen_by: str | None = None) -> Taken | None:
-        """The first step that this person took, by whatever office, of those that nobody takes who takes this one.
-
-        Who saw the paper has taken a step, too.
-        """
-        return self.fold.taken_by((person, seen_by or person), self.procedure.flow.steps[step.id].apart)
+    def taken_apart(self, data: dict[str, Any], step: Step, person: Person) -> tuple[Taken, str] | None:
+        """The first step that who takes this one by an entry of such data took, by whatever office, of those that
+        nobody takes who takes this one; and who that is. Who saw the paper has taken a step, too."""
+        people = (data["person"], data.get("seen_by") or data["person"])
+        return self.fold.taken_by(people, self.procedure.flow.steps[step.id].apart, person)
 
     def late(self, now: datetime) -> timedelta | None:
         """By how much the next step has passed its standard time; None when it has not."""

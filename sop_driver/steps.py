@@ -286,7 +286,7 @@ def _against(office: Office, now: Standing, step: Step, fields: dict[str, Any],
     """Everything that stands against taking a step now."""
     gate, rule, brought = step.gate or step.id, now.procedure.flow.steps[step.id], set(documents)
     new = Taken.of({**fields, "sequence": 0}, "")
-    found = [*now.fold.against(rule, new, brought, now.waived)]
+    found = [*now.fold.against(rule, new, brought, now.waived, office.people().person)]
     if now.fold.opened and (other := of_another(office.people(), now.procedure.flow.opening, new, now.fold.opened)):
         found.append(other)
     if step.by != "record":

@@ -24,7 +24,7 @@ def entries(desk: Desk, request: str) -> dict[str, Entry]:
 
 def closed(desk: Desk, taken: list[Entry], websites: dict[str, Any] | None = None) -> list[Refusal]:
     now: Standing = standing.standing(taken, desk.office.procedure(taken[0].data["sop"]))
-    return gates.check([Case(now, desk.office.evidence, Existing.of(websites or {}))])
+    return gates.check([Case(now, desk.office.evidence, Existing.of(websites or {}), desk.office.people().person)])
 
 
 def names(refusals: list[Refusal]) -> list[str]:
@@ -140,7 +140,9 @@ def test_existence_refuses_a_recorded_outcome_that_contradicts(desk: Desk) -> No
 
 def test_check_refuses_two_requests_for_one_name(desk: Desk) -> None:
     first, second = desk.approved(), desk.approved()
-    cases = [Case(standing.stand(desk.office, r), desk.office.evidence, Existing.of({})) for r in (first, second)]
+    person = desk.office.people().person
+    cases = [Case(standing.stand(desk.office, r), desk.office.evidence, Existing.of({}), person)
+             for r in (first, second)]
     assert any("both ask for" in r.what for r in gates.check(cases))
 
 

@@ -606,7 +606,7 @@ def test_gate_refuses_a_pdf_where_the_sop_wants_a_key(desk: Desk) -> None:
     now = standing.stand(desk.office, desk.approved())
     weak = now.done["agenda"]
     now.done["agenda"] = Entry(**{**weak.__dict__, "data": {**weak.data, "pades": {}}})
-    found = gates.check([Case(now, desk.office.evidence, Existing.of({}))])
+    found = gates.check([Case(now, desk.office.evidence, Existing.of({}), desk.office.people().person)])
     assert [r.gate for r in found] == ["agenda number"] and "signed by pades" in found[0].what
 
 

@@ -181,6 +181,71 @@ def test_approver_who_installs_by_a_chain_of_ids_is_found(file_desk: Desk, old: 
                           for line in trust.examine(file_desk.office).lines())
 
 
+def is_kabid(desk: Desk, name: str) -> None:
+    """It is entered that an id is the Kabid's as well, with a new key."""
+    desk.sign = lambda who, said, before=desk.sign: people.sign("new", said) if who == name else before(who, said)
+    known = people.FIRST[name]
+    desk.enroll(name, known["role"], ("kadis", "kasubbag"), name=known["name"], unit=known.get("unit"),
+                key=people.public("new"), person="kabid", replaces=True)
+
+
+def test_approval_of_who_is_later_entered_as_the_asker_lets_nothing_run(desk: Desk) -> None:
+    """It goes by what the register says when it is asked; another official decides then."""
+    request = desk.approved()
+    is_kabid(desk, "dinkes")
+    with pytest.raises(Refused, match="were both taken by kabid") as error:
+        desk.run(request)
+    assert [refusal.gate for refusal in error.value.refusals] == ["request letter", "approval"]
+    assert desk.fleet.played == []
+    desk.take(request, "decision", actor="subkoor")
+    desk.approve(request)
+    desk.enroll("sekretaris", "bidang", ("kadis", "kasubbag"))
+    desk.run(request, actor="sekretaris")
+    assert trust.examine(desk.office).lines() == [] and outside(desk)[0] == 0
+
+
+def test_who_is_later_entered_as_the_approver_does_not_install(desk: Desk) -> None:
+    request = desk.submit()
+    for step in ("agenda", "disposition", "review"):
+        desk.take(request, step)
+    desk.take(request, "decision", actor="subkoor")
+    desk.approve(request)
+    is_kabid(desk, "subkoor")
+    with pytest.raises(Refused, match="kabid took decision"):
+        desk.run(request, actor="kabid")
+    assert desk.fleet.played == []
+
+
+def test_who_is_later_entered_as_the_asker_does_not_approve(desk: Desk) -> None:
+    request = desk.submit()
+    for step in ("agenda", "disposition", "review"):
+        desk.take(request, step)
+    is_kabid(desk, "dinkes")
+    with pytest.raises(Refused, match="request_letter was taken by dinkes"):
+        desk.take(request, "decision")
+
+
+def test_run_begun_past_what_was_entered_of_persons_is_found(
+    file_desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a driver that goes by what was known when each step was taken."""
+    request = file_desk.approved()
+    is_kabid(file_desk, "dinkes")
+    monkeypatch.setattr(directory.Directory, "person", lambda self, name, new=None: name)
+    file_desk.run(request)
+    monkeypatch.undo()
+    found(file_desk, f"the gate approval of {request} was closed: step 5")
+
+
+def test_what_is_entered_of_persons_after_the_installation_changes_nothing_before(file_desk: Desk) -> None:
+    request = file_desk.approved()
+    file_desk.run(request)
+    is_kabid(file_desk, "dinkes")
+    for step in ("report", "completion"):
+        file_desk.take(request, step)
+    assert trust.examine(file_desk.office).lines() == [] and outside(file_desk)[0] == 0
+
+
 def test_ids_that_lead_around_are_of_one_person() -> None:
     around = {"a": Actor("A", "pd", person="b"), "b": Actor("B", "pd", person="c"), "c": Actor("C", "pd", person="b")}
     assert set(map(directory.Directory(actors=around).person, around)) == {"b"}

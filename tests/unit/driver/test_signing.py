@@ -329,7 +329,7 @@ def test_gate_refuses_a_level_that_the_sop_does_not_take(desk: Desk) -> None:
     now = standing.stand(desk.office, desk.approved())
     weak = now.done["decision"]
     now.done["decision"] = Entry(**{**weak.__dict__, "data": {**weak.data, "ink": "kasubbag"}})
-    found = gates.check([Case(now, desk.office.evidence, Existing.of({}))])
+    found = gates.check([Case(now, desk.office.evidence, Existing.of({}), desk.office.people().person)])
     assert [r.gate for r in found] == ["approval"] and "signed by ink" in found[0].what
 
 

@@ -80,7 +80,7 @@ class Book:
 
     def open(self) -> bool:
         now = standing.standing(self.entries, SOP, self.time)
-        return gates.check([Case(now, Whole(Path()), Existing.of({}))]) == []
+        return gates.check([Case(now, Whole(Path()), Existing.of({}), str)]) == []
 
     def missing(self) -> Iterator[str]:
         """What no order of events may do without; found without folding anything."""
