@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from sop_driver.agencies import anothers, not_its_website, of_another
 from sop_driver.directory import Directory
-from sop_driver.flow import STATES, Existing, Flow, Fold, Person
-from sop_driver.statement import FREEZE, Body
+from sop_driver.flow import STATES, Existing, Flow, Fold, Person, Rule
+from sop_driver.statement import FREEZE, OF_STEP, Body
 from sop_driver.taken import Taken
 
 A_DAY = timedelta(hours=14)  # by which the agency's clock may be another day's than the entry's
@@ -101,6 +101,8 @@ class Courses:
                 step, taken, body["evidence"], fold.waived_for(step, body["time"]), _person(people))]
             if other := of_another(people, flow.opening, taken, fold.opened):
                 found.append(other[0])
+        if taken.level == "pades":
+            found += self._misled(taken.request, step, fold.agenda or "-", data["pades"]["shown"])
         if bool(step.gives) != ("agenda" in data):
             found.append(f"{taken.request}: {step} {'gave no' if step.gives else 'gives no'} agenda number")
         fold.take(body, taken)
@@ -133,6 +135,13 @@ class Courses:
         for what, _ in fold.alone(fold.flow.opening, new, body["evidence"].keys()):
             yield f"{new.request}: {what}"
         fold.form = form
+
+    @staticmethod
+    def _misled(request: str, step: Rule, agenda: str, shown: Body) -> Iterator[str]:
+        """What the sheet of a PDF told its signer of the step, beside the request."""
+        for label, text in zip(OF_STEP, (f"{step.number}. {step.activity}", agenda), strict=True):
+            if shown.get(label) != text:
+                yield f"{request}: its signer was shown {label}: {shown.get(label)!r}, and it is {text!r}"
 
     @staticmethod
     def _brought_by(taken: Taken, begun: Body | None) -> Iterator[str]:

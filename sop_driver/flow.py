@@ -259,6 +259,11 @@ class Fold:
                        f"correct it to `kind: {kind}` and `sop submit … --replace {name}`")
 
     @property
+    def agenda(self) -> str | None:
+        """The letter's number in the agenda book."""
+        return next((taken.agenda for taken in self.done.values() if taken.agenda is not None), None)
+
+    @property
     def branch(self) -> str:
         """The SOP's branch that it takes: what changes a website that is there is an update."""
         return "create" if self.form["kind"] == "create" else "update"
@@ -280,7 +285,7 @@ class Fold:
     def asked(self, step: Rule, existing: Existing | None) -> Against | None:
         """What is against a step that was taken, where its gate looks at what came of it."""
         taken = self.done[step.id]
-        if step.gate == "agenda number" and all(each.agenda is None for each in self.done.values()):
+        if step.gate == "agenda number" and self.agenda is None:
             return "the letter has no agenda number", "the agenda step of the SOP's data file must say `gives: agenda`"
         if step.gate == "approval" and (taken.outcome != "yes" or not self.opened
                                         or taken.digest != self.opened.digest):

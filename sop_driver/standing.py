@@ -157,7 +157,7 @@ class Standing:
 
     @property
     def agenda(self) -> str | None:
-        return next((e.data["agenda"]["text"] for e in self.done.values() if "agenda" in e.data), None)
+        return self.fold.agenda
 
     def taken_apart(self, data: dict[str, Any], step: Step, person: Person) -> tuple[Taken, str] | None:
         """The first step that who takes this one by an entry of such data took, by whatever office, of those that

@@ -744,13 +744,15 @@ def test_statement_that_makes_no_sheet_is_a_fault_and_no_crash(
 
 
 SHOWN = {"Situs web": "dinkes.tarakankota.go.id", "Instansi": "Dinas Kesehatan", "Surat": "005/1, 2026-10-30",
-         "Pemohon": "dinkes (Dinas Kesehatan)"}
+         "Pemohon": "dinkes (Dinas Kesehatan)", "Nomor agenda": "000.8.3.3.3/1/DKISP/2026",
+         "Kegiatan": "3. Disposisi Kepala DKISP ke Bagian Aplikasi Informatika"}
 
 
 def forged(desk: Desk, holder: Holder, lists: bytes, **shown: str) -> str:
     """Root takes a disposition out of the Kadis's hands: a PDF of their own, every hash and checkpoint right."""
-    request, shown = desk.approve(waiting(desk)), {label: text for label, text in (SHOWN | shown).items() if text}
-    digests = {}
+    request, digests = desk.approve(waiting(desk)), dict[str, str]()
+    shown = {"Nomor agenda": str(standing.stand(desk.office, request).agenda), **shown}
+    shown = {label: text for label, text in (SHOWN | shown).items() if text}
 
     def forge(bodies: list[insider.Body]) -> list[insider.Body]:
         place = max(n for n, body in enumerate(bodies) if body["step"] == "disposition")
@@ -785,6 +787,21 @@ def test_sheet_that_told_its_signer_of_another_request_is_found(
     forged(trusting, kadis, bsre.lists, **told)
     (found, _) = trust.examine(trusting.office).lines()
     assert found == "entry 6: its signer was shown another request than R-2026-0001 is"
+
+
+@pytest.mark.parametrize("told", [
+    {"Kegiatan": "10. Melaporkan pelaksanaan"}, {"Kegiatan": ""}, {"Nomor agenda": "999/LAIN/2020"},
+    {"Nomor agenda": ""}])
+def test_sheet_that_told_its_signer_of_another_step_is_found(
+    trusting: Desk, bsre: Authority, kadis: Holder, told: dict[str, str], tmp_path: Path
+) -> None:
+    """A disposition that was shown as a receipt, say, or by the agenda number of another letter."""
+    request, (label, text) = forged(trusting, kadis, bsre.lists, **told), next(iter(told.items()))
+    (found, _) = trust.examine(trusting.office).lines()
+    assert found == (f"entry 6: {request}: its signer was shown {label}: {text or None!r}, and it is {SHOWN[label]!r}")
+    (tmp_path / "receipt").write_text(json.dumps(trusting.receipt(request)))
+    code, lines = outsider.check(tmp_path / "receipt", trusting.office.register.notary.verifier)
+    assert code == 1 and lines[0] == found
 
 
 def from_before(rule: str, folder: Path, bsre: Authority, kadis: Holder) -> Desk:
