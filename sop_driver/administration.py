@@ -9,14 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sop_driver import actors, desired, export, orders, outsider, pades, signatures, transfer, trust
+from sop_driver import actors, desired, drafts, export, orders, outsider, pades, signatures, transfer, trust
 from sop_driver.errors import Failed, Usage
+from sop_driver.evidence import SALT
 from sop_driver.note import open_note
 from sop_driver.proof import NAMESPACE
 from sop_driver.reading import none_begun
 from sop_driver.register import Entry
 from sop_driver.signatures import Pdf, Sign
 from sop_driver.standing import Office, entries_of, stamp
+from sop_driver.statement import SEALED, sealed
 from sop_driver.tenure import Actor
 
 
@@ -51,16 +53,25 @@ def pens(options: Namespace) -> Sign:
     def sign(who: str, message: str) -> str | None:
         return signatures.pen(keys.get(who), options.prepare, made.get(who), "NAME=")(who, message)
 
-    return signatures.Elsewhere(sign) if options.prepare or made else sign
+    return signatures.Elsewhere(sign, options.prepare) if options.prepare or made else sign
 
 
-def entered(entry: Entry | None, prepare: Path | None) -> Told:
+def entered(entry: Entry | None, prepare: Path | None, office: Office | None = None) -> Told:
+    """Where the office is given, beside it what was sealed: the entry tells only hashes of that."""
     if entry is None:
         return prepared(prepare)
     names = ", ".join([*entry.data["actors"], *entry.data["retired"], *entry.data.get("roots", ())])
     if entry.outcome == "adopt":
         names = f"the SOP {entry.data['sop']}"
-    return Told([f"recorded: entry {entry.sequence}, {entry.outcome}: {names or entry.reason}"], entry.__dict__)
+    return Told([f"recorded: entry {entry.sequence}, {entry.outcome}: {names or entry.reason}"], entry.__dict__,
+                aside=tuple(_worded(place, office.personal(SEALED + digest))
+                            for place, digest in sealed(entry.data)) if office else ())
+
+
+def _worded(place: str, value: Any) -> str:
+    """What was sealed, for people."""
+    text = pades.worded(value) if place.endswith(".subject") else value
+    return f"{place}: {', '.join(filter(None, text.values())) if isinstance(text, dict) else text}"
 
 
 def way(options: Namespace) -> Sign | Pdf:
@@ -76,16 +87,20 @@ def way(options: Namespace) -> Sign | Pdf:
 
 
 def prepared(path: Path | None, how: Sign | Pdf | None = None) -> Told:
-    """What somebody has to do on the computer where their key is."""
+    """What somebody has to do on the computer where their key is, and what they read before."""
+    told = [f"written: {path}; nothing is recorded yet"]
+    values = {each.name: json.loads(each.read_bytes()[SALT:]) for each in (drafts.laid_open(path) if path else ())}
+    if path and values:
+        told += [f"it names by their sha256, as `sha256sum {drafts.beside(path)}/*` shows:",
+                 *(f"  {_worded(place, value)}" for place, value in values.items())]
     if isinstance(how, Pdf):
-        return Told([f"written: {path}; nothing is recorded yet",
-                     "have it signed as it is (BSrE), a visible signature in the room at its lower end",
+        return Told([*told, "have it signed as it is (BSrE), a visible signature in the room at its lower end",
                      "then repeat this command with --signature SIGNED.pdf instead of --prepare"],
-                    {"prepared": str(path), "sign": "PAdES"})
+                    {"prepared": str(path), "sign": "PAdES", "sealed": values})
     command = f"ssh-keygen -Y sign -n {NAMESPACE} -f KEY {path}"
-    return Told([f"written: {path}; nothing is recorded yet", f"sign it: {command}",
+    return Told([*told, f"sign it: {command}",
                  f"then repeat this command with --signature {path}.sig instead of --prepare"],
-                {"prepared": str(path), "sign": command})
+                {"prepared": str(path), "sign": command, "sealed": values})
 
 
 def bootstrap(options: Namespace, opened: Opened) -> Told:
@@ -93,7 +108,7 @@ def bootstrap(options: Namespace, opened: Opened) -> Told:
     entry = actors.bootstrap(office, options.file, pens(options))
     if entry:  # what comes next is setting up the servers
         desired.provide(office.home.desired, office.register)
-    return entered(entry, options.prepare)
+    return entered(entry, options.prepare, office)
 
 
 def _wanted(options: Namespace, office: Office, role: str | None) -> Actor:
@@ -109,7 +124,7 @@ def enroll(options: Namespace, opened: Opened) -> Told:
     office = opened()
     entry = actors.enroll(office, options.id, _wanted(options, office, None), options.signed_by, pens(options),
                           options.reason, options.decree)
-    return entered(entry, options.prepare)
+    return entered(entry, options.prepare, office)
 
 
 def replace(options: Namespace, opened: Opened) -> Told:
@@ -117,7 +132,7 @@ def replace(options: Namespace, opened: Opened) -> Told:
     role = office.actor(options.id).role
     entry = actors.enroll(office, options.id, _wanted(options, office, role), options.signed_by, pens(options),
                           options.reason, options.decree, replaces=True)
-    return entered(entry, options.prepare)
+    return entered(entry, options.prepare, office)
 
 
 def adopt(options: Namespace, opened: Opened) -> Told:

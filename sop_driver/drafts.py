@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable
+from pathlib import Path
 
+from sop_driver.config import write_atomic
 from sop_driver.proof import canonical, leaf_hash
 from sop_driver.register import PLACED
 from sop_driver.schema import ENTRIES
 from sop_driver.signatures import Elsewhere, Pdf, Sign, Unsigned
 from sop_driver.standing import Office
-from sop_driver.statement import Body, statement
+from sop_driver.statement import Body, sealed, statement
 
 PURPOSE = "seen"
 
@@ -20,8 +22,10 @@ def seen(office: Office, body: Body, register: str, sign: Sign | Pdf) -> Body:
     """The register's last entry, which who signs a new one vouches for.
 
     The one that was kept, where it is signed elsewhere and there yet: whoever can write to the evidence could have
-    kept an older one.
+    kept an older one. What the entry seals comes to lie beside a statement that is written for that.
     """
+    if isinstance(sign, Elsewhere | Pdf) and sign.prepare:
+        _lay_open(office, body, sign.prepare)
     with contextlib.suppress(LookupError, TypeError, ValueError):  # what is none is seen anew
         kept = office.evidence.noted(_words(body, register), PURPOSE) if isinstance(sign, Elsewhere | Pdf) else None
         known = json.loads(kept or "{}")
@@ -29,6 +33,26 @@ def seen(office: Office, body: Body, register: str, sign: Sign | Pdf) -> Body:
             return {"entry": int(known["entry"]), "hash": known["hash"]}
     number, digest = office.register.head()
     return {"entry": number, "hash": digest}
+
+
+def _lay_open(office: Office, body: Body, path: Path) -> None:
+    for old in laid_open(path):
+        old.unlink()
+    for place, digest in sealed(body["data"]):
+        write_atomic(beside(path) / place, office.evidence.read(digest))
+
+
+def beside(path: Path) -> Path:
+    """The folder for what a statement seals: each value as the evidence keeps it, so that its sha256 is the one there.
+
+    Who signs elsewhere can read and compare it by plain tools.
+    """
+    return path.with_name(f"{path.name}.sealed")
+
+
+def laid_open(path: Path) -> list[Path]:
+    """What lies beside a statement, each by its place in the data."""
+    return sorted(each for begin in ("actors.*", "request.*") for each in beside(path).glob(begin))
 
 
 def by_all(names: Iterable[str], said: str, sign: Sign) -> list[dict[str, str]] | None:

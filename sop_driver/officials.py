@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from sop_driver.administration import (
 )
 from sop_driver.register import Entry
 from sop_driver.standing import Office, unreported
+from sop_driver.statement import PERSONAL
 
 
 def freeze(options: Namespace, opened: Opened) -> Told:
@@ -76,7 +78,11 @@ def erase(options: Namespace, opened: Opened) -> Told:
     office = opened()
     entry = orders.erase(office, options.what, options.signed_by, pens(options), options.reason)
     if entry is None:
-        return prepared(options.prepare)
+        gone = json.loads(options.prepare.read_text())["data"]["erased"]
+        named = [f"to be erased: {digest}, {name.removeprefix(PERSONAL)} of {each}, {each.request or 'the actors'}"
+                 for each in office.register.entries() for name, digest in each.evidence.items() if digest in gone]
+        told = prepared(options.prepare)
+        return told._replace(lines=[*told.lines[:1], *named, *told.lines[1:]])
     return Told([f"erased (entry {entry.sequence}): {line}" for line in orders.also(office, entry)], entry.__dict__)
 
 

@@ -36,6 +36,7 @@ class Elsewhere:
     """Signatures of which one at least is made on another computer, over the statement that was written for it."""
 
     sign: Sign
+    prepare: Path | None = None  # where that statement is
 
     def __call__(self, who: str, message: str) -> str | None:
         return self.sign(who, message)
@@ -100,7 +101,7 @@ def pen(key: Path | None, prepare: Path | None, signature: Path | None, named: s
             return _made(signature)
         return sign(key or _usual(who, named), message)
 
-    return Elsewhere(made) if prepare or signature else made
+    return Elsewhere(made, prepare) if prepare or signature else made
 
 
 def prepared(path: Path, octets: bytes) -> None:

@@ -64,6 +64,15 @@ def misled(told: dict[str, str], form: dict[str, str]) -> bool:
     return {label: text for label, text in told.items() if label not in OF_STEP} != form
 
 
+def sealed(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """The places within an entry's data where a sha256 stands for what is sealed, each with that."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from sealed(each, f"{place}.{name}" if place else name)
+    elif isinstance(value, str) and value.startswith(SEALED):
+        yield place, value.removeprefix(SEALED)
+
+
 def statement(body: Body, register: str, spell: Callable[[Any], str] = canonical) -> str:
     """What a person signs: the entry without what the register adds (place, time, agenda number, a new request's id).
 

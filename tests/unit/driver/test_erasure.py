@@ -218,6 +218,18 @@ def test_lost_personal_data_are_found_where_nobody_erased_them(desk: Desk, sop: 
     assert "missing" in "\n".join(report.report(desk.office, request))
 
 
+def test_who_signs_for_an_erasure_reads_what_goes(desk: Desk, sop: Sop, tmp_path: Path) -> None:
+    """The statement holds only hashes of it."""
+    request, told = desk.submit(), tmp_path / "told"
+    code, out, err = sop("erase", f"{request}/contact", f"{request}/surat", "--reason", "UU PDP", "--signed-by", *BY,
+                         "--prepare", told)
+    assert code == 0, err
+    opened = standing.stand(desk.office, request).opened
+    for digest in json.loads(told.read_text())["data"]["erased"]:
+        label = next(name for name, each in opened.evidence.items() if each == digest).removeprefix("personal.")
+        assert f"\nto be erased: {digest}, {label} of entry 2, {request}\n" in out
+
+
 def test_erased_scan_keeps_its_hash_and_closes_the_gate(desk: Desk, sop: Sop) -> None:
     request = desk.submit()
     letter = desk.document("disposisi.pdf", "%PDF-1.4 Siti")

@@ -538,6 +538,8 @@ def test_requester_signs_the_submission_as_pdf(desk: Desk, bsre: Authority) -> N
     sheet_file = desk.folder / "permohonan.pdf"
     words = (desk.office, desk.write(desk.form()), desk.letter, "dinkes", None)
     assert steps.submit(*words, Pdf(prepare=sheet_file)) is None
+    contact = (desk.folder / "permohonan.pdf.sealed/request.contact").read_bytes()
+    assert json.loads(contact[32:])["name"] == "Siti"
     made = signed(desk, sign(sheet_file.read_bytes(), dinkes, lists=bsre.lists))
     now = steps.submit(*words, made)
     assert now is not None and {"surat", "lembar_ttd"} <= set(now.done["request_letter"].evidence)
@@ -957,6 +959,26 @@ def test_roots_and_certificates_are_entered_by_commands(desk: Desk, bsre: Author
     assert "certificate of dr. Kepala, 3171, Pemerintah Kota Tarakan" in out
     code, out, _ = sop("actors", "list", "--json")
     assert "3171" in str(json.loads(out)["kadis"]["subject"])
+
+
+def test_who_signs_for_a_certificate_reads_whose_it_is(desk: Desk, bsre: Authority, kadis: Holder, sop: Sop) -> None:
+    """A statement holds only its sha256: a clerk could have brought their own as that of the Kadis."""
+    rely(desk, bsre.root)
+    clerk, told = file(desk, bsre.person("Staf Nakal", "666").pem, "kadis.pem"), desk.folder / "told"
+    folder, public = desk.folder / "told.sealed", desk.folder / "keys/kadis.pub"
+    words = ("actors", "replace", "kadis", "--name", people.FIRST["kadis"]["name"], "--public", public, "--certificate",
+             clerk, "--reason", "SE 1", "--signed-by", "kasubbag", "kabid")
+    folder.mkdir()
+    (folder / "actors.lama.name").write_text("of another statement before")
+    code, out, err = sop(*words, "--prepare", told)
+    assert code == 0 and "\n  actors.kadis.subject: Staf Nakal, 666, Pemerintah Kota Tarakan\n" in out, err
+    assert "\n  actors.kadis.name: Kepala DKISP\n" in out and f"sha256sum {folder}/*" in out
+    told_of = json.loads(told.read_text())["data"]["actors"]["kadis"]
+    found = {path.name: f"sealed:{hashlib.sha256(path.read_bytes()).hexdigest()}" for path in folder.iterdir()}
+    assert found == {"actors.kadis.name": told_of["name"], "actors.kadis.subject": told_of["subject"]}
+    assert "Staf Nakal" in sop(*words, "--prepare", told, "--json")[1]
+    code, out, err = sop(*words)
+    assert code == 0 and "actors.kadis.subject: Staf Nakal, 666" in err, "also who signs at once sees it"
 
 
 def test_certificates_name_is_beside_the_register_and_can_be_erased(

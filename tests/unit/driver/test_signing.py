@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import subprocess
 import sys
@@ -179,7 +181,10 @@ def test_step_is_signed_by_a_key_that_only_an_agent_holds(
 def test_submission_prepared_here_is_signed_elsewhere(desk: Desk, sop: Sop, tmp_path: Path) -> None:
     words = ["submit", desk.write(desk.form()), "--letter", desk.letter, "--as", "dinkes"]
     told = tmp_path / "permohonan"
-    assert sop(*words, "--prepare", told)[0] == 0
+    code, out, _ = sop(*words, "--prepare", told)
+    assert code == 0 and "\n  request.contact: siti@example.go.id, Siti\n" in out
+    contact = hashlib.sha256((tmp_path / "permohonan.sealed/request.contact").read_bytes()).hexdigest()
+    assert json.loads(told.read_text())["data"]["request"]["contact"] == f"sealed:{contact}"
     (tmp_path / "sig").write_text(people.sign("dinkes", told.read_text()))
     assert sop(*words, "--signature", tmp_path / "sig")[0] == 0
     code, _, err = sop(*words, "--signature", tmp_path / "sig")
