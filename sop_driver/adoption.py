@@ -8,15 +8,29 @@ from datetime import UTC, datetime, timedelta
 from sop_driver.statement import FREEZE, Body
 
 TOLD = ("rules", "emergency", "refusals", "order", "persons", "stops", "agencies", "reports", "certificates")
+APPROVAL = "approval"
 # Gates that look at more than whether a step was taken: what nobody's word can replace.
-NEVER_WAIVED = {"request letter", "agenda number", "approval", "existence check", "build evidence"}
+NEVER_WAIVED = {"request letter", "agenda number", APPROVAL, "existence check", "build evidence"}
 
 
 def waivable(order: Body) -> set[str]:
     """What an emergency may replace: the calendar, and steps that give and decide nothing and that anybody may take."""
     apart = {name for names in order["separation"] for name in names}
-    return {step["gate"] for step in order["steps"] if step["by"] == "record" and not step["gives"]
-            and not step["outcomes"] and step["id"] not in apart} - NEVER_WAIVED | {FREEZE}
+    free, bound = {FREEZE}, set(NEVER_WAIVED)
+    for step in order["steps"]:
+        plain = step["by"] == "record" and not step["gives"] and not step["outcomes"] and step["id"] not in apart
+        (free if plain else bound).add(step["gate"])
+    return free - bound
+
+
+def gate_faults(order: Body) -> Iterator[str]:
+    """What is against an SOP's gates: an emergency could replace one by another's name, or nobody asks for a *yes*."""
+    gates = [step["gate"] for step in order["steps"] if step["gate"]]
+    if twice := {gate for gate in gates if gates.count(gate) > 1}:
+        yield f"two of its steps have the gate {', '.join(sorted(twice))}"
+    apart = {name for names in order["separation"] for name in names}
+    if [step["id"] in apart for step in order["steps"] if step["gate"] == APPROVAL] != [True]:
+        yield f"its gate {APPROVAL} is not that of exactly one step, which separation names"
 
 
 def adoption_faults(body: Body, before: Body) -> Iterator[str]:
@@ -40,6 +54,8 @@ def adoption_faults(body: Body, before: Body) -> Iterator[str]:
     for name, rules in (("changes of the actors", data.get("rules")), ("an emergency", emergency)):
         if rules and not rules.get("count", 0) >= 2:
             yield f"it lets {rules.get('count', 0)} sign for {name}, and fewer than 2 never do"
+    if "order" in data:
+        yield from gate_faults(data["order"])
     waives = set(emergency.get("waives", ()))
     if never := waives - waivable(data["order"]) if "order" in data else waives & NEVER_WAIVED:
         yield f"it lets an emergency replace {', '.join(sorted(never))}, which none does"

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
-from sop_driver.adoption import waivable
+from sop_driver.adoption import gate_faults, waivable
 from sop_driver.config import Strict, from_yaml, load
 from sop_driver.errors import Usage
 from sop_driver.flow import Flow
@@ -129,6 +129,8 @@ class Procedure(Strict):
             raise ValueError(f"officials: no such role: {', '.join(sorted(unknown))}")
         if strange := {name for apart in self.separation for name in apart} - set(ids):
             raise ValueError(f"separation: no such step: {', '.join(sorted(strange))}")
+        if faults := list(gate_faults(self.order)):
+            raise ValueError("; ".join(faults))
         self._emergency_hangs_together()
         for step in self.steps:
             if step.sheet and (step.sheet not in step.evidence or step is self.steps[0]):

@@ -322,6 +322,17 @@ def test_sop_cannot_let_an_emergency_replace_everything(gate: str) -> None:
         procedure.parse(text.encode(), Path("sop.yml"))
 
 
+@pytest.mark.parametrize("change", [
+    {"by": "run"}, {"gives": "agenda"}, {"outcomes": {"yes": {}}}, {"id": "decision"}])
+def test_gate_that_a_step_has_whom_nothing_replaces_is_never_waived(change: dict[str, Any]) -> None:
+    """A name was enough: whatever else had it was replaced as well."""
+    order = procedure.parse(SOP_FILE.read_bytes(), SOP_FILE).order
+    review = next(step for step in order["steps"] if step["id"] == "review")
+    assert "review" in adoption.waivable(order)
+    for step in ({**review, **change}, {**review, **change, "gate": "freeze"}):
+        assert step["gate"] not in adoption.waivable({**order, "steps": [*order["steps"], step]})
+
+
 def test_every_gate_with_a_check_of_its_own_is_never_waived() -> None:
     assert {name for name, gate in gates.GATES.items() if gate is not gates.taken} <= adoption.NEVER_WAIVED
 

@@ -14,7 +14,7 @@ from driver.insider import Body
 from driver.test_actors import bare, first
 from driver.test_emergency import declare
 from driver.test_order import Change, found, outside, where, written
-from sop_driver import actors, directory, emergency, standing, steps, trust, voiding
+from sop_driver import actors, directory, emergency, procedure, standing, steps, trust, voiding
 from sop_driver.errors import Refused, Usage
 from sop_driver.tenure import Actor
 
@@ -280,6 +280,12 @@ def test_person_whom_the_register_does_not_know_is_found(file_desk: Desk, monkey
     assert trust.examine(file_desk.office).lines() == [] and outside(file_desk)[0] == 0
 
 
+def gated(gate: str) -> list[Body]:
+    """The steps of the SOP as delivered, whose decision has another gate."""
+    steps: list[Body] = procedure.parse(SOP_FILE.read_bytes(), SOP_FILE).order["steps"]
+    return [step | {"gate": gate} if step["id"] == "decision" else step for step in steps]
+
+
 LAX = {
     "one signer": ("  count: 2\n  ink", "  count: 1\n  ink", ("rules", "count"), 1,
                    "it lets 1 sign for changes of the actors, and fewer than 2 never do"),
@@ -289,6 +295,13 @@ LAX = {
                     "it lets an emergency replace approval, which none does"),
     "no needs": ("waives: [freeze", "waives: [anything", ("emergency", "waives"), ["anything"],
                  "it lets an emergency replace anything, which none does"),
+    "approval by another name": ("gate: approval", "gate: persetujuan", ("order", "steps"), gated("persetujuan"),
+                                 "its gate approval is not that of exactly one step, which separation names"),
+    "approval as a review": ("gate: approval", "gate: review", ("order", "steps"), gated("review"),
+                             "two of its steps have the gate review"),
+    "approver who asks": ("- [request_letter, decision, ", "- [request_letter, ", ("order", "separation"),
+                          [["request_letter", "installation"]],
+                          "its gate approval is not that of exactly one step, which separation names"),
 }
 
 
