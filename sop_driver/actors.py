@@ -173,13 +173,6 @@ def retire(office: Office, names: list[str], signers: list[str], sign: Sign, rea
     """From this entry on their keys approve nothing; what they signed before stays proven."""
     for name in names:
         office.actor(name)
-    people, time = office.people(), stamp(office.register.now())
-    left, count = people.officials(time, names), people.rules["count"]
-    if len(left) <= count and left != people.officials(time):
-        refuse(f"only {', '.join(sorted(left))} could sign for others then: {count} have to, none of them for "
-               "themselves, so that one lost key would end all changes of actors", GATE,
-               "enter who follows, or who stands in, before: `sop actors enroll`; or let them take over the id: "
-               "`sop actors replace`")
     return enter(office, "retire", {}, names, signers, sign, reason=reason)
 
 
@@ -194,6 +187,9 @@ def enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str
     if strange := list(people.strangers(entered, new)):
         refuse("; ".join(strange), GATE, "name an id of `sop actors list`: --person ID; who was entered so before is "
                "entered anew by `sop actors replace`, with a new key")
+    if outcome != "bootstrap":
+        _each_can_be_replaced(people, new, retired, (data or {}).get("rules", people.rules),
+                              stamp(office.register.now()))
     new, personal = _sealed(office, people, new)
     body: dict[str, Any] = {
         "actor": None, "role": None, "request": None, "step": None, "outcome": outcome, **fields,
@@ -216,6 +212,21 @@ def enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str
         office.evidence.signed(office.personal(actor.name), f"name of {name}")
         office.evidence.signed(office.personal(actor.subject or ""), f"certificate of {name}")
     return entry
+
+
+def _each_can_be_replaced(people: Directory, new: dict[str, Actor], retired: list[str], rules: dict[str, Any],
+                          time: str) -> None:
+    """Raises Refused where an entry would leave too few who sign for others: no later one could mend that.
+
+    Where they are too few already, whatever leaves no fewer of them is taken.
+    """
+    left = replace(people, actors={**people.actors, **new}, rules=rules).officials(time, retired)
+    more = len(left) - rules["count"]
+    if more <= 0 and more < len(people.officials(time)) - people.rules["count"]:
+        refuse(f"only {', '.join(sorted(left)) or 'nobody'} could sign for others then: {rules['count']} have to, none "
+               "of them for themselves, so that one lost key would end all changes of actors", GATE,
+               "enter who follows, or who stands in, before: `sop actors enroll`; or let them take over the id: "
+               "`sop actors replace`")
 
 
 def _sealed(office: Office, people: Directory, new: dict[str, Actor]) -> tuple[dict[str, Actor], dict[str, str]]:

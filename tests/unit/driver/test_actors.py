@@ -286,6 +286,56 @@ def test_retiring_leaves_so_many_officials_that_each_can_be_replaced(desk: Desk)
     assert trust.examine(desk.office).findings == []
 
 
+TOO_FEW = "could sign for others then: {} have to, none of them for themselves"
+
+
+@pytest.mark.parametrize(("old", "new", "count"), [
+    ("  count: 2\n  ink", "  count: 4\n  ink", 4), ("signers: [kadis, kasubbag, bidang]\n  count",
+                                                  "signers: [kadis, kasubbag]\n  count", 2)])
+def test_sop_that_leaves_too_few_officials_is_not_adopted(file_desk: Desk, old: str, new: str, count: int) -> None:
+    """Nobody could sign for anything again, the way back among it."""
+    text = (PROJECT / SOP_FILE).read_text()
+    assert old in text
+    path = file_desk.document("wedge.yml", text.replace(old, new))
+    file_desk.office.config = file_desk.config.model_copy(update={"sop": str(path)})
+    with pytest.raises(Refused, match=TOO_FEW.format(count)):
+        actors.adopt(file_desk.office, ["kadis", "kasubbag"], file_desk.sign, "SK 3")
+    file_desk.document("wedge.yml", text.replace(old, new.replace("4", "3")))
+    for name in ("staf-1", "staf-2"):
+        file_desk.enroll(name, "kasubbag" if count == 2 else "bidang", stands_in="Plh", until="2026-12-31T15:59:59Z")
+    assert actors.adopt(file_desk.office, ["kadis", "kasubbag"], file_desk.sign, "SK 3")
+
+
+@pytest.mark.parametrize("fields", [
+    {"key": None}, {"role": "pd"}, {"person": "kasubbag"}], ids=["no key", "another office", "another's id"])
+def test_replacing_leaves_so_many_officials_that_each_can_be_replaced(file_desk: Desk, fields: dict[str, Any]) -> None:
+    by = ("kadis", "kasubbag")
+    file_desk.retire("subkoor", by=by)
+    file_desk.sign = lambda who, said: people.sign("baru" if who == "kabid" else who, said)
+    changed = {"role": "bidang", "name": "Kabid", "key": people.public("baru"), "replaces": True, **fields}
+    with pytest.raises(Refused, match="only kadis, kasubbag " + TOO_FEW.format(2)):
+        file_desk.enroll("kabid", by=by, **changed)
+    file_desk.enroll("kabid-2", "bidang", by=by)
+    file_desk.enroll("kabid", by=by if "person" not in fields else ("kadis", "kabid-2"), **changed)
+    assert trust.examine(file_desk.office).findings == []
+
+
+def test_officials_who_are_too_few_already_go_on(file_desk: Desk) -> None:
+    """A stand-in's time ends by itself."""
+    by = ("kadis", "kasubbag")
+    file_desk.enroll("plh-kabid", "bidang", by=by, stands_in="Plh", until="2026-12-31T15:59:59Z")
+    file_desk.retire("kabid", "subkoor", by=by)
+    file_desk.clock.time += timedelta(days=90)
+    file_desk.retire("dinsos", by=by)
+    with pytest.raises(Refused, match="only kasubbag " + TOO_FEW.format(2)):
+        file_desk.retire("kadis", by=by)
+    path = file_desk.document("new.yml", f"{(PROJECT / SOP_FILE).read_text()}# 2027\n")
+    file_desk.office.config = file_desk.config.model_copy(update={"sop": str(path)})
+    assert actors.adopt(file_desk.office, list(by), file_desk.sign, "SK 3")
+    file_desk.enroll("kabid-2", "bidang", by=by)
+    assert trust.examine(file_desk.office).findings == []
+
+
 def test_new_kadis_takes_over_the_office_and_the_old_key_is_closed(desk: Desk) -> None:
     request = desk.submit()
     desk.take(request, "agenda")
