@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from sop_driver import desired, drafts, pades, trust
 from sop_driver import procedure as sop
 from sop_driver import request as requests
@@ -16,6 +18,7 @@ from sop_driver.intake import asked_before, contact, keep_document, keep_release
 from sop_driver.procedure import Step
 from sop_driver.register import Entry
 from sop_driver.request import Request
+from sop_driver.schema import ENTRIES
 from sop_driver.sheet import sheet
 from sop_driver.signatures import Pdf, Sign, prepared
 from sop_driver.standing import Office, Standing, stand
@@ -257,12 +260,29 @@ def record(office: Office, request: str, name: str, actor: str, sign: Sign | Pdf
             raise Refused(refusals)
         still(office, fields)
         if step.gives == "agenda":
-            year = office.year()
-            number = office.register.next_agenda(year)
-            fields["data"]["agenda"] = {"year": year, "number": number, "text": office.config.agenda.text(number, year)}
+            fields["data"]["agenda"] = _agenda(office)
         entry = office.register.append("step", signatures=signatures, **fields)
         trust.accept(office, entry)
     return entry
+
+
+def _agenda(office: Office) -> dict[str, Any]:
+    """The next agenda number. Raises Refused where its text was given before: sop.yml had another pattern then.
+
+    A text holds its year and number, so one like it can only be of the years and numbers that this one can be read as.
+    """
+    year = office.year()
+    number = office.register.next_agenda(year)
+    text = office.config.agenda.text(number, year)
+    parts = [text[start:start + length] for start in range(len(text)) for length in range(1, 19)]
+    numbers = {int(part) for part in parts if part.isdecimal()}
+    alike = select(ENTRIES.c.entry).where(ENTRIES.c.agenda_year.in_(numbers), ENTRIES.c.agenda_number.in_(numbers))
+    for entry in map(office.register.read, office.register.db.execute(alike).scalars()):
+        if entry.data["agenda"]["text"] == text:
+            refuse(f"the agenda number {text} was given before ({entry})", "agenda number",
+                   "let `agenda.pattern` in sop.yml make other numbers than those of the pattern before it, by another "
+                   "unit or classification")
+    return {"year": year, "number": number, "text": text}
 
 
 def plain(reason: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from driver.desk import PROJECT, Desk
 from driver.test_cli import Sop, sop
@@ -82,6 +84,43 @@ def test_record_refuses_existence_that_contradicts_the_kind(desk: Desk) -> None:
     for step in ("agenda", "disposition", "review", "decision"):
         desk.take(request, step)
     assert "kind: update" in refused(desk, request, "existence", outcome="exists")
+
+
+def numbered(desk: Desk, pattern: str) -> None:
+    """The agency writes its agenda numbers in another way from now on."""
+    desk.office.config = desk.config.model_copy(
+        update={"agenda": desk.config.agenda.model_copy(update={"pattern": pattern})})
+
+
+@pytest.mark.parametrize(("before", "now", "given", "later"), [
+    ("{number}2/{year}", "1{number}/{year}", "12/2026", 0), ("{number}/{year}/2", "1/{year}/{number}", "1/2026/2", 0),
+    ("{number}/{year}/2027", "{number}/2026/{year}", "1/2026/2027", 365)])
+def test_agenda_number_whose_text_was_given_before_is_refused(
+    desk: Desk, before: str, now: str, given: str, later: int
+) -> None:
+    """It would stay, and `verify` would say so for ever."""
+    numbered(desk, before)
+    entry = desk.take(desk.submit(), "agenda")
+    assert entry.data["agenda"]["text"] == given
+    desk.clock.time += timedelta(days=later)
+    numbered(desk, now)
+    request = desk.submit(letter={"number": "005/2", "date": "2026-10-30"}, name="b.tarakankota.go.id")
+    mended = rf"number {given} was given before \({entry}\)\ngate: .*\nmend: .*`agenda.pattern` in sop.yml"
+    with pytest.raises(Refused, match=mended):
+        desk.take(request, "agenda")
+    numbered(desk, "AI-{number}/{year}")
+    assert desk.take(request, "agenda").data["agenda"]["text"] == ("AI-1/2027" if later else "AI-2/2026")
+    assert trust.examine(desk.office).lines() == []
+
+
+def test_agenda_numbers_are_looked_up_by_their_index(file_desk: Desk) -> None:
+    """Else each one would read all that were given."""
+    asked: list[tuple[str, Any]] = []
+    event.listen(file_desk.office.register.db, "before_cursor_execute", lambda *words: asked.append(words[2:4]))
+    file_desk.take(file_desk.submit(), "agenda")
+    (query, values), = [words for words in asked if "agenda_number IN" in words[0]]
+    plan = file_desk.office.register.db.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values).all()
+    assert [row[3] for row in plan] == ["SEARCH entries USING INDEX entries_agenda (agenda_year=? AND agenda_number=?)"]
 
 
 def test_agenda_is_not_taken_twice(desk: Desk) -> None:
