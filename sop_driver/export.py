@@ -75,7 +75,8 @@ def export(office: Office, folder: Path, documents: bool) -> list[Path]:
         raise Usage("this folder is there already", str(folder), "name a new one")
     register = office.register
     # Of one moment: what somebody records meanwhile is no part of this export, and all that no checkpoint signs is.
-    signed, size = trust.moment(office)
+    with register.store.snapshot():
+        signed, size = register.checkpoint(), register.head()[0]
     _size(signed)
     folder.mkdir(parents=True, mode=0o700)
     with (folder / "register.jsonl").open("w", encoding="utf-8", newline="\n") as file:
@@ -108,9 +109,16 @@ def _size(signed: str) -> int:
 
 
 def _witnessed_of(office: Office, size: int) -> dict[str, str]:
-    """The witnesses' checkpoints for an export of so many entries, without those of entries that came meanwhile."""
+    """The witnesses' checkpoints for an export of so many entries, without those of entries that came meanwhile.
+
+    The one beside the register is a witness too, where it saw more or other entries: what was cut off shows by it.
+    """
+    register = office.register
     found = {f"witnessed/{path.name}": note_in(path) for path in witnessed(office)}
-    grown = office.register.head()[0]  # what a witness saw beyond that is missing here, and has to be found
+    seen = _seen(beside := note_in(register.checkpoint_file))  # of one that cannot be read `verify` tells, here
+    if seen > size or (seen and open_note(beside, []).root != register.root(seen)):
+        found["witnessed/driver+checkpoint"] = beside  # no witness's name has a plus sign
+    grown = register.head()[0]  # what a witness saw beyond that is missing here, and has to be found
     return {name: text for name, text in found.items() if not size < _seen(text) <= grown}
 
 

@@ -49,9 +49,29 @@ def watched(office: Office) -> Office:
 
 
 def moment(office: Office) -> tuple[str, int]:
-    """The last checkpoint, and how many entries there are with it: more where somebody took a later one out."""
-    with office.register.store.snapshot():
-        return office.register.checkpoint(), office.register.head()[0]
+    """The last checkpoint, be it the one beside the register, and how many entries are here with it.
+
+    None where the two do not agree; more entries than it signs where somebody took a later one out.
+    """
+    register = office.register
+    # Read first: a writer commits before it writes this one, so that it is of no more entries than are here.
+    beside = note_in(register.checkpoint_file)
+    with register.store.snapshot():
+        note, size = register.checkpoint(), register.head()[0]
+        return note if note == beside or lacks(note, size) else _confirmed(register, note, beside, size), size
+
+
+def _confirmed(register: Register, note: str, beside: str, size: int) -> str:
+    """The last checkpoint of all entries; the one beside them where that is of more, and none where it is of others."""
+    if not beside and size == 1:  # only the first one can be lost by a power cut
+        return note
+    with contextlib.suppress(ValueError):
+        copy = open_note(beside, [])
+        if copy.size > size:
+            return beside
+        if copy.root == (open_note(note, []).root if copy.size == size else register.root(copy.size)):
+            return note
+    return ""
 
 
 def lacks(note: str, size: int) -> str | None:
@@ -62,6 +82,8 @@ def lacks(note: str, size: int) -> str | None:
         return f"its last checkpoint cannot be read: {error}"
     if signs == size:
         return None
+    if not note:
+        return f"no checkpoint of its {size} entries agrees with the one beside it (SOP_HOME/checkpoint)"
     return f"its last checkpoint signs {signs} entries, and {size} are here: it was changed past `sop`"
 
 

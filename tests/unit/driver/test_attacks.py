@@ -37,7 +37,7 @@ from sop_driver import (
     voiding,
 )
 from sop_driver.errors import Refused
-from sop_driver.note import COSIGNED
+from sop_driver.note import COSIGNED, Checkpoint
 from sop_driver.proof import canonical, leaf_hash
 from sop_driver.request import Request
 from sop_driver.schema import ENTRIES, statements
@@ -132,6 +132,48 @@ def test_cut_tail_is_found(desk: Desk) -> None:
     insider.change(desk, "DELETE FROM entries WHERE sequence > 7; DELETE FROM checkpoints WHERE size > 7")
     found(desk, since=8, part="saw 9 entries, here are 7: the last are missing")
     takes_nothing_more(desk, 8)
+
+
+def test_refusal_that_is_cut_off_is_missed_by_all_that_leaves_the_register(desk: Desk, sop: Sop) -> None:
+    """By who has the database alone: all in it fits, and the checkpoint beside it says more."""
+    request, folder, key = desk.turned_down(), desk.folder / "out", desk.office.people().checkpoint_key
+    last = desk.office.register.checkpoint()
+    insider.change(desk, "DELETE FROM entries WHERE sequence > 5; DELETE FROM checkpoints WHERE size > 5; "
+                         "DELETE FROM nodes WHERE level = 1 AND position = 2")
+    assert "saw 6 entries, here are 5: the last are missing" in verified(desk)[0]
+    for words in (("receipt", request), ("receipt",), ("checkpoint", "--since", 0)):
+        code, out, err = sop("register", *words)
+        assert (code, out) == (3, "") and "its last checkpoint signs 6 entries, and 5 are here" in err, words
+    code, out, _ = sop("report", request)
+    assert code == 0 and "WARNING: its last checkpoint signs 6 entries" in out and last in out
+    assert sop("register", "export", folder, "--documents")[0] == 0
+    code, out = verify(folder / "verify.py", folder, "--key", key)
+    assert code == 1 and "driver+checkpoint saw 6 entries, here are 5: the last are missing" in out, out
+
+
+@pytest.mark.parametrize("how", ["other entries", "earlier ones", "none", "gone"])
+def test_checkpoint_beside_that_does_not_agree_stops_what_leaves_the_register(desk: Desk, sop: Sop, how: str) -> None:
+    """An outsider could not tell which of the two is true, nor that there are two."""
+    request, register, folder = cleared(desk), desk.office.register, desk.folder / "out"
+    notes, file, mine = list(register.checkpoints()), register.checkpoint_file, register.notary
+    other = [Checkpoint(mine.name, size, bytes(32)) for size in (9, 7)]
+    file.write_text({"other entries": f"{other[0].body}\n{mine.sign(other[0].body)}", "none": "hello",
+                     "earlier ones": f"{other[1].body}\n{mine.sign(other[1].body)}", "gone": ""}[how])
+    if how == "gone":
+        file.unlink()
+    told = "no checkpoint of its 9 entries agrees with the one beside it"
+    for words in (("receipt", request), ("checkpoint", "--since", 0)):
+        code, out, err = sop("register", *words)
+        assert (code, out) == (3, "") and told in err, words
+    code, out, _ = sop("report", request)
+    assert code == 0 and f"WARNING: {told}" in out
+    assert sop("register", "export", folder, "--documents")[0] == 0
+    code, out = verify(folder / "verify.py", folder, "--key", mine.verifier)
+    assert (code == 1 and "saw other entries up to" in out) == (how in ("other entries", "earlier ones")), out
+    for earlier in notes[-3:]:  # as where a writer died in between
+        file.write_text(earlier)
+        assert sop("register", "receipt", request)[0] == sop("register", "checkpoint", "--since", 0)[0] == 0
+        assert "WARNING" not in sop("report", request)[1]
 
 
 def test_yesterdays_copy_of_the_database_is_found(desk: Desk) -> None:
