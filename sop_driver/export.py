@@ -34,7 +34,7 @@ from sop_driver import (
 )
 from sop_driver.config import write_atomic
 from sop_driver.errors import Usage, refuse
-from sop_driver.note import COSIGNED, Checkpoint, note_in, open_note
+from sop_driver.note import COSIGNED, Checkpoint, note_in, open_note, signed_by
 from sop_driver.standing import Office
 from sop_driver.statement import PERSONAL
 
@@ -202,7 +202,10 @@ def _witness(file: Path, state: Path, name: str | None, trusted: str | None,
                "rewritten or rolled back", gate, "keep both checkpoints; they prove it")
     write_atomic(pinned, f"{key}\n".encode())
     mine = notary.load(key_file) if key_file.exists() else notary.make(key_file, name or "", COSIGNED)
-    cosigned = text + mine.sign(new.body, notary.seconds())
+    # Nothing of the file but what was verified: what else is in it could spoil what is kept, and this witness for good.
+    held = next(line for line in text.partition("\n\n")[2].split("\n") if signed_by(new.body, line, key))
+    cosigned = f"{new.body}\n{held}\n{mine.sign(new.body, notary.seconds())}"
+    open_note(cosigned, [key, mine.verifier])
     write_atomic(seen, cosigned.encode())
     return cosigned, mine.verifier
 

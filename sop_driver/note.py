@@ -150,7 +150,9 @@ def open_note(note: str, keys: Iterable[str]) -> Checkpoint:
     lines = body.split("\n")
     if len(lines) != 3 or not SIZE.fullmatch(lines[1]):
         raise ValueError("it is no checkpoint")
-    size, root = int(lines[1]), base64.b64decode(lines[2], validate=True)
+    point = Checkpoint(lines[0], int(lines[1]), base64.b64decode(lines[2], validate=True))
+    if point.body != f"{body}\n":
+        raise ValueError("it is no checkpoint")
     known = {(key.name, key.identity): key for key in map(verifier_of, keys)}
     signers, times = list[str](), list[int]()
     for line in tail.splitlines():
@@ -158,8 +160,8 @@ def open_note(note: str, keys: Iterable[str]) -> Checkpoint:
         raw = base64.b64decode(blob, validate=True)
         if dash != "\u2014" or (signer := known.get((name, raw[:4]))) is None:
             continue
-        if not signer.signed(f"{body}\n", raw[4:]):
+        if not signer.signed(point.body, raw[4:]):
             raise ValueError(f"its signature by {name} does not hold")
         signers.append(name)
         times.append(int.from_bytes(raw[4:12], "big") if ALGORITHMS[signer.octet].dated else 0)
-    return Checkpoint(lines[0], size, root, tuple(signers), tuple(times))
+    return replace(point, signers=tuple(signers), times=tuple(times))

@@ -589,6 +589,27 @@ def test_older_word_of_a_witness_takes_no_newer_ones_place(desk: Desk, tmp_path:
     assert (desk.office.home.path / "witnessed/w").read_text() == notes[1].read_text()
 
 
+@pytest.mark.parametrize("how", ["no end of the last line", "a false line in its name", "another's line"])
+def test_witness_keeps_nothing_of_the_file_but_what_it_verified(desk: Desk, tmp_path: Path, how: str) -> None:
+    """Else a file cut short by its last octet, or a line of junk in it, would end its rounds for good."""
+    update, kept, key = tmp_path / "update", tmp_path / "cosigned", desk.office.people().checkpoint_key
+    stranger, mine = notary.make(tmp_path / "k", "stranger"), ""
+    for since in (0, 2, 3):
+        desk.submit()
+        update.write_text(export.update(desk.office, since))
+        if mine and how == "no end of the last line":
+            update.write_text(update.read_text().rstrip("\n"))
+        elif mine:
+            blob = base64.b64encode(bytes.fromhex(mine.split("+")[1]) + bytes(72)).decode()
+            update.write_text(update.read_text() + (
+                stranger.sign("x") if how == "another's line" else f"\u2014 w {blob}\n"))
+        note, mine = export.witness(update, tmp_path / "w", "w", key)
+        assert note == (tmp_path / "w/checkpoint").read_text() and len(note.splitlines()) == 6
+        kept.write_text(note)
+        desk.office.config = desk.config.model_copy(update={"witnesses": (mine,)})
+        assert export.take_back(desk.office, kept)[0] == "w"
+
+
 def test_verify_says_which_witness_has_signed_nothing(desk: Desk, sop: Sop, tmp_path: Path) -> None:
     """As before the first round, or where somebody took its word away: a line, which stops nothing."""
     desk.submit()

@@ -143,6 +143,15 @@ def test_size_of_a_checkpoint_has_one_spelling(size: str) -> None:
         open_note(f"{POINT.body}\n".replace("\n7\n", f"\n{size}\n"), [])
 
 
+def test_root_of_a_checkpoint_has_one_spelling() -> None:
+    """Who signs what the note says would sign another text than is there."""
+    spelled = POINT.body.replace("E=\n", "F=\n")
+    assert spelled != POINT.body and base64.b64decode(spelled.split("\n")[2], validate=True) == POINT.root
+    assert open_note(f"{POINT.body}\n", []) == POINT
+    with pytest.raises(ValueError, match="no checkpoint"):
+        open_note(f"{spelled}\n", [])
+
+
 def test_key_whose_id_is_not_its_own_is_none(tmp_path: Path) -> None:
     """Whoever compares keys by their ids would take one for another."""
     made, other = notary.make(tmp_path / "a.key", "x"), notary.make(tmp_path / "b.key", "x")
