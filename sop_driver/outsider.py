@@ -132,7 +132,7 @@ def _receipt(value: dict[str, Any], key: str, witnesses: Sequence[str]) -> tuple
 
 def _export(folder: Path, key: str, witnesses: Sequence[str]) -> tuple[Audit, str, list[str]]:
     signed = (folder / "checkpoint", *sorted(folder.glob("witnessed/*")))
-    notes = {path.name: note_in(path) for path in signed}
+    notes = {path.relative_to(folder).as_posix(): note_in(path) for path in signed}
     entries, evidence = folder / "register.jsonl", folder / "evidence"
     found, left = whole(lambda: texts(entries), notes, key, witnesses), list[str]()
     erased = found.people.erased

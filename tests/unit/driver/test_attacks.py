@@ -148,7 +148,7 @@ def test_refusal_that_is_cut_off_is_missed_by_all_that_leaves_the_register(desk:
     assert code == 0 and "WARNING: its last checkpoint signs 6 entries" in out and last in out
     assert sop("register", "export", folder, "--documents")[0] == 0
     code, out = verify(folder / "verify.py", folder, "--key", key)
-    assert code == 1 and "driver+checkpoint saw 6 entries, here are 5: the last are missing" in out, out
+    assert code == 1 and "witnessed/driver+checkpoint saw 6 entries, here are 5: the last are missing" in out, out
 
 
 @pytest.mark.parametrize("how", ["other entries", "earlier ones", "none", "gone"])
@@ -843,7 +843,7 @@ def test_folder_where_a_checkpoint_is_due_stops_gates_and_never_reading(
     assert code == 0, err
     code, out = verify(folder / "verify.py", folder, "--key", desk.office.register.notary.verifier)
     exported = place != "checkpoint"  # the register's own is in its database, too
-    assert (code, f"entry 1: {path.name}: it is no checkpoint" in out) == ((1, True) if exported else (3, False))
+    assert (code, f"entry 1: {place}: it is no checkpoint" in out) == ((1, True) if exported else (3, False))
 
 
 def test_witness_signs_nothing_that_is_not_the_registers(watched: Desk, tmp_path: Path) -> None:

@@ -249,6 +249,28 @@ def test_export_without_its_documents_is_not_all_checked(desk: Desk, tmp_path: P
     assert code == 1 and "evidence personal." in lines[0]
 
 
+def test_witness_named_like_the_exports_own_checkpoint_hides_and_accuses_nothing(desk: Desk, tmp_path: Path) -> None:
+    desk.submit()
+    folder, key = tmp_path / "export", desk.office.people().checkpoint_key
+    (tmp_path / "update").write_text(export.update(desk.office, 0))
+    note, mine = export.witness(tmp_path / "update", tmp_path / "w", "checkpoint", key)
+    (tmp_path / "cosigned").write_text(note)
+    desk.office.config = desk.config.model_copy(update={"witnesses": (mine,)})
+    export.take_back(desk.office, tmp_path / "cosigned")
+    desk.submit()
+    export.export(desk.office, folder, documents=True)
+    code, told = verify(folder / "verify.py", folder, "--key", key, "--witness", mine)
+    assert code == 0 and "the witness checkpoint has seen the first 2 entries" in told, told
+    (folder / "witnessed/checkpoint").write_text((folder / "checkpoint").read_text())
+    for text in ("hello", None):
+        (folder / "checkpoint").unlink()
+        if text:
+            (folder / "checkpoint").write_text(text)
+        code, told = verify(folder / "verify.py", folder, "--key", key)
+        assert code == 1 and told.startswith("entry 1: checkpoint: it is no checkpoint"), told
+        (folder / "checkpoint").touch()
+
+
 def test_documents_that_were_erased_are_not_missed(desk: Desk, tmp_path: Path) -> None:
     request = desk.submit()
     orders.erase(desk.office, [f"{request}/surat", f"{request}/contact"], ["kadis", "kasubbag"], desk.sign, "UU PDP")
