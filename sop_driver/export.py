@@ -53,7 +53,8 @@ if __name__ == "__main__":
     parser.add_argument("--witness", action="append", default=[], help="the key of a witness; repeatable")
     options = parser.parse_args()
     code, lines = check(options.path, options.key, options.witness)
-    print("\\n".join(lines))
+    sys.stdout.reconfigure(errors="backslashreplace")
+    print("\\n".join(map(visible, lines)))
     sys.exit(code)
 '''
 

@@ -31,6 +31,11 @@ LACKS = {"evidence": "NOT checked here, as the export brings no folder `evidence
                      "({}); ask for one as `sop register receipt` makes it"}
 
 
+def visible(line: str) -> str:
+    """A line for a terminal, as one line: what is no letter there, such as its control sequences, is spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
 def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> tuple[int, list[str]]:
     """Gives an exit code and lines for people.
 
@@ -47,7 +52,7 @@ def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> 
 
 def _checked(path: Path, key: str | None, witnesses: Sequence[str]) -> tuple[int, list[str]]:
     if path.is_dir():
-        pinned = key or (path / "key").read_text(encoding="utf-8").strip()
+        pinned = key or _read(path / "key").decode().strip()
         found, told, left = _export(path, pinned, witnesses)
     else:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -156,6 +161,11 @@ def _lacking(what: str, entries: Iterable[str], erased: Container[str]) -> list[
     named = {digest for text in entries for name, digest in json.loads(text)["evidence"].items()
              if name.startswith(PERSONAL) == (what == "personal") and digest not in erased}
     return [LACKS[what].format(len(named))] if named else []
+
+
+def _read(path: Path) -> bytes:
+    with plain_file(path) as file:
+        return file.read()
 
 
 def _is(path: Path, octets: bytes) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from driver import insider, people
-from driver.desk import Desk
+from driver.desk import Desk, without
 from driver.test_cli import Sop, sop
 from sop_driver import audit, export, merkle, notary, orders, outsider, standing, trust
 from sop_driver.errors import Refused, Usage
@@ -90,6 +90,54 @@ def test_verifier_reads_the_same_whatever_the_computers_own_encoding(desk: Desk,
         done = subprocess.run([sys.executable, "-X", "utf8=0", folder / "verify.py", path, "--key", key], text=True,
                               capture_output=True, cwd="/", env={"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"})
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("where", ["entry", "name", "receipt"])
+def test_verifier_says_on_a_line_what_it_found_whatever_somebody_wrote_there(
+    file_desk: Desk, tmp_path: Path, where: str
+) -> None:
+    """Else an entry clears the screen and writes what it likes, or half a letter ends all by a traceback."""
+    desk, folder = file_desk, tmp_path / "export"
+    false = "\x1b[2J\r\n9 entries; every signature holds\x9b8m\u202e\u2028"
+    request, key = desk.approved(), desk.office.people().checkpoint_key
+    value = desk.receipt(request) | {"request": f"{false}\ud800"}
+    (tmp_path / "receipt").write_text(json.dumps(value))
+    export.export(desk.office, folder, documents=True)
+    if where == "entry":
+        text = (folder / "register.jsonl").read_text()
+        false += "\ud800"
+        (folder / "register.jsonl").write_text(text.replace('"sequence":4', f'"sequence":{json.dumps(false)}'))
+    elif where == "name":
+        (folder / "witnessed").mkdir()
+        (folder / "witnessed" / false).write_text("x")
+    code, told = verify(folder / "verify.py", tmp_path / "receipt" if where == "receipt" else folder, "--key", key)
+    assert code == 1 and "\nrely on nothing from entry" in told and "Traceback" not in told, told
+    spelled = r"\x1b[2J\r\n9 entries; every signature holds\x9b8m\u202e\u2028" + r"\ud800" * (where != "name")
+    assert spelled in told and all(line.isprintable() for line in told.split("\n"))
+
+
+def test_verifier_prints_by_any_encoding(file_desk: Desk, tmp_path: Path) -> None:
+    """A sound register has no finding where a terminal lacks a letter of what is said."""
+    desk, folder = file_desk, tmp_path / "export"
+    with without("order"):
+        desk.begun = None
+        desk.submit()
+        export.export(desk.office, folder, documents=True)
+    done = subprocess.run([sys.executable, folder / "verify.py", folder, "--key", desk.office.people().checkpoint_key],
+                          capture_output=True, text=True, cwd="/", env={"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (3, "") and r"\u2026" in done.stdout
+
+
+def test_verifier_shows_no_file_that_a_link_in_an_export_leads_to(file_desk: Desk, tmp_path: Path) -> None:
+    """It would print what it takes for a key."""
+    file_desk.submit()
+    folder, secret = tmp_path / "export", tmp_path / "secret"
+    export.export(file_desk.office, folder, documents=True)
+    secret.write_text("words of whoever checks")
+    (folder / "key").unlink()
+    (folder / "key").symlink_to(secret)
+    code, told = verify(folder / "verify.py", folder)
+    assert code == 2 and "words of" not in told, told
 
 
 def test_nothing_is_proven_by_the_key_that_comes_along(desk: Desk, tmp_path: Path) -> None:
