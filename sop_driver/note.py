@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
+import os
 import re
+import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from io import BufferedReader
 from pathlib import Path
 from typing import NamedTuple
 
@@ -131,13 +135,24 @@ def signed_by(body: str, line: str, key: str) -> bool:
     return (by, raw[:4]) == (known.name, known.identity) and known.signed(body, raw[4:])
 
 
+def plain_file(path: Path) -> BufferedReader:
+    """Open a file to read. Raises OSError for a link, which leads anywhere, and for a device, which may never end."""
+    flags = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+    handle = os.open(path, os.O_RDONLY | flags)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+    return os.fdopen(handle, "rb")
+
+
 def note_in(path: Path) -> str:
     """A checkpoint's file as text: empty where none is there, and no checkpoint where it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        with plain_file(path) as file:
+            return file.read().decode(errors="replace")
     except FileNotFoundError:
         return ""
-    except OSError as error:  # a folder, say
+    except OSError as error:  # a folder, say, or what never ends
         return str(error.strerror)
 
 

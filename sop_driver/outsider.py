@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
-import stat
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from io import BufferedReader
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 from sop_driver.audit import UNREADABLE, Audit, is_registers, receipt, whole
 from sop_driver.directory import Directory
 from sop_driver.note import note_in, verifier_of
+from sop_driver.note import plain_file as plain_file  # for others, too
 from sop_driver.proof import NAMESPACE, visible
 from sop_driver.sheet import sheet
 from sop_driver.statement import NEEDED, PERSONAL, Body, digest_fault, needed, revived
@@ -29,11 +27,6 @@ LACKS = {"evidence": "NOT checked here, as the export brings no folder `evidence
                      "({}); ask for one that was made with --documents",
          "personal": "NOT checked here, as the receipt brings no `personal`: the personal data that its entries name "
                      "({}); ask for one as `sop register receipt` makes it"}
-
-
-def visible(line: str) -> str:
-    """A line for a terminal, as one line: what is no letter there, such as its control sequences, is spelled out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> tuple[int, list[str]]:
@@ -182,7 +175,7 @@ def _begins(path: Path, octets: bytes) -> bool:
 
 def texts(path: Path) -> Iterator[str]:
     """An export's entries, one a line."""
-    with path.open(encoding="utf-8", errors="replace", newline="\n") as file:  # what is none is not as it was hashed
+    with TextIOWrapper(plain_file(path), "utf-8", "replace", "\n") as file:  # what is none is not as it was hashed
         for line in file:
             yield line.removesuffix("\n")
 
@@ -241,16 +234,6 @@ def documents(entries: Iterator[str], folder: Path | None, personal: Path,
         for path in sorted(place.iterdir()) if place and place.is_dir() else ():
             if path.name not in known:
                 yield number + 1, f"{visible(str(path))} is there, and no entry names it"
-
-
-def plain_file(path: Path) -> BufferedReader:
-    """Open a file to read. Raises OSError for a link, which leads anywhere, and for a device, which may never end."""
-    flags = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
-    handle = os.open(path, os.O_RDONLY | flags)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError(errno.EINVAL, "it is no plain file", str(path))
-    return os.fdopen(handle, "rb")
 
 
 def _document_fault(path: Path, digest: str, erased: bool) -> str:

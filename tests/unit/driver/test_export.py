@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -138,6 +139,22 @@ def test_verifier_shows_no_file_that_a_link_in_an_export_leads_to(file_desk: Des
     (folder / "key").symlink_to(secret)
     code, told = verify(folder / "verify.py", folder)
     assert code == 2 and "words of" not in told, told
+
+
+@pytest.mark.parametrize("name", ["checkpoint", "register.jsonl", "key", "allowed_signers", "witnessed/x"])
+def test_verifier_waits_for_nothing_that_an_export_brings(file_desk: Desk, tmp_path: Path, name: str) -> None:
+    """A pipe in a file's place has no end that anybody writes."""
+    file_desk.submit()
+    folder, key = tmp_path / "export", file_desk.office.people().checkpoint_key
+    export.export(file_desk.office, folder, documents=True)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    for words in (("--key", key), ()):
+        done = subprocess.run([sys.executable, "-I", folder / "verify.py", folder, *words], text=True, timeout=60,
+                              capture_output=True)
+        assert done.returncode == (2 if name == "register.jsonl" or (name == "key" and not words) else 1), done.stdout
+        assert not done.stderr
 
 
 def test_nothing_is_proven_by_the_key_that_comes_along(desk: Desk, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -118,6 +119,17 @@ def test_note_tells_its_signers_and_refuses_a_false_one(tmp_path: Path) -> None:
     unknown = base64.b64encode(b"\x7f" + base64.b64decode(public)[1:]).decode()
     with pytest.raises(ValueError, match="algorithm that is not known"):
         open_note(text, [f"{name}+{identity}+{unknown}"])
+
+
+def test_checkpoint_is_read_from_a_plain_file_only(tmp_path: Path) -> None:
+    """A pipe would let whoever verifies wait for ever; whatever else is there is no checkpoint."""
+    (tmp_path / "note").write_text("text")
+    assert (note.note_in(tmp_path / "note"), note.note_in(tmp_path / "none")) == ("text", "")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("note")
+    for other in (tmp_path / "pipe", tmp_path / "link", tmp_path):
+        with pytest.raises(ValueError, match="no checkpoint"):
+            open_note(note.note_in(other), [])
 
 
 def test_key_of_checkpoints_is_its_owners_alone(tmp_path: Path) -> None:
