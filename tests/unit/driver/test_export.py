@@ -461,6 +461,18 @@ def test_receipt_that_was_changed_is_found(desk: Desk) -> None:
     assert any("another state" in what for _, what in audit.receipt(value, key).findings)
 
 
+def test_receipt_that_brings_another_key_is_found(desk: Desk, tmp_path: Path) -> None:
+    """Whoever reads it would write that one down as the register's."""
+    request, key = desk.submit(), desk.office.people().checkpoint_key
+    value, other = desk.receipt(request), notary.make(tmp_path / "k", desk.office.people().register).verifier
+    for brought in (other, f"{key}\n", None):
+        (tmp_path / "receipt").write_text(json.dumps(value | {"key": brought}))
+        code, told = outsider.check(tmp_path / "receipt", key)
+        assert code == 1 and told[0] == "entry 3: the key that it brings is not the one that the entries before make"
+    (tmp_path / "receipt").write_text(json.dumps(value))
+    assert outsider.check(tmp_path / "receipt", key)[0] == 0
+
+
 @pytest.mark.parametrize(("said", "kept"), [("R-2026-0999", True), (None, True), ("R-2026-0001", False)])
 def test_receipt_that_says_another_request_than_it_shows_is_found(
     desk: Desk, tmp_path: Path, said: str | None, kept: bool
