@@ -21,6 +21,7 @@ from sop_driver.proof import small_order
 
 SIGNED, COSIGNED = 1, 4  # C2SP's algorithm octets: Ed25519 note, Ed25519 cosignature
 SIZE = re.compile(r"0|[1-9][0-9]*")
+LINE = re.compile("\u2014 ([^ ]+) ([^ ]+)")  # of a note's signature: whose, and what it is
 
 
 @dataclass(frozen=True)
@@ -170,10 +171,11 @@ def open_note(note: str, keys: Iterable[str]) -> Checkpoint:
         raise ValueError("it is no checkpoint")
     known = {(key.name, key.identity): key for key in map(verifier_of, keys)}
     signers, times = list[str](), list[int]()
-    for line in tail.splitlines():
-        dash, name, blob = line.split(" ")
-        raw = base64.b64decode(blob, validate=True)
-        if dash != "\u2014" or (signer := known.get((name, raw[:4]))) is None:
+    for line in tail.removesuffix("\n").split("\n") if tail else ():
+        if not (parts := LINE.fullmatch(line)):
+            raise ValueError("what stands below it is no signature")
+        name, raw = parts[1], base64.b64decode(parts[2], validate=True)
+        if (signer := known.get((name, raw[:4]))) is None:
             continue
         if not signer.signed(point.body, raw[4:]):
             raise ValueError(f"its signature by {name} does not hold")

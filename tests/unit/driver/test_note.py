@@ -121,6 +121,16 @@ def test_note_tells_its_signers_and_refuses_a_false_one(tmp_path: Path) -> None:
         open_note(text, [f"{name}+{identity}+{unknown}"])
 
 
+@pytest.mark.parametrize("line", ["anything goes AAAA\n", "- x AAAA\n", "\n", "hello\n", "\u2014 x AAAA AAAA\n",
+                                  "\u2014 x AAAA\r\u2014 y AAAA\n", "\u2014  AAAA\n", "\u2014 x A*AA\n"])
+def test_note_holds_nothing_below_its_text_but_signatures(line: str) -> None:
+    """Words below it would be shown beside signatures that hold; anybody's signature may be there."""
+    good = open_note(SIGNED_NOTE + "\u2014 x AAAA\n", [LOG_KEY])
+    assert good.signers == (LOG,) and good == open_note(SIGNED_NOTE.rstrip("\n"), [LOG_KEY])
+    with pytest.raises(ValueError):
+        open_note(SIGNED_NOTE + line, [LOG_KEY])
+
+
 def test_checkpoint_is_read_from_a_plain_file_only(tmp_path: Path) -> None:
     """A pipe would let whoever verifies wait for ever; whatever else is there is no checkpoint."""
     (tmp_path / "note").write_text("text")
