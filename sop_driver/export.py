@@ -34,7 +34,7 @@ from sop_driver import (
 )
 from sop_driver.config import write_atomic
 from sop_driver.errors import Usage, refuse
-from sop_driver.note import COSIGNED, Checkpoint, note_in, open_note, signed_by
+from sop_driver.note import COSIGNED, Checkpoint, note_in, open_note, signed_by, word_of
 from sop_driver.standing import Office
 from sop_driver.statement import PERSONAL
 
@@ -256,16 +256,24 @@ def take_back(office: Office, file: Path) -> tuple[str, list[str]]:
     try:
         text = file.read_text()
         size = open_note(text, []).size
-        note = open_note(text, [office.register.key_at(size), *office.config.witnesses])
+        own = office.register.notary.name
+        signers = open_note(text, [office.register.key_at(size), *office.config.witnesses]).signers
+        keys = [key for key in office.config.witnesses if word_of(text, key) and key.split("+")[0] != own]
     except (OSError, ValueError) as error:
         raise Usage(f"no cosigned checkpoint: {error}", str(file), "take what `sop register witness` wrote") from error
-    names = [name for name in note.signers if name != office.register.notary.name]
-    if office.register.notary.name not in note.signers or not names:
+    if own not in signers or not keys:
         raise Usage("it is not signed by this register and a witness that sop.yml names", str(file),
                     "write the witness's key under `witnesses:` in sop.yml")
-    kept = office.home.path / "witnessed" / re.sub(r"[^A-Za-z0-9._-]", "_", names[0])
+    name, identity, _ = keys[0].split("+", 2)
+    kept = office.home.path / "witnessed" / _file_of(name, identity)
     if kept.exists() and (newer := _seen(note_in(kept))) > size:
-        refuse(f"{names[0]} has signed {newer} entries ({kept}), and {size} in {file}", "the witness",
+        refuse(f"{name} has signed {newer} entries ({kept}), and {size} in {file}", "the witness",
                "give what it signed last")
     write_atomic(kept, text.encode())
-    return names[0], list(outsider.clocks(trust.require(office)))
+    return name, list(outsider.clocks(trust.require(office)))
+
+
+def _file_of(name: str, identity: str) -> str:
+    """A file's name for a witness; with the key's id where it is not the witness's own, which another could have."""
+    fitting = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:100]
+    return name if fitting == name and name.strip(".") else f"{fitting}+{identity}"

@@ -709,6 +709,26 @@ def test_witness_keeps_nothing_of_the_file_but_what_it_verified(desk: Desk, tmp_
         assert export.take_back(desk.office, kept)[0] == "w"
 
 
+def test_word_of_a_witness_takes_no_other_ones_place_whatever_their_names(desk: Desk, tmp_path: Path) -> None:
+    """Not every name can be a file's; those that are, and what was kept by them, stay as they are."""
+    desk.submit()
+    names, keys = ("kota/itda", "kota_itda", "kota:itda", "inspektorat", "..", "." * 300, "x" * 300, "a.b"), []
+    for place, name in enumerate(names):
+        (tmp_path / "update").write_text(export.update(desk.office, 0))
+        note, mine = export.witness(tmp_path / "update", tmp_path / str(place), name,
+                                    desk.office.people().checkpoint_key)
+        keys.append(mine)
+        desk.office.config = desk.config.model_copy(update={"witnesses": tuple(keys)})
+        (tmp_path / "cosigned").write_text(note)
+        assert export.take_back(desk.office, tmp_path / "cosigned")[0] == name
+    assert set(trust.examine(desk.office).signers) == set(keys)
+    kept = {path.name for path in (desk.office.home.path / "witnessed").iterdir()}
+    assert len(kept) == len(names) and {"kota_itda", "inspektorat", "a.b"} < kept
+    folder = tmp_path / "export"
+    export.export(desk.office, folder, documents=True)
+    assert outsider.check(folder, desk.office.people().checkpoint_key, keys)[0] == 0
+
+
 def test_verify_says_which_witness_has_signed_nothing(desk: Desk, sop: Sop, tmp_path: Path) -> None:
     """As before the first round, or where somebody took its word away: a line, which stops nothing."""
     desk.submit()
