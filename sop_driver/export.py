@@ -117,7 +117,7 @@ def _witnessed_of(office: Office, size: int) -> dict[str, str]:
     register = office.register
     found = {f"witnessed/{path.name}": note_in(path) for path in witnessed(office)}
     seen = _seen(beside := note_in(register.checkpoint_file))  # of one that cannot be read `verify` tells, here
-    if seen > size or (seen and open_note(beside, []).root != register.root(seen)):
+    if seen > size or (seen and open_note(beside, []).root != register.tree_of(seen).root()):
         found["witnessed/driver+checkpoint"] = beside  # no witness's name has a plus sign
     grown = register.head()[0]  # what a witness saw beyond that is missing here, and has to be found
     return {name: text for name, text in found.items() if not size < _seen(text) <= grown}

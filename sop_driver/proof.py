@@ -47,7 +47,8 @@ def visible(text: str) -> str:
     Line breaks, control characters, and what turns the direction of writing around among them.
     """
     hidden = ("Cc", "Cf", "Cs", "Zl", "Zp")
-    return "".join(json.dumps(c)[1:-1] if unicodedata.category(c) in hidden else c for c in text)
+    return "".join(json.dumps(c)[1:-1].replace("\x7f", "\\u007f") if unicodedata.category(c) in hidden else c
+                   for c in text)
 
 
 def parsed(text: str) -> tuple[Any, Callable[[Any], str]]:

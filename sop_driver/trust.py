@@ -69,7 +69,7 @@ def _confirmed(register: Register, note: str, beside: str, size: int) -> str:
         copy = open_note(beside, [])
         if copy.size > size:
             return beside
-        if copy.root == (open_note(note, []).root if copy.size == size else register.root(copy.size)):
+        if copy.root == (open_note(note, []).root if copy.size == size else register.tree_of(copy.size).root()):
             return note
     return ""
 

@@ -113,7 +113,7 @@ def test_verifier_says_on_a_line_what_it_found_whatever_somebody_wrote_there(
         (folder / "witnessed" / false).write_text("x")
     code, told = verify(folder / "verify.py", tmp_path / "receipt" if where == "receipt" else folder, "--key", key)
     assert code == 1 and "\nrely on nothing from entry" in told and "Traceback" not in told, told
-    spelled = r"\x1b[2J\r\n9 entries; every signature holds\x9b8m\u202e\u2028" + r"\ud800" * (where != "name")
+    spelled = r"\u001b[2J\r\n9 entries; every signature holds\u009b8m\u202e\u2028" + r"\ud800" * (where != "name")
     assert spelled in told and all(line.isprintable() for line in told.split("\n"))
 
 
