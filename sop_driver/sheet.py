@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-FORMAT = "sop-sheet-1"  # how these sheets look is part of what was signed: another look is another format beside it
+FORMAT = "sop-sheet-"  # how these sheets look is part of what was signed: another look is another format beside it
+KIND = "Jenis"  # what is asked for: sheets of the second format tell it, and those of the first do not
 ROOM = 200  # points from a page's lower edge that are kept free for a visible signature
 LINES, COLUMNS = 50, 100
+ON = "  > "  # before what goes on from the line above, which no label begins with
 START = b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"
 
 
@@ -37,13 +39,13 @@ class Signed:
 
 def sheet(statement: str) -> bytes:
     """The PDF whose signature is somebody's signature over a statement."""
-    pages = _pages(statement)
+    form, pages = _pages(statement)
     objects = [b"<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [] /SigFlags 3 >> >>",
                b"<< /Type /Pages /Count %d /Kids [%s] >>" % (
                    len(pages), b" ".join(b"%d 0 R" % number for number in range(6, 6 + 2 * len(pages), 2))),
                *(b"<< /Type /Font /Subtype /Type1 /BaseFont /%s /Encoding /WinAnsiEncoding >>" % name
                  for name in (b"Courier", b"Courier-Bold")),
-               b"<< /Title (%s) >>" % FORMAT.encode()]
+               b"<< /Title (%s) >>" % form.encode()]
     for page in pages:
         drawn = _drawn(page)
         objects += [b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents %d 0 R"
@@ -60,22 +62,37 @@ def sheet(statement: str) -> bytes:
                      b"startxref\n%d\n%%%%EOF\n" % len(written)))
 
 
-def _pages(statement: str) -> list[list[str]]:
+def _pages(statement: str) -> tuple[str, list[list[str]]]:
+    """The format's name, and the lines of each page."""
     said = json.loads(statement)
     head = {"Permohonan": said["request"] or "baru", "Putusan": said["outcome"], "Catatan": said["reason"]}
     head = said["data"]["pades"].pop("shown") | head
-    lines = ["LEMBAR TANDA TANGAN ELEKTRONIK", "", *_wrapped(head), "",
-             "Yang ditandatangani:", "", *_wrapped(said), "",
-             f"{FORMAT}, sha256 {hashlib.sha256(statement.encode()).hexdigest()}"]
-    return [lines[start:start + LINES] for start in range(0, len(lines), LINES)]
+    first = KIND not in head
+    form = f"{FORMAT}{1 if first else 2}"
+    lines = ["LEMBAR TANDA TANGAN ELEKTRONIK", "", *_wrapped(head, first), "",
+             "Yang ditandatangani:", "", *_wrapped(said, first), "",
+             f"{form}, sha256 {hashlib.sha256(statement.encode()).hexdigest()}"]
+    if first:
+        return form, [lines[start:start + LINES] for start in range(0, len(lines), LINES)]
+    title, *rest = lines  # a page's first line is drawn large, so that others would not have room there
+    return form, [[title, *rest[start:start + LINES - 1]] for start in range(0, len(rest), LINES - 1)]
 
 
-def _wrapped(values: dict[str, Any]) -> Iterator[str]:
+def _wrapped(values: dict[str, Any], first: bool) -> Iterator[str]:
+    """Lines that fit on the page. In the first format letters that the font lacks made them longer when drawn."""
+    on = " " * len(ON) if first else ON
     for key, value in _flat(values):
         text = "-" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        line = f"{key}: {text}"
+        line = f"{key}: {text}" if first else "".join(map(_drawable, f"{key}: {text}"))
         yield line[:COLUMNS]
-        yield from (f"    {line[start:start + COLUMNS - 4]}" for start in range(COLUMNS, len(line), COLUMNS - 4))
+        yield from (f"{on}{line[start:start + COLUMNS - len(on)]}"
+                    for start in range(COLUMNS, len(line), COLUMNS - len(on)))
+
+
+def _drawable(letter: str) -> str:
+    """A letter, or the number of one that the font lacks or nobody sees; what looks like such a number is none."""
+    seen = letter != "\\" and letter.isprintable() and letter.encode("cp1252", "ignore")
+    return letter if seen else letter.encode("unicode_escape").decode()
 
 
 def _flat(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

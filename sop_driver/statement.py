@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from sop_driver.proof import canonical, visible
+from sop_driver.sheet import KIND
 
 STATEMENT = "sop-statement-1"
 ASSIGNED = ("agenda", "run")  # what the register itself adds to an entry's data when it accepts it
@@ -56,12 +57,17 @@ def form_digest(form: Body) -> str:
 def shown(form: Body) -> dict[str, str]:
     """What the sheet of a PDF signature tells of a request, whose digest is all that other statements hold."""
     letter = form["letter"]
-    return {"Situs web": form["name"], "Instansi": form["agency"], "Surat": f"{letter['number']}, {letter['date']}"}
+    return {KIND: form["kind"], "Situs web": form["name"], "Instansi": form["agency"],
+            "Surat": f"{letter['number']}, {letter['date']}"}
 
 
 def misled(told: dict[str, str], form: dict[str, str]) -> bool:
-    """Whether a sheet told its signer of another request, or more than that: what the signature means, say."""
-    return {label: text for label, text in told.items() if label not in OF_STEP} != form
+    """Whether a sheet told its signer of another request, or more than that: what the signature means, say.
+
+    Sheets of the first format do not tell what kind of request it is.
+    """
+    said = {label: text for label, text in told.items() if label not in OF_STEP}
+    return said not in (form, {label: text for label, text in form.items() if label != KIND})
 
 
 def sealed(value: Any, place: str = "") -> Iterator[tuple[str, str]]:

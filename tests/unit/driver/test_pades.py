@@ -745,8 +745,9 @@ def test_statement_that_makes_no_sheet_is_a_fault_and_no_crash(
     assert str(told).startswith("it cannot be read as a signed PDF")
 
 
-SHOWN = {"Situs web": "dinkes.tarakankota.go.id", "Instansi": "Dinas Kesehatan", "Surat": "005/1, 2026-10-30",
-         "Pemohon": "dinkes (Dinas Kesehatan)", "Nomor agenda": "000.8.3.3.3/1/DKISP/2026",
+SHOWN = {"Jenis": "create", "Situs web": "dinkes.tarakankota.go.id", "Instansi": "Dinas Kesehatan",
+         "Surat": "005/1, 2026-10-30", "Pemohon": "dinkes (Dinas Kesehatan)",
+         "Nomor agenda": "000.8.3.3.3/1/DKISP/2026",
          "Kegiatan": "3. Disposisi Kepala DKISP ke Bagian Aplikasi Informatika"}
 
 
@@ -781,7 +782,7 @@ def test_forged_pdf_is_found_even_with_the_checkpoint_key(trusting: Desk, bsre: 
 
 @pytest.mark.parametrize("told", [
     {"Instansi": "Dinas Pendidikan"}, {"Arti tanda tangan": "hanya tanda terima berkas"},
-    {"Pemohon": "disdik (Dinas Pendidikan)"}, {"Pemohon": ""}])
+    {"Pemohon": "disdik (Dinas Pendidikan)"}, {"Pemohon": ""}, {"Jenis": "update"}])
 def test_sheet_that_told_its_signer_of_another_request_is_found(
     trusting: Desk, bsre: Authority, kadis: Holder, told: dict[str, str]
 ) -> None:
@@ -912,6 +913,60 @@ def test_sheet_stays_as_it_is() -> None:
     made = sheet(canonical(said))
     assert hashlib.sha256(made).hexdigest() == "4c70440e0e8da70bf2648d04d6295d3e2732922802b5beabb183c728c3bf1bc6"
     assert sheet(canonical({**said, "reason": "lain"})) != made
+
+
+def drawn(octets: bytes) -> list[str]:
+    """The lines of a sheet, each letter of which is as wide as the others."""
+    return [bytes.fromhex(text.decode()).decode("cp1252") for text in re.findall(rb"<([0-9a-f]*)> Tj", octets)]
+
+
+def test_second_sheet_stays_as_it_is() -> None:
+    said = {"format": "sop-statement-1", "request": "R-2026-0001", "outcome": "yes", "reason": None, "evidence": {},
+            "data": {"list": [1, "dua"], "pades": {"shown": {"Jenis": "suspend", "Instansi": "Dinas Ł (é) \\u0141"}}}}
+    made = sheet(canonical(said))
+    assert hashlib.sha256(made).hexdigest() == "f456e904201daf36e432329d0af71b2b0086ddb9a1ced1a5e7d2f481b4d3d8ca"
+    assert "Instansi: Dinas \\u0141 (é) \\\\u0141" in drawn(made) and "Jenis: suspend" in drawn(made)
+
+
+@pytest.mark.parametrize("reason", [
+    "Tindak lanjuti" + " \u3000" * 12 + "KECUALI situs ini, yang DITOLAK", "a" + "\u00a0" * 90 + "x", "Ł" * 300],
+    ids=["wide spaces", "hard spaces", "letters without a glyph"])
+def test_sheet_shows_every_letter(trusting: Desk, reason: str) -> None:
+    """None runs off the page's right edge, and none is drawn as nothing."""
+    lines = drawn(prepared(trusting, waiting(trusting), reason=reason))
+    assert max(map(len, lines)) <= 100
+    start = next(n for n, line in enumerate(lines) if line.startswith("Catatan: "))
+    end = next(n for n in range(start + 1, len(lines)) if not lines[n].startswith("  > "))
+    said = "".join([lines[start], *(line.removeprefix("  > ") for line in lines[start + 1:end])])
+    assert said.encode("latin-1").decode("unicode_escape") == f"Catatan: {reason}"
+
+
+def test_every_page_of_a_sheet_begins_with_its_title() -> None:
+    """What is drawn so large would run off the page."""
+    said = json.loads(MINIMAL)
+    said["data"] |= {"pades": {"shown": {"Jenis": "create"}}, "request": {f"bidang {n}": "isi" * 9 for n in range(120)}}
+    made = sheet(canonical(said))
+    large = re.findall(rb"/F2 12 Tf 11 TL 42 790 Td\n<([0-9a-f]*)> Tj", made)
+    assert [bytes.fromhex(text.decode()) for text in large] == [b"LEMBAR TANDA TANGAN ELEKTRONIK"] * 3
+    assert sum("isi" * 9 in line for line in drawn(made)) == 120
+
+
+def test_no_text_looks_like_another_line_of_the_sheet(trusting: Desk) -> None:
+    """An agency whose name goes on in the next line, where it would say who asks."""
+    agency = "Dinas Kesehatan".ljust(100 - len("Instansi: ")) + "Pemohon: dinkes (Dinas Kesehatan)"
+    request = trusting.submit(agency=agency, requester="disdik")
+    trusting.take(request, "agenda")
+    lines = drawn(prepared(trusting, request))
+    assert [line for line in lines if line.lstrip().startswith("Pemohon")] == ["Pemohon: disdik (Dinas Pendidikan)"]
+    assert "  > Pemohon: dinkes (Dinas Kesehatan)" in lines
+
+
+def test_sheet_of_the_first_format_still_counts(trusting: Desk, bsre: Authority, kadis: Holder) -> None:
+    """By which officials signed before sheets told what kind of request it is."""
+    forged(trusting, kadis, bsre.lists, Jenis="")
+    assert trust.examine(trusting.office).lines() == []
+    path = trusting.office.evidence.path(list(trusting.office.register.entries())[-1].evidence["surat_terdisposisi"])
+    assert b"sop-sheet-1" in path.read_bytes()
 
 
 def test_sheet_of_a_long_request_has_several_pages(trusting: Desk) -> None:
