@@ -22,7 +22,7 @@ from sop_driver.register import Entry
 from sop_driver.shape import of_actor
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, stamp
-from sop_driver.statement import SEALED, is_id, statement
+from sop_driver.statement import CERTIFICATE, SEALED, is_id, statement
 from sop_driver.steps import plain
 from sop_driver.tenure import Actor, becomes, held_already, holds_anew
 
@@ -106,8 +106,9 @@ def _sop(office: Office) -> tuple[Path, Procedure]:
 
 
 def _is_id(name: str, where: str) -> None:
-    if not is_id(name):
-        raise Usage(f"{name!r} is no id", where, "write it with letters, digits, `-`, `_` and `.`")
+    if not is_id(name) or name.endswith(CERTIFICATE):  # there lies what certificates call who has the id before it
+        raise Usage(f"{name!r} is no id", where,
+                    f"write it with letters, digits, `-`, `_` and `.`, and no `{CERTIFICATE}` at its end")
 
 
 def _is_role(role: str, name: str, source: Path, procedure: Procedure) -> None:

@@ -149,7 +149,7 @@ def test_bootstrap_refuses_a_key_that_is_not_taken(bare: Desk, key: str) -> None
         actors.bootstrap(bare.office, first(bare, x={"name": "X", "role": "pd", "key": key}), people.sign)
 
 
-@pytest.mark.parametrize("name", ["dink*", "a,b", "!x", "dinas kesehatan", "dínkes", ""])
+@pytest.mark.parametrize("name", ["dink*", "a,b", "!x", "dinas kesehatan", "dínkes", "", "kadis.certificate"])
 def test_bootstrap_refuses_an_id_that_enrolling_refuses(bare: Desk, name: str) -> None:
     """Where ssh-keygen looks names up, some letters make a pattern of one."""
     file = first(bare, **{name: {"name": "X", "role": "pd", "key": people.public("x")}})
@@ -231,6 +231,8 @@ def test_enrolling_refuses_a_key_or_an_id_that_is_somebodys(desk: Desk) -> None:
         desk.enroll("x", "walikota")
     with pytest.raises(Usage, match="is no id"):
         desk.enroll("a b", "pd")
+    with pytest.raises(Usage, match="is no id"):  # to erase its name would erase what certificates call dinkes
+        desk.enroll("dinkes.certificate", "pd")
 
 
 def test_no_driver_enters_an_id_that_is_a_pattern_to_ssh_keygen(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
