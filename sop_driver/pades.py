@@ -99,9 +99,10 @@ def _fault(signed: Signed, subject: dict[str, str], octets: bytes, length: int, 
     return f"it is made by {' and '.join(map(told, names))}; {signed.by} is {told(subject)}"
 
 
-def _identity(name: Mapping[str, Any]) -> dict[str, str]:
-    """Who a certificate says that its holder is. One that says more is another person's: of the same name."""
-    return {key: name[key] for key in IDENTITY if isinstance(name.get(key), str)}
+def _identity(name: Mapping[str, Any]) -> dict[str, Any]:
+    """Who a certificate says that its holder is. One that says more, or one thing twice, is a namesake's."""
+    said = {key: name[key] for key in IDENTITY if key in name}
+    return {key: sorted(value) if isinstance(value, list) else value for key, value in said.items()}
 
 
 def told(name: Mapping[str, Any]) -> str:
@@ -308,6 +309,8 @@ def subject(path: Path) -> str:
     if "common_name" not in found or len(found) < 2:
         refuse(f"the certificate says only {told(named)}", "certificate",
                "take one that names the person and their organisation or number")
+    if any(isinstance(value, list) for value in found.values()):
+        refuse(f"the certificate says one thing twice: {told(named)}", "certificate", "take one that names one person")
     return canonical(found)
 
 

@@ -37,8 +37,8 @@ OIDS = {"CN": NameOID.COMMON_NAME, "O": NameOID.ORGANIZATION_NAME, "serialNumber
 ROOM = (300, 20, 500, 120)
 
 
-def name(**parts: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(OIDS[key], value) for key, value in parts.items()])
+def name(*more: tuple[str, str], **parts: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(OIDS[key], value) for key, value in (*parts.items(), *more)])
 
 
 @dataclass

@@ -665,6 +665,20 @@ def test_certificate_is_read_from_a_signed_pdf(desk: Desk, kadis: Holder) -> Non
 def test_certificate_must_tell_one_person_from_another(desk: Desk, bsre: Authority) -> None:
     with pytest.raises(Refused, match="says only Kepala"):
         pades.subject(file(desk, bsre.issuing.issue(name(CN="Kepala")).pem))
+    for twice in ("CN", "O", "serialNumber"):
+        several = name((twice, "2"), (twice, "1"), **{"CN": "Budi", "O": "Pemkot Contoh"})
+        with pytest.raises(Refused, match="says one thing twice: "):
+            pades.subject(file(desk, bsre.issuing.issue(several).pem))
+
+
+def test_homonym_with_two_numbers_is_another_person(tmp_path: Path, bsre: Authority) -> None:
+    """What was said twice was left out of the comparison."""
+    desk = from_before("nothing", tmp_path, bsre, bsre.issuing.issue(name(CN="Budi", O="Pemkot Contoh")))
+    request = waiting(desk)
+    for more in ([("serialNumber", "7"), ("serialNumber", "8")], [("O", "Pemkot Lain")], [("CN", "Budi")]):
+        other = bsre.issuing.issue(name(*more, CN="Budi", O="Pemkot Contoh"))
+        found = refused(desk, request, sign(prepared(desk, request), other), bsre.lists)
+        assert "it is made by " in found and "; kadis is Budi, Pemkot Contoh" in found
 
 
 def test_certificate_belongs_to_one_person(trusting: Desk, kadis: Holder) -> None:
