@@ -16,7 +16,7 @@ from sop_driver.adoption import gate_faults, waivable
 from sop_driver.config import Strict, from_yaml, load
 from sop_driver.errors import Usage
 from sop_driver.flow import Flow
-from sop_driver.statement import Level
+from sop_driver.statement import KEPT, Level
 
 STRONG: dict[Level, Literal["strong", "weak"]] = {"ssh": "strong", "pades": "strong", "ink": "weak"}
 
@@ -135,6 +135,8 @@ class Procedure(Strict):
         for step in self.steps:
             if step.sheet and (step.sheet not in step.evidence or step is self.steps[0]):
                 raise ValueError(f"{step}: the sheet {step.sheet} is no document of it that could be made from it")
+            if kept := sorted(step.evidence.keys() & KEPT):
+                raise ValueError(f"{step}: the register itself names documents {', '.join(kept)}: name it otherwise")
             if unsaid := set(step.signed) - self.levels.keys():
                 raise ValueError(f"{step}: levels does not say how strong it is signed by {', '.join(sorted(unsaid))}")
             if unknown := set(step.actors) - set(self.roles):

@@ -22,7 +22,7 @@ from sop_driver.schema import ENTRIES
 from sop_driver.sheet import sheet
 from sop_driver.signatures import Pdf, Sign, prepared
 from sop_driver.standing import Office, Standing, stand
-from sop_driver.statement import CRLS, OF_STEP, PERSONAL, SEALED, statement
+from sop_driver.statement import CRLS, KEPT, OF_STEP, PERSONAL, SEALED, statement
 from sop_driver.taken import Taken
 
 
@@ -241,12 +241,15 @@ def record(office: Office, request: str, name: str, actor: str, sign: Sign | Pdf
     reason = plain(reason) if reason and reason.strip() else None
     fields = draft(office, actor, step, request, ink, **binding(now))
     fields |= {"outcome": outcome, "reason": reason}
+    if kept := sorted(documents.keys() & KEPT):
+        raise Usage(f"--evidence {', '.join(kept)}=…", "the documents' names",
+                    "name it otherwise: what the register itself names so is never erased")
     brought = set(documents)
     if isinstance(sign, Pdf):
         shows(office, fields, step, now.request, now.opened.actor or "", now.agenda, ink)
         brought.add(step.signed_sheet)
-        if twice := {step.signed_sheet, CRLS} & set(documents):
-            raise Usage(f"--evidence {', '.join(twice)}=…", "how it is signed", "the signed PDF is it: leave this out")
+        if step.signed_sheet in documents:
+            raise Usage(f"--evidence {step.signed_sheet}=…", "how it is signed", "the signed PDF is it: leave this out")
     if refusals := _against(office, now, step, fields, brought):
         raise Refused(refusals)
     fields["evidence"] = {key: keep_document(office, key, path, step.evidence.get(key, "any"))

@@ -17,13 +17,13 @@ from driver import insider, people
 from driver.desk import PROJECT, Desk, tar_of
 from driver.test_cli import Sop, fleet, sop
 from driver.test_export import verify
-from sop_driver import actors, audit, export, orders, outsider, report, standing, steps, trust
+from sop_driver import actors, audit, export, orders, outsider, procedure, report, standing, steps, trust
 from sop_driver.config import sop_file
 from sop_driver.errors import Refused, Usage
 from sop_driver.evidence import Evidence
 from sop_driver.proof import canonical
 from sop_driver.register import Entry
-from sop_driver.statement import form_digest
+from sop_driver.statement import KEPT, form_digest
 
 __all__ = ["fleet", "sop"]
 BY = ["kadis", "kasubbag"]
@@ -287,6 +287,17 @@ def test_erasure_of_what_the_register_needs_is_found(desk: Desk, sop: Sop, tmp_p
     export.export(desk.office, folder, documents=True)
     code, told = verify(folder / "verify.py", folder, "--key", key)
     assert code == 1 and line in told
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_document_under_a_name_that_is_never_erased_is_refused(desk: Desk, name: str) -> None:
+    """Else the same file under its own name could not be erased either."""
+    request = desk.submit()
+    documents = {"scan": desk.paper, "lembar_disposisi": desk.paper}
+    with pytest.raises(Usage, match=f"--evidence {name}=…"):
+        desk.take(request, "agenda", documents={**documents, name: desk.paper})
+    desk.take(request, "agenda", documents=documents)
+    assert erase(desk, f"{request}/scan")
 
 
 def test_past_holders_name_is_erased_and_the_next_ones_stays(desk: Desk, sop: Sop) -> None:

@@ -27,6 +27,7 @@ SOP = PROJECT / "sop_driver/data/sop-website-2024.yml"
         ("ink: weak", "ink: frail"),
         ("ink: weak", "fax: weak"),
         ("{ssh: strong, ", "{"),
+        ("{scan: any, ", "{release: any, "),
     ],
 )
 def test_parse_refuses_sop_file_that_does_not_hang_together(old: str, new: str) -> None:
