@@ -17,7 +17,7 @@ from driver import insider, people
 from driver.desk import PROJECT, Desk, tar_of
 from driver.test_cli import Sop, fleet, sop
 from driver.test_export import verify
-from sop_driver import actors, audit, export, orders, outsider, procedure, report, standing, steps, trust
+from sop_driver import actors, audit, export, orders, outsider, report, standing, steps, trust
 from sop_driver.config import sop_file
 from sop_driver.errors import Refused, Usage
 from sop_driver.evidence import Evidence
