@@ -22,7 +22,24 @@ from sop_driver.zone_records import faults as record_faults
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # control, bidirectional and unassigned: what the eye does not see
 
 
+# What is a letter, a mark or a sign by its category, and blank: fillers, selectors of variants, Braille without dots.
+BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+                   "\U000e0100-\U000e01ef]")
+GAP = re.compile(r" {2,}|[^\S ]")  # by which one line of a sheet can look like two
+
+
 def plain_text(value: str) -> str:
+    """A text as somebody gives it. Raises ValueError for what the eye does not see, wide gaps, and nothing at all."""
+    text = _kept_text(value)
+    if blank := BLANK.search(text):
+        raise ValueError(f"holds the invisible character U+{ord(blank[0]):04X} at place {blank.start() + 1}")
+    if gap := GAP.search(text):
+        what = "several spaces in a row" if gap[0].startswith(" ") else f"the space character U+{ord(gap[0]):04X}"
+        raise ValueError(f"holds {what} at place {gap.start() + 1}: one plain space is enough")
+    return text
+
+
+def _kept_text(value: str) -> str:
     """The text as it is kept. Raises ValueError for control characters and for nothing at all."""
     for place, character in enumerate(value):
         if unicodedata.category(character) in HIDDEN:
@@ -30,6 +47,11 @@ def plain_text(value: str) -> str:
     if not value.strip() or len(value) > 2000:
         raise ValueError("is empty or longer than 2,000 characters")
     return unicodedata.normalize("NFC", value.strip())
+
+
+def _text(value: str, info: ValidationInfo) -> str:
+    """What is in the register already stays readable: a form of before could hold more."""
+    return plain_text(value) if isinstance(info.context, NamePolicy) else _kept_text(value)
 
 
 def _path(value: str) -> str:
@@ -96,8 +118,8 @@ def _label_faults(label: str) -> list[str]:
     return [fault for fault, found in checks.items() if found]
 
 
-Text = Annotated[str, Field(max_length=200), AfterValidator(plain_text)]
-LongText = Annotated[str, Field(max_length=2000), AfterValidator(plain_text)]
+Text = Annotated[str, Field(max_length=200), AfterValidator(_text)]
+LongText = Annotated[str, Field(max_length=2000), AfterValidator(_text)]
 RelativePath = Annotated[str, Field(max_length=200), AfterValidator(_path)]
 
 

@@ -136,7 +136,8 @@ def test_read_refuses_or_carries_literally_hostile_text(desk: Desk, place: tuple
 
 
 @pytest.mark.parametrize("place", sorted(FREE))
-@pytest.mark.parametrize("text", ["a\0b", "line\nbreak", "a\u202eb", "\x1b[2J", "", "   ", "x" * 5000, "tab\there"])
+@pytest.mark.parametrize("text", ["a\0b", "line\nbreak", "a\u202eb", "\x1b[2J", "", "   ", "x" * 5000, "tab\there",
+                                  "\u3164", "Dinas\u2800", "Dinas     Pemohon: kadis", "a\u00a0b"])
 def test_read_refuses_control_characters_empty_and_long_in_free_texts(
     desk: Desk, place: tuple[str, ...], text: str
 ) -> None:
@@ -343,6 +344,8 @@ def test_request_in_the_register_stays_readable_where_a_form_is_refused(desk: De
     """A form of before could name what no web host takes."""
     old = full(desk) | {"writable": [".data"]}
     assert Request.model_validate(old).writable == [".data"]
+    spaced = Request.model_validate(full(desk) | {"purpose": "satu.  Dua\u00a0tiga \u2764\ufe0f"})
+    assert Request.model_validate(spaced.model_dump(mode="json")).digest == spaced.digest
     with pytest.raises(Usage, match=r"writable \(line \d+\): each part of '\.data' must begin with a letter, a digit"):
         request.read(desk.write(old), POLICY)
 

@@ -140,7 +140,11 @@ def test_unknown_request_step_and_actor_are_named(desk: Desk) -> None:
             steps.record(desk.office, *arguments, desk.sign)
 
 
-@pytest.mark.parametrize("reason", ["a\0b", "\x1b[2J", "x" * 3000, "a\udcffb"])
+UNSEEN = [*"\u034f\u115f\u1160\u17b4\u180b\u180f\u2800\u3164\ufe0f\uffa0\U000e0100"]
+GAPS = ["a  b", "a\u00a0b", "a \u3000 b", "a\u2003b"]
+
+
+@pytest.mark.parametrize("reason", ["a\0b", "\x1b[2J", "x" * 3000, "a\udcffb", *UNSEEN, *GAPS])
 def test_record_refuses_reason_that_is_no_plain_text(desk: Desk, reason: str) -> None:
     request = desk.submit()
     for step in ("agenda", "disposition", "review"):
