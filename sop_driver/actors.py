@@ -6,9 +6,9 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator
 
 from sop_driver import drafts, notary, pades, plain_yaml, trust
 from sop_driver import procedure as sop
@@ -19,6 +19,7 @@ from sop_driver.intake import keep_document, not_erased
 from sop_driver.procedure import Procedure
 from sop_driver.proof import fingerprint
 from sop_driver.register import Entry
+from sop_driver.request import plain_text
 from sop_driver.shape import of_actor
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, stamp
@@ -27,14 +28,15 @@ from sop_driver.steps import plain
 from sop_driver.tenure import Actor, becomes, held_already, holds_anew
 
 GATE = "actors"
+Plain = Annotated[str, AfterValidator(plain_text)]
 
 
 class First(Strict):
     """One of the first actors, as the ceremony's file names them."""
 
-    name: str = Field(min_length=1)
+    name: Plain
     role: str
-    unit: str | None = None
+    unit: Plain | None = None
     key: str | None = None
     person: str | None = None
     certificate: str | None = None
@@ -145,6 +147,8 @@ def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Si
     """Enter an actor, or another holder or key of an id (`replaces`). The new key and two others sign."""
     _is_id(name, "sop actors")
     _is_role(actor.role, name, *_sop(office))
+    unit = actor.unit and plain(actor.unit, f"the unit of {name}", "--unit")
+    actor = replace(actor, name=plain(actor.name, f"the name of {name}", "--name"), unit=unit)
     people = office.people()
     if actor.stands_in is not None and (fault := people.stand_in_fault(name, actor, stamp(office.register.now()))):
         refuse(f"{name}: {fault[0]}", GATE, fault[1])

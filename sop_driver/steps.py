@@ -288,12 +288,12 @@ def _agenda(office: Office) -> dict[str, Any]:
     return {"year": year, "number": number, "text": text}
 
 
-def plain(reason: str) -> str:
-    """A reason as it is kept. Raises Usage."""
+def plain(text: str, what: str = "the reason", flag: str = "--reason") -> str:
+    """A text as it is kept. Raises Usage."""
     try:
-        return requests.plain_text(reason)
+        return requests.plain_text(text)
     except ValueError as error:
-        raise Usage(f"the reason {error}", "--reason", "write it as plain text on one line") from error
+        raise Usage(f"{what} {error}", flag, "write it as plain text on one line") from error
 
 
 def _not_on_the_servers_now(office: Office, request: str) -> None:

@@ -254,6 +254,19 @@ def test_retired_actor_approves_nothing_and_the_past_holds(desk: Desk) -> None:
     assert trust.examine(desk.office).findings == []
 
 
+@pytest.mark.parametrize("field", ["name", "unit"])
+@pytest.mark.parametrize("text", ["X\nkadis  Kepala DKISP, kadis", "Dinas\u202e nahatesek", "\u3164", "Bappeda  Kota"])
+def test_name_and_unit_of_an_actor_are_plain_text(bare: Desk, field: str, text: str) -> None:
+    """`sop actors list` has one line for each."""
+    given = {"name": "Bappeda", "role": "pd", "key": people.public("bappeda"), field: text}
+    with pytest.raises(Usage, match=rf"actors.bappeda.{field}: .* holds (?s:.*)first.yml"):
+        actors.bootstrap(bare.office, first(bare, bappeda=given), people.sign)
+    actors.bootstrap(bare.office, bare.ceremony(), people.sign)
+    with pytest.raises(Usage, match=rf"the {field} of bappeda holds (?s:.*)\nwhere: --{field}\n"):
+        bare.enroll("bappeda", **given)
+    bare.enroll("bappeda", **{**given, field: "Bappeda"})
+
+
 @pytest.mark.parametrize("reason", ["", "pensiun\n   99  2026-01-01  actors kadis retire", "pensiun \u202e"])
 def test_reason_of_a_change_is_plain_text_on_one_line(desk: Desk, reason: str) -> None:
     """It is printed among the entries, where a second line could pass for another one."""
