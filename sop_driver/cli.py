@@ -29,6 +29,7 @@ from sop_driver.standing import Office
 EPILOG = ("exit codes: 0 done · 1 failed, or found something (drift, probe, verify); `sop history` says how a run "
           "ended · 2 usage · 3 refused by a gate · 70 a bug · 130 interrupted")
 
+LOOK = "look by `sop history` before you repeat anything"
 GROUPS = {**admin.GROUPS, **officials.GROUPS}
 
 Run = Callable[[argparse.Namespace], int]
@@ -70,6 +71,7 @@ def parser(argv: Sequence[str]) -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    options = argparse.Namespace()
     try:
         options = parser(sys.argv[1:] if argv is None else argv).parse_args(argv)
         with contextlib.ExitStack() as options.closing:
@@ -80,10 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        return _end(1, str(Failed(error.strerror or str(error), error.filename or "this machine",
-                                  "check the path, its rights and the disk's room, then run again")))
+        mend = LOOK if entrance.recorded(options) else "check the path, its rights and the disk's room, then run again"
+        return _end(1, str(Failed(error.strerror or str(error), error.filename or "this machine", mend)))
     except KeyboardInterrupt:
-        return _end(130, "interrupted: nothing of this command was recorded\nwhere: sop\nmend: run it again")
+        kept, mend = ("some", LOOK) if entrance.recorded(options) else ("nothing", "run it again")
+        return _end(130, f"interrupted: {kept} of this command was recorded\nwhere: sop\nmend: {mend}")
     except Exception:
         return _end(70, traceback.format_exc() + "bug: please report the lines above")
 

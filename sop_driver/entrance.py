@@ -43,6 +43,11 @@ def reading(office: Office, warn: Callable[[str], None]) -> Office:
     return office.reading(warn)
 
 
+def recorded(options: Namespace) -> bool:
+    """Whether a command that was ended may have recorded something before."""
+    return hasattr(options, "office") and options.office.register.store.committed
+
+
 def relied(options: Namespace) -> None:
     """Raises Refused where the register that was opened cannot be relied on: what came of using it is no bug then."""
     if hasattr(options, "office"):

@@ -139,6 +139,7 @@ class Fleet:
         self.inventory = inventory
         self.evidence = evidence
         self.say = say
+        self.name = uuid.uuid4().hex  # of this driver alone
         self.stopped = Event()
         self.lost: Callable[[], bool] = lambda: False
 
@@ -161,16 +162,19 @@ class Fleet:
 
         ansible-runner kills Ansible's process group, but its workers and their ssh have sessions of their own.
         """
+        mark = self._marks["SOP_DRIVER" if self.lost() else "SOP_CHANGES_FOR"]  # once lost, it may be the next driver's
         for environ in Path("/proc").glob("[0-9]*/environ"):
             with contextlib.suppress(OSError):  # gone meanwhile, or another user's
-                is_ours = self._mark.encode() in environ.read_bytes().split(b"\0")
+                is_ours = mark.encode() in environ.read_bytes().split(b"\0")
                 is_shared = b"[mux]" in (environ.parent / "cmdline").read_bytes()  # a connection others use too
                 if is_ours and not is_shared:
                     os.kill(int(environ.parent.name), signal.SIGKILL)
 
     @property
-    def _mark(self) -> str:
-        return f"SOP_CHANGES_FOR={self.evidence}"
+    def _marks(self) -> dict[str, str]:
+        """What is in the environment of all that a play starts."""
+        told = {"SOP_CHANGES_FOR": str(self.evidence), "SOP_DRIVER": self.name}
+        return {name: f"{name}={value}" for name, value in told.items()}
 
     def _play(self, folder: Path, playbook: str, variables: dict[str, str], check: bool,
               stoppable: bool) -> FleetResult:
@@ -207,7 +211,7 @@ class Fleet:
             "ANSIBLE_CALLBACKS_ENABLED": "fast_tasks,sop_results",
             "ANSIBLE_NOCOLOR": "1",
             "SOP_RESULTS_FILE": str(results_file),
-            **({} if check else dict([self._mark.split("=", 1)])),
+            **({} if check else dict(mark.split("=", 1) for mark in self._marks.values())),
         }
 
 

@@ -87,8 +87,8 @@ def keep(office: Office, outcome: Outcome, reason: str | None = None) -> list[Pa
                    for row in outcome.websites},
         "network": {row["name"]: outcome.probes.get(row["name"], {}) for row in outcome.websites},
     }
-    files = [overview(office)]  # before the entries: where these are, nothing is missing
-    with office.register.writing():
+    with office.register.writing():  # unless another driver has taken over
+        files = [overview(office)]  # before the entries: where these are, nothing is missing
         for subject, websites in facts.items():
             entry = office.register.append(
                 "record", outcome="failed" if subject == "backup" and outcome.backup_fault else "kept", reason=reason,

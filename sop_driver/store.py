@@ -66,7 +66,7 @@ class Store:
 
     def __init__(self, place: Path | URL, folder: Path) -> None:
         self.place, self.folder, self.name = place, folder, str(place)
-        self.writing = self.held = False
+        self.writing = self.held = self.committed = False
         if isinstance(place, Path):
             if not place.exists():
                 self._make_file(place)
@@ -130,7 +130,7 @@ class Store:
 
     def commit(self) -> None:
         self.db.exec_driver_sql("COMMIT")
-        self.writing = False
+        self.writing, self.committed = False, True
 
     def rollback(self) -> None:
         """Take back what was not committed, whatever state the connection is in."""

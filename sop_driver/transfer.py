@@ -30,6 +30,9 @@ def copy(source: str, target: str, folder: Path) -> tuple[int, str]:
         if old.path == new.path:
             raise Usage("both are the same place", new.path, "name another target")
         with old.writing():
+            if started := old.open_run():
+                refuse(f"{started.data['run']} has no end yet ({started})", GATE,
+                       "wait until it ends; after a crash the next `sop run` puts the servers back and ends it")
             new.store.begin()
             for table in (ENTRIES, NODES, CHECKPOINTS):
                 if new.db.execute(select(func.count()).select_from(table)).scalar():

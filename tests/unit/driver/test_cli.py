@@ -329,3 +329,21 @@ def test_facts_of_another_domain_are_refused(desk: Desk, tmp_path: Path) -> None
 def test_desired_state_is_there_for_playbooks_run_by_hand(desk: Desk, sop: Sop) -> None:
     assert sop("status")[0] == 0
     assert json.loads(desk.office.home.desired.read_text())["websites"] == []
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (OSError(28, "No space left on device"), 1)])
+@pytest.mark.parametrize("recorded", [True, False])
+def test_command_that_is_ended_says_whether_something_was_recorded(
+    desk: Desk, sop: Sop, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, recorded: bool
+) -> None:
+    """Who is told to run it again would bring the request twice."""
+    def ended(*_: Any) -> None:
+        raise error
+
+    where = "sop_driver.report.status" if recorded else "sop_driver.steps.signed"
+    with monkeypatch.context() as patch:
+        patch.setattr(where, ended)
+        words = ("submit", desk.write(desk.form()), "--letter", desk.letter, "--as", "dinkes")
+        found, _, err = sop(*words)
+    assert (found, "look by `sop history`" in err, "run" in err.splitlines()[-1]) == (code, recorded, not recorded)
+    assert desk.office.register.head()[0] == (2 if recorded else 1)

@@ -161,6 +161,19 @@ def test_end_leftovers_spares_what_is_not_its_own(fleet: Fleet) -> None:
     other.kill()
 
 
+@pytest.mark.parametrize("lost", [False, True])
+def test_end_leftovers_spares_the_play_of_who_has_taken_over(fleet: Fleet, lost: bool) -> None:
+    """On the same machine both change servers for one register; what a dead driver left is nobody's."""
+    fleet.lost = lambda: lost
+    mine, other = [subprocess.Popen(["sleep", "30"], env={**os.environ, **dict(mark.split("=", 1) for mark in marks)})
+                   for marks in (fleet._marks.values(), [fleet._marks["SOP_CHANGES_FOR"], "SOP_DRIVER=another"])]
+    fleet.end_leftovers()
+    assert mine.wait(10) != 0
+    assert other.poll() is None if lost else other.wait(10) != 0
+    other.kill()
+    other.wait()
+
+
 def test_play_keeps_no_folder_behind(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     memory = tmp_path / "memory"
     memory.mkdir()

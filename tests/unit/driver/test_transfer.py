@@ -91,3 +91,19 @@ def test_copy_of_what_is_not_there_makes_nothing(file_desk: Desk, tmp_path: Path
         with pytest.raises(Usage, match=f"no register is there(?s:.*){typo}"):
             transfer.copy(place, str(target), file_desk.office.home.path)
     assert not typo.exists() and not target.exists()
+
+
+def test_register_is_not_copied_while_a_run_is_under_way(file_desk: Desk, cluster: Cluster) -> None:
+    """It would end in one of the two, and be put back by the other."""
+    request, url, said = file_desk.approved(), cluster.url(cluster.create()), list[str]()
+
+    def under_way(playbook: str, check: bool) -> None:
+        if playbook == "probe.yml":
+            with pytest.raises(Refused) as error:
+                transfer.copy(file_desk.place, url, file_desk.office.home.path)
+            said.append(str(error.value))
+
+    file_desk.fleet.on_play = under_way
+    file_desk.run(request)
+    assert "run-000001 has no end yet (entry 10)" in said[0]
+    assert transfer.copy(file_desk.place, url, file_desk.office.home.path)[0] == file_desk.office.register.head()[0]
