@@ -135,6 +135,8 @@ class Procedure(Strict):
         for step in self.steps:
             if step.sheet and (step.sheet not in step.evidence or step is self.steps[0]):
                 raise ValueError(f"{step}: the sheet {step.sheet} is no document of it that could be made from it")
+            if strange := {repr(name) for name in step.evidence if not name.isidentifier()}:
+                raise ValueError(f"{step}: {', '.join(sorted(strange))} names no document: letters, digits and `_` do")
             if kept := sorted(step.evidence.keys() & KEPT):
                 raise ValueError(f"{step}: the register itself names documents {', '.join(kept)}: name it otherwise")
             if unsaid := set(step.signed) - self.levels.keys():

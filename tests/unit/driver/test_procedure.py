@@ -8,7 +8,7 @@ import pytest
 
 from driver.desk import PROJECT
 from sop_driver import procedure
-from sop_driver.errors import SopError
+from sop_driver.errors import SopError, Usage
 
 SOP = PROJECT / "sop_driver/data/sop-website-2024.yml"
 
@@ -36,6 +36,14 @@ def test_parse_refuses_sop_file_that_does_not_hang_together(old: str, new: str) 
     assert old in text
     with pytest.raises(SopError):
         procedure.parse(text.replace(old, new, 1).encode(), path)
+
+
+@pytest.mark.parametrize("name", ["lembar-disposisi", "personal.contact", "2kak", "lembar disposisi", ""])
+def test_parse_refuses_evidence_whose_name_no_entry_takes(name: str) -> None:
+    """The step could never be recorded."""
+    text = SOP.read_text().replace("lembar_disposisi: any", f"'{name}': any")
+    with pytest.raises(Usage, match=rf"step 2 \(agenda: .*\): '{name}' names no document: letters, digits and"):
+        procedure.parse(text.encode(), SOP)
 
 
 def test_sop_file_that_does_not_say_how_strong_levels_are_goes_on() -> None:
