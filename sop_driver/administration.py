@@ -218,7 +218,7 @@ def checkpoint(options: Namespace, opened: Opened) -> Told:
     if options.since is not None:
         text = export.update(office, options.since)
         return Told(text.rstrip("\n").split("\n"), {"update": text})
-    text = office.register.checkpoint()
+    text = trust.checkpoint(office)
     return Told(text.rstrip("\n").split("\n"), {"checkpoint": text})
 
 

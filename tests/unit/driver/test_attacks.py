@@ -141,7 +141,7 @@ def test_refusal_that_is_cut_off_is_missed_by_all_that_leaves_the_register(desk:
     insider.change(desk, "DELETE FROM entries WHERE sequence > 5; DELETE FROM checkpoints WHERE size > 5; "
                          "DELETE FROM nodes WHERE level = 1 AND position = 2")
     assert "saw 6 entries, here are 5: the last are missing" in verified(desk)[0]
-    for words in (("receipt", request), ("receipt",), ("checkpoint", "--since", 0)):
+    for words in (("receipt", request), ("receipt",), ("checkpoint",), ("checkpoint", "--since", 0)):
         code, out, err = sop("register", *words)
         assert (code, out) == (3, "") and "its last checkpoint signs 6 entries, and 5 are here" in err, words
     code, out, _ = sop("report", request)
@@ -162,7 +162,7 @@ def test_checkpoint_beside_that_does_not_agree_stops_what_leaves_the_register(de
     if how == "gone":
         file.unlink()
     told = "no checkpoint of its 9 entries agrees with the one beside it"
-    for words in (("receipt", request), ("checkpoint", "--since", 0)):
+    for words in (("receipt", request), ("checkpoint",), ("checkpoint", "--since", 0)):
         code, out, err = sop("register", *words)
         assert (code, out) == (3, "") and told in err, words
     code, out, _ = sop("report", request)
