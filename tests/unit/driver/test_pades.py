@@ -942,9 +942,16 @@ def test_second_sheet_stays_as_it_is() -> None:
     assert "Instansi: Dinas \\u0141 (é) \\\\u0141" in drawn(made) and "Jenis: suspend" in drawn(made)
 
 
+@pytest.fixture
+def gaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts hold gaps, as those of requests from before may, and of who has a changed driver."""
+    monkeypatch.setattr("sop_driver.request.GAP", re.compile("(?!)"))
+
+
 @pytest.mark.parametrize("reason", [
     "Tindak lanjuti" + " \u3000" * 12 + "KECUALI situs ini, yang DITOLAK", "a" + "\u00a0" * 90 + "x", "Ł" * 300],
     ids=["wide spaces", "hard spaces", "letters without a glyph"])
+@pytest.mark.usefixtures("gaps")
 def test_sheet_shows_every_letter(trusting: Desk, reason: str) -> None:
     """None runs off the page's right edge, and none is drawn as nothing."""
     lines = drawn(prepared(trusting, waiting(trusting), reason=reason))
@@ -965,6 +972,7 @@ def test_every_page_of_a_sheet_begins_with_its_title() -> None:
     assert sum("isi" * 9 in line for line in drawn(made)) == 120
 
 
+@pytest.mark.usefixtures("gaps")
 def test_no_text_looks_like_another_line_of_the_sheet(trusting: Desk) -> None:
     """An agency whose name goes on in the next line, where it would say who asks."""
     agency = "Dinas Kesehatan".ljust(100 - len("Instansi: ")) + "Pemohon: dinkes (Dinas Kesehatan)"
