@@ -79,7 +79,7 @@ class Audit:
             self.found(number, "the register does not begin with its first actors")
         if body["kind"] != "step" and (way := level(body["data"])) != "ssh":  # else who saw a paper could void anything
             self.found(number, f"it is signed by {way}; only steps of the SOP are, all else by each one's own key")
-        self.findings += [*self.seen.against(number, body), *((number, what) for what in misshapen(body))]
+        self.findings += self.seen.against(number, body) + [(number, what) for what in misshapen(body)]
         self.findings += [(number, f"{time} is no time as YYYY-MM-DDTHH:MM:SSZ") for time in misspelled(body)]
         signed: list[Signature] = []
         if body["kind"] == "actors":

@@ -204,8 +204,10 @@ class Fold:
 
     def taken_by(self, people: Collection[str], steps: Collection[str], person: Person) -> tuple[Taken, str] | None:
         """The first of these steps that one of these persons took, by whatever office, or saw the paper of; and who."""
-        who = set(map(person, people)) if steps else set()
-        for name, taken in self.done.items() if steps else ():
+        if not steps:
+            return None
+        who = set(map(person, people))
+        for name, taken in self.done.items():
             if name in steps and (both := who.intersection(map(person, taken.people))):
                 return taken, min(both)
         return None

@@ -18,7 +18,8 @@ REQUEST = re.compile(r"R-\d{4}-\d{4,}", re.ASCII)
 
 def misshapen(body: Body) -> list[str]:
     """What an entry says that an entry of its kind does not. Raises what comes of reading what is none."""
-    found, kind, evidence, signatures = list[str](), body["kind"], body["evidence"], body["signatures"]
+    found: list[str] = []
+    kind, evidence, signatures = body["kind"], body["evidence"], body["signatures"]
     if body.keys() != FIELDS:
         found.append(f"it has other fields than entries have: {', '.join(map(repr, sorted(body.keys() ^ FIELDS)))}")
     if type(body["sequence"]) is not int:
@@ -29,8 +30,11 @@ def misshapen(body: Body) -> list[str]:
             found.append(f"it tells {' and '.join(told)}: nobody signs an entry of the kind {kind}")
     elif not (body["request"] is None or _is_request(body["request"])):
         found.append(f"{body['request']!r} is no request's id")
-    found += [f"{name!r} names no document" for name in evidence if not _names_a_document(name)]
-    if len(signatures) != len({item["by"] for item in signatures if item.keys() == SIGNATURE}):
+    for name in evidence:
+        if not _names_a_document(name):
+            found.append(f"{name!r} names no document")
+    alone = len(signatures) == 1 and signatures[0].keys() == SIGNATURE  # as most are
+    if not alone and len(signatures) != len({item["by"] for item in signatures if item.keys() == SIGNATURE}):
         found.append("its signatures are more than one of each signer")
     if kind == "step" and "request" in body["data"]:
         found += _loose(body["data"], evidence)
