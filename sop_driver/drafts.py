@@ -22,10 +22,8 @@ def seen(office: Office, body: Body, register: str, sign: Sign | Pdf) -> Body:
     """The register's last entry, which who signs a new one vouches for.
 
     The one that was kept, where it is signed elsewhere and there yet: whoever can write to the evidence could have
-    kept an older one. What the entry seals comes to lie beside a statement that is written for that.
+    kept an older one.
     """
-    if isinstance(sign, Elsewhere | Pdf) and sign.prepare:
-        _lay_open(office, body, sign.prepare)
     with contextlib.suppress(LookupError, TypeError, ValueError):  # what is none is seen anew
         kept = office.evidence.noted(_words(body, register), PURPOSE) if isinstance(sign, Elsewhere | Pdf) else None
         known = json.loads(kept or "{}")
@@ -72,8 +70,10 @@ def by_all(names: Iterable[str], said: str, sign: Sign) -> list[dict[str, str]] 
     return signatures if len(signatures) == len(made) else None
 
 
-def keep(office: Office, body: Body, register: str) -> None:
-    """Remember what is seen in an entry that is signed elsewhere."""
+def keep(office: Office, body: Body, register: str, sign: Sign | Pdf) -> None:
+    """Remember what is seen in an entry that is signed elsewhere, and lay what it seals beside the statement."""
+    if isinstance(sign, Elsewhere | Pdf) and sign.prepare:
+        _lay_open(office, body, sign.prepare)
     office.evidence.note(_words(body, register), PURPOSE, canonical(body["data"]["seen"]))
 
 

@@ -63,6 +63,7 @@ class Usage(SopError):
 
     def __init__(self, what: str, where: str, mend: str) -> None:
         super().__init__(f"refused: {what}\nwhere: {where}\nmend: {mend}")
+        self.what, self.where = what, where
 
 
 class Interrupted(Failed):

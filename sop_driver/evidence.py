@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from sop_driver.config import settle, write_atomic
 from sop_driver.errors import Failed, refuse
-from sop_driver.outsider import plain_file
+from sop_driver.note import plain_file
 from sop_driver.proof import canonical
 from sop_driver.statement import digest_fault
 

@@ -13,8 +13,7 @@ from typing import Any
 
 from sop_driver.audit import UNREADABLE, Audit, is_registers, receipt, whole
 from sop_driver.directory import Directory
-from sop_driver.note import note_in, open_note, verifier_of
-from sop_driver.note import plain_file as plain_file  # for others, too
+from sop_driver.note import note_in, open_note, plain_file, verifier_of
 from sop_driver.proof import NAMESPACE, visible
 from sop_driver.sheet import sheet
 from sop_driver.statement import NEEDED, PERSONAL, Body, digest_fault, needed, revived
@@ -121,8 +120,8 @@ def _octets(key: str) -> bytes:
 
 def _receipt(value: dict[str, Any], key: str, witnesses: Sequence[str]) -> tuple[Audit, str, list[str]]:
     found = receipt(value, key, witnesses)
-    size = open_note(value["checkpoint"], []).size
-    if not found.findings and value.get("key") != found.people.key_at(size):
+    if not found.findings and value.get("key") != found.people.key_at(
+            size := open_note(value["checkpoint"], []).size):
         found.found(size + 1, "the key that it brings is not the one that the entries before make")
     left = [] if "personal" in value or found.findings else _lacking(
         "personal", (item["text"] for item in value["entries"]), found.people.erased)

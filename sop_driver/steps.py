@@ -137,7 +137,7 @@ def signed(office: Office, fields: dict[str, Any], sign: Sign | Pdf, kind: str =
         names = [fields["data"].get("ink", fields["actor"])] if by is None else dict.fromkeys(by)
         signatures = drafts.by_all(names, said, sign)
     if signatures is None:
-        drafts.keep(office, body, register)
+        drafts.keep(office, body, register, sign)
     return signatures
 
 

@@ -212,7 +212,8 @@ def _readable(register: Register) -> Iterator[str]:
 
 def _examine(office: Office, requests: Container[str] | None) -> Audit:
     register = office.register
-    if not register.head()[0] and not register.checkpoint_file.exists():
+    size = register.head()[0]
+    if not size and not register.checkpoint_file.exists():
         empty = Audit()
         if seen := witnessed(office):
             empty.found(1, f"no entry is here, and {', '.join(seen)} saw some: the register is gone")
@@ -221,10 +222,10 @@ def _examine(office: Office, requests: Container[str] | None) -> Audit:
         return empty
     key, lost = _key(register)
     # No later than what is read below.
-    notes = {"the last checkpoint outside of it": note_in(register.checkpoint_file), **witnessed(office)}
-    if register.head()[0] == 1 and not notes["the last checkpoint outside of it"]:  # lost by a power cut: the next
-        del notes["the last checkpoint outside of it"]  # writer makes it anew
-    with register.store.snapshot(), register.store.comparing(register.head()[0]) as index_fault:
+    outside, notes = note_in(register.checkpoint_file), witnessed(office)
+    if outside or size > 1:  # the first one can be lost by a power cut, and the next writer makes it anew
+        notes["the last checkpoint outside of it"] = outside
+    with register.store.snapshot(), register.store.comparing(size) as index_fault:
         last = register.portions((CHECKPOINTS.c.size, CHECKPOINTS.c.note), size=1, last_first=True)
         place, notes["its checkpoint"] = next(last, (0, ""))
         tables = Tables(register)
@@ -259,10 +260,9 @@ def _key(register: Register) -> tuple[str, str]:
     try:
         return register.notary.verifier, ""
     except Usage as error:
-        what, where, _ = str(error).splitlines()
-        told = f"{what.removeprefix('refused: ')} ({where.removeprefix('where: ')})"
         return register.key_at(register.head()[0]), (
-            f"{told}: nothing can be added, and checkpoints were held against the key that the entries name")
+            f"{error.what} ({error.where}): nothing can be added, and checkpoints were held against the key that the "
+            "entries name")
 
 
 def _agreed(register: Register) -> str:
