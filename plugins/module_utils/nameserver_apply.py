@@ -6,9 +6,10 @@ import time
 
 from ansible.module_utils.nameserver import Edit, batches
 from ansible.module_utils.nameserver_wire import Primary, Rejected, Unanswered, follows
-from ansible.module_utils.transaction import Left, Refused
+from ansible.module_utils.transaction import Left, Refused, run
 
 PUT_BACK = "the records are as they were before"
+REMIND = 2.0  # seconds after which named notifies secondaries again
 
 
 class Culprits(Exception):
@@ -93,8 +94,12 @@ def put_back(primary: Primary, sent: list[tuple[str, list[Edit]]]) -> str:
 
 
 def await_secondaries(serials: dict[str, int], secondaries: dict[str, list[str]], wait: float) -> None:
-    """Return once every secondary has every zone at least at its serial, at one of its addresses. Raises Refused."""
-    deadline = time.monotonic() + wait
+    """Return once every secondary has every zone at least at its serial, at one of its addresses. Raises Refused.
+
+    They are notified again and again: a secondary that asked for a zone before it was served here forgets a notice that
+    comes while it tries its next address, and would ask again after a minute only.
+    """
+    deadline, due = time.monotonic() + wait, time.monotonic() + REMIND
     pending = [(name, zone) for name in secondaries for zone in serials]
     turn = 0
     while pending:
@@ -108,5 +113,9 @@ def await_secondaries(serials: dict[str, int], secondaries: dict[str, list[str]]
                 f"after {wait:.0f} s the secondaries do not have the new serial: {behind}",
                 "look at `journalctl -u named` there; it must reach the primary at port 53 and hold its transfer key",
             )
+        if time.monotonic() > due:
+            for zone in sorted({zone for _, zone in pending}):
+                run(["rndc", "notify", zone])
+            due = time.monotonic() + REMIND
         turn += 1
         time.sleep(0.02)

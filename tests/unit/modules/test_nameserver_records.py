@@ -468,6 +468,15 @@ def test_secondary_is_found_by_any_of_its_addresses(monkeypatch: pytest.MonkeyPa
     nameserver_apply.await_secondaries({"a": 1}, {"ns2": ["192.0.2.1", "2001:db8::2"]}, 2)
 
 
+def test_secondary_that_missed_a_notice_is_notified_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[list[str]] = []
+    monkeypatch.setattr(nameserver_apply, "REMIND", 0.01)
+    monkeypatch.setattr(nameserver_apply, "run", told.append)
+    monkeypatch.setattr(nameserver_apply, "follows", lambda _, zone, __: zone == "a" or len(told) > 1)
+    nameserver_apply.await_secondaries({"a": 1, "b": 1}, {"ns2": ["192.0.2.1"]}, 5)
+    assert told == [["rndc", "notify", "b"]] * 2
+
+
 @pytest.mark.parametrize(("found", "expected"), [(8, True), (9, True), (7, False), (None, False), (2**32 - 1, False)])
 def test_serial_is_compared_in_a_circle(monkeypatch: pytest.MonkeyPatch, found: int | None, expected: bool) -> None:
     monkeypatch.setattr("ansible.module_utils.nameserver_wire.serial", lambda *_: found)
