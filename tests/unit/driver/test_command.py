@@ -79,9 +79,10 @@ def project(tmp_path: Path) -> Path:
     return made
 
 
-def start(desk: Desk, project: Path, *words: str) -> subprocess.Popen[str]:
+def start(desk: Desk, project: Path, *words: str, **more: str) -> subprocess.Popen[str]:
     environment = {
         **os.environ,
+        **more,
         "SOP_PROJECT": str(project),
         "SOP_HOME": str(desk.office.home.path),
         "SOP_REGISTER": desk.place,
@@ -115,6 +116,18 @@ def test_run_of_the_command_reaches_the_servers_and_tells_it(desk: Desk, project
     assert code == 0, err
     assert "+ create vhost" in out and "… Converge" in err and sites(project) == ["dinkes.tarakankota.go.id"]
     assert finish(start(desk, project, "run", request))[0] == 3
+
+
+@pytest.mark.parametrize("mode", ["0", "1"])
+def test_another_locale_than_unicode_changes_nothing(desk: Desk, project: Path, mode: str) -> None:
+    request = desk.approved(contact={"name": "Müller Łukasz", "email": "m@example.go.id"})
+    narrow = {"LC_ALL": "C", "PYTHONUTF8": mode}
+    code, out, err = finish(start(desk, project, "run", request, **narrow))
+    assert code == 0, err
+    assert "… Converge" in err
+    code, out, err = finish(start(desk, project, "report", request, **narrow))
+    assert code == 0, err
+    assert "Müller Łukasz" in out
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
