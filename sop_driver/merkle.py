@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from sop_driver.proof import joined, node_hash
+from sop_driver.proof import HASH, joined, node_hash
 
 Node = Callable[[int, int], bytes]  # (level, position) → root of the complete subtree over 2**level leaves there
 
@@ -49,9 +49,12 @@ def consistency(old: int, size: int, node: Node, start: int = 0, whole: bool = T
 
 
 def grown(old: int, old_root: bytes, size: int, new_root: bytes, proof: Iterable[bytes]) -> bool:
-    """Whether a consistency proof holds (RFC 9162, 2.1.4.2)."""
+    """Whether a consistency proof holds (RFC 9162, 2.1.4.2).
+
+    Parts of other lengths could make the same node of other children, and let one leaf stand for another.
+    """
     path = list(proof)
-    if old > size:
+    if old > size or any(len(part) != HASH for part in path):
         return False
     if old == size or not old:
         return not path and (not old or old_root == new_root)

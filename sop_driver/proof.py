@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 Job = tuple[int, str, str, str, str]  # entry, who, public key, statement, signature
+HASH = 32  # octets
 ORIGIN = "0" * 64  # what the first entry names as the one before it
 NAMESPACE = "sop-register-v1"  # of SSH signatures: one made for mail or git means nothing here
 ED25519, SK_ED25519 = b"ssh-ed25519", b"sk-ssh-ed25519@openssh.com"
@@ -168,6 +169,8 @@ def inclusion_root(leaf: bytes, index: int, size: int, proof: Iterable[bytes]) -
     for beside in proof:
         if last == 0:
             raise ValueError("the proof is too long")
+        if len(beside) != HASH:
+            raise ValueError("a part of the proof is no hash")
         if index % 2 or index == last:
             leaf = node_hash(beside, leaf)
             while index and not index % 2:

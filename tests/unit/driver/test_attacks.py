@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
 import json
@@ -38,7 +39,7 @@ from sop_driver import (
 )
 from sop_driver.errors import Refused
 from sop_driver.note import COSIGNED, Checkpoint
-from sop_driver.proof import canonical, leaf_hash
+from sop_driver.proof import canonical, leaf_hash, node_hash
 from sop_driver.request import Request
 from sop_driver.schema import ENTRIES, statements
 
@@ -305,6 +306,19 @@ def test_history_written_anew_and_grown_is_refused_by_the_witness(watched: Desk)
     insider.rewrite(watched, lambda all_: [*all_[:4], *all_[3:]], key=True)
     with pytest.raises(Refused, match="does not hold the 5 that were seen here before"):
         witness(watched, 5)
+
+
+def test_witness_takes_no_proof_that_parts_a_node_elsewhere(watched: Desk) -> None:
+    """By a proof of other lengths, whoever has the register's key could put another entry in the place of one seen."""
+    *first, last = (leaf_hash(text) for text in insider.texts(watched))
+    cut = node_hash(node_hash(*first[:2]), node_hash(*first[2:])) + last[:-1]
+    other, sixth = last[-1:] + leaf_hash("other")[1:], leaf_hash("sixth")
+    key = watched.office.register.notary
+    body = Checkpoint(key.name, 6, node_hash(cut, node_hash(other, sixth))).body
+    proof = [base64.b64encode(part).decode() for part in (last[-1:], other[1:] + sixth, cut)]
+    (watched.folder / "update").write_text("\n".join(["old 5", *proof, "", f"{body}\n{key.sign(body)}"]))
+    with pytest.raises(Refused, match="does not hold the 5 that were seen here before"):
+        export.witness(watched.folder / "update", watched.folder / "there", None, None)
 
 
 def test_retired_kadis_cannot_backdate(desk: Desk) -> None:

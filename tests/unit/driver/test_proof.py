@@ -130,6 +130,18 @@ def test_consistency_holds_for_growth_only(case: tuple[int, int]) -> None:
         assert not merkle.grown(old, before, size, after, [*path, before])
 
 
+def test_proof_is_made_of_hashes_only() -> None:
+    """Else a node's 64 octets could be parted elsewhere, and another leaf stand at the place of one that was seen."""
+    a, b, c = numbered(3)
+    last, other = leaf_hash("last"), c[-1:] + leaf_hash("other")[1:]
+    cut = node_hash(a, b) + c[:-1]
+    before, after = node_hash(cut, c[-1:]), node_hash(cut, node_hash(other, last))
+    assert before == mth([a, b, c])
+    assert not merkle.grown(3, before, 4, after, [c[-1:], other[1:] + last, cut])
+    with pytest.raises(ValueError, match="a part of the proof is no hash"):
+        inclusion_root(other, 2, 4, [last, cut])
+
+
 def test_canonical_is_rfc_8785s() -> None:
     """The examples of its sections 3.2.2 and 3.2.3."""
     value = {
