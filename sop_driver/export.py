@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -235,7 +234,7 @@ def _followed(receipt: Path, known: str, new: Checkpoint) -> str:
     tree proves nothing: who has the known key can invent actors for one.
     """
     try:
-        value = json.loads(receipt.read_text())
+        value = outsider.receipt_in(receipt)
         found, of = audit.receipt(value, known), open_note(value["checkpoint"], [])
     except (OSError, *audit.UNREADABLE) as error:
         raise Usage(f"no receipt: {error}", str(receipt), "make it by `sop register receipt`") from error

@@ -146,11 +146,19 @@ def plain_file(path: Path) -> BufferedReader:
     return os.fdopen(handle, "rb")
 
 
+def octets_in(path: Path, most: int = 2**20) -> bytes:
+    """What a plain file holds. Raises OSError for one that holds more: a file without contents can be of any size."""
+    with plain_file(path) as file:
+        octets = file.read(most + 1)
+    if len(octets) > most:
+        raise OSError(errno.EFBIG, f"it holds more than {most} octets", str(path))
+    return octets
+
+
 def note_in(path: Path) -> str:
     """A checkpoint's file as text: empty where none is there, and no checkpoint where it cannot be read."""
     try:
-        with plain_file(path) as file:
-            return file.read().decode(errors="replace")
+        return octets_in(path).decode(errors="replace")
     except FileNotFoundError:
         return ""
     except OSError as error:  # a folder, say, or what never ends

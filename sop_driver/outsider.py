@@ -13,12 +13,13 @@ from typing import Any
 
 from sop_driver.audit import UNREADABLE, Audit, is_registers, receipt, whole
 from sop_driver.directory import Directory
-from sop_driver.note import note_in, open_note, plain_file, verifier_of
+from sop_driver.note import note_in, octets_in, open_note, plain_file, verifier_of
 from sop_driver.proof import NAMESPACE, visible
 from sop_driver.sheet import sheet
 from sop_driver.statement import NEEDED, PERSONAL, Body, digest_fault, needed, revived
 
 SLACK = 60  # seconds by which two clocks may differ
+LONGEST = 2**28  # octets of a receipt, letters of an entry
 WHOLE = "copy the whole line as the minutes or a printed report show it: NAME+IDENTITY+KEY, without spaces"
 GIVEN = ("NOT checked here, as the key was taken from the export or receipt itself: whose register this is; compare it "
          "with the one on a printed report, and give that one by --key: ")
@@ -38,16 +39,16 @@ def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> 
             return 2, [f"nothing was checked: {fault}; {WHOLE}"]
     try:
         return _checked(path, key, witnesses)
-    except (OSError, *UNREADABLE) as error:
+    except (OSError, MemoryError, *UNREADABLE) as error:
         return 2, [f"this cannot be read as an export or a receipt: {type(error).__name__}: {error}"]
 
 
 def _checked(path: Path, key: str | None, witnesses: Sequence[str]) -> tuple[int, list[str]]:
     if path.is_dir():
-        pinned = key or _read(path / "key").decode().strip()
+        pinned = key or octets_in(path / "key").decode().strip()
         found, told, left = _export(path, pinned, witnesses)
     else:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = receipt_in(path)
         pinned = key or value["key"]
         found, told, left = _receipt(value, pinned, witnesses)
     found.findings += [(1, f"no checkpoint here is signed by the witness {witness.split('+')[0]}")
@@ -118,6 +119,22 @@ def _octets(key: str) -> bytes:
         return b""
 
 
+def receipt_in(path: Path) -> Any:
+    """A receipt's file. Raises OSError, or one of UNREADABLE.
+
+    Such a one it is, too, where it says something twice: who reads it could take the one, and we the other.
+    """
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict[str, Any]()
+        for name, each in pairs:
+            if name in value:
+                raise ValueError(f"it says {name} twice")
+            value[name] = each
+        return value
+
+    return json.loads(octets_in(path.resolve(), LONGEST).decode(), object_pairs_hook=once)
+
+
 def _receipt(value: dict[str, Any], key: str, witnesses: Sequence[str]) -> tuple[Audit, str, list[str]]:
     found = receipt(value, key, witnesses)
     if not found.findings and value.get("key") != found.people.key_at(
@@ -131,6 +148,9 @@ def _receipt(value: dict[str, Any], key: str, witnesses: Sequence[str]) -> tuple
 
 
 def _export(folder: Path, key: str, witnesses: Sequence[str]) -> tuple[Audit, str, list[str]]:
+    for name in ("evidence", "personal", "witnessed"):
+        if (folder / name).is_symlink():
+            raise ValueError(f"{name} is no folder of it, but leads to another")
     signed = (folder / "checkpoint", *sorted(folder.glob("witnessed/*")))
     notes = {path.relative_to(folder).as_posix(): note_in(path) for path in signed}
     entries, evidence = folder / "register.jsonl", folder / "evidence"
@@ -158,11 +178,6 @@ def _lacking(what: str, entries: Iterable[str], erased: Container[str]) -> list[
     return [LACKS[what].format(len(named))] if named else []
 
 
-def _read(path: Path) -> bytes:
-    with plain_file(path) as file:
-        return file.read()
-
-
 def _is(path: Path, octets: bytes) -> bool:
     try:
         return _begins(path, octets) and path.stat().st_size == len(octets)
@@ -176,9 +191,11 @@ def _begins(path: Path, octets: bytes) -> bool:
 
 
 def texts(path: Path) -> Iterator[str]:
-    """An export's entries, one a line."""
+    """An export's entries, one a line. Raises ValueError for a line that is longer than any of them."""
     with TextIOWrapper(plain_file(path), "utf-8", "replace", "\n") as file:  # what is none is not as it was hashed
-        for line in file:
+        while line := file.readline(LONGEST):
+            if len(line) == LONGEST:
+                raise ValueError("a line of it is longer than an entry")
             yield line.removesuffix("\n")
 
 

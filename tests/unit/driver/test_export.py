@@ -6,6 +6,7 @@ import ast
 import base64
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -155,6 +156,57 @@ def test_verifier_waits_for_nothing_that_an_export_brings(file_desk: Desk, tmp_p
                               capture_output=True)
         assert done.returncode == (2 if name == "register.jsonl" or (name == "key" and not words) else 1), done.stdout
         assert not done.stderr
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("checkpoint", 1), ("witnessed/x", 1), ("key", 2), ("register.jsonl", 2), ("allowed_signers", 1), ("receipt", 2)])
+def test_verifier_reads_no_more_than_there_can_be(file_desk: Desk, tmp_path: Path, name: str, expected: int) -> None:
+    """A file without contents takes no room in what is passed on, and all memory of who checks it."""
+    file_desk.submit()
+    folder = tmp_path / "export"
+    export.export(file_desk.office, folder, documents=True)
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).touch()
+    os.truncate(folder / name, 2**40)
+    done = subprocess.run([sys.executable, "-I", folder / "verify.py", folder / name if name == "receipt" else folder],
+                          text=True, timeout=120, capture_output=True,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32)))
+    assert (done.returncode, done.stderr) == (expected, ""), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["evidence", "personal", "witnessed"])
+def test_verifier_looks_into_no_folder_that_an_export_leads_to(file_desk: Desk, tmp_path: Path, name: str) -> None:
+    """It would tell what else lies on the computer of whoever checks, or prove what is no part of the export."""
+    file_desk.submit()
+    folder, other = tmp_path / "export", tmp_path / "other"
+    export.export(file_desk.office, folder, documents=True)
+    shutil.copytree(folder / "personal", other)
+    shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / name).symlink_to(other)
+    code, told = verify(folder / "verify.py", folder)
+    assert code == 2 and f"{name} is no folder of it" in told, told
+
+
+def test_verifier_waits_for_no_receipt_that_is_a_pipe(file_desk: Desk, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("receipt")
+    request, key = file_desk.approved(), file_desk.office.people().checkpoint_key
+    (tmp_path / "receipt").write_text(json.dumps(file_desk.receipt(request)))
+    assert outsider.check(tmp_path / "pipe", key)[0] == 2
+    assert outsider.check(tmp_path / "link", key)[0] == 0
+
+
+@pytest.mark.parametrize("field", ["key", "request", "personal", "text"])
+def test_receipt_says_nothing_twice(file_desk: Desk, tmp_path: Path, field: str) -> None:
+    """People, and other programs, read the first one; we would have checked the last."""
+    request, path = file_desk.approved(), tmp_path / "receipt"
+    path.write_text(json.dumps(file_desk.receipt(request)).replace(f'"{field}": ', f'"{field}": "x", "{field}": ', 1))
+    code, told = outsider.check(path, key := file_desk.office.people().checkpoint_key)
+    assert code == 2 and f"it says {field} twice" in told[0]
+    (tmp_path / "update").write_text(export.update(file_desk.office, 0))
+    with pytest.raises(Usage, match=f"no receipt: it says {field} twice"):
+        export.witness(tmp_path / "update", tmp_path / "w", "w", key, path)
 
 
 def test_nothing_is_proven_by_the_key_that_comes_along(desk: Desk, tmp_path: Path) -> None:
