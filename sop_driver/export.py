@@ -179,7 +179,7 @@ def _witness(file: Path, state: Path, name: str | None, trusted: str | None,
     key_file, seen, pinned = state / "witness.key", state / "checkpoint", state / "trusted"
     known = _kept(key_file, pinned, name, trusted)
     try:
-        head, _, text = file.read_text().partition("\n\n")
+        head, _, text = _given(file).partition("\n\n")
         old, *path = head.split("\n")
         key = _followed(receipt, known, open_note(text, [])) if receipt else known
         new = open_note(text, [key])
@@ -202,12 +202,24 @@ def _witness(file: Path, state: Path, name: str | None, trusted: str | None,
                "rewritten or rolled back", gate, "keep both checkpoints; they prove it")
     write_atomic(pinned, f"{key}\n".encode())
     mine = notary.load(key_file) if key_file.exists() else notary.make(key_file, name or "", COSIGNED)
-    # Nothing of the file but what was verified: what else is in it could spoil what is kept, and this witness for good.
-    held = next(line for line in text.partition("\n\n")[2].split("\n") if signed_by(new.body, line, key))
-    cosigned = f"{new.body}\n{held}\n{mine.sign(new.body, notary.seconds())}"
+    cosigned = _signed(new.body, text, key) + mine.sign(new.body, notary.seconds())
     open_note(cosigned, [key, mine.verifier])
     write_atomic(seen, cosigned.encode())
     return cosigned, mine.verifier
+
+
+def _signed(body: str, text: str, *keys: str) -> str:
+    """A checkpoint with these keys' signatures, and nothing else of the file that it came in: what else is there could
+    spoil what is kept, and a witness for good."""
+    lines = text.partition("\n\n")[2].removesuffix("\n").split("\n")
+    held = [next(line for line in lines if signed_by(body, line, key)) for key in keys]
+    return "\n".join([body, *held, ""])
+
+
+def _given(file: Path) -> str:
+    """A file that somebody else made, no more of it than there can be. Raises OSError, ValueError."""
+    with file.open("rb") as octets:
+        return octets.read(2**20).decode()
 
 
 def _kept(key_file: Path, pinned: Path, name: str | None, trusted: str | None) -> str:
@@ -253,10 +265,9 @@ def take_back(office: Office, file: Path) -> tuple[str, list[str]]:
     Gives the witness's name, and what is to be said of its clock: what it saw counts, whatever the time.
     """
     try:
-        text = file.read_text()
-        size = open_note(text, []).size
-        own = office.register.notary.name
-        signers = open_note(text, [office.register.key_at(size), *office.config.witnesses]).signers
+        text = _given(file)
+        point, own = open_note(text, []), office.register.notary.name
+        signers = open_note(text, [due := office.register.key_at(point.size), *office.config.witnesses]).signers
         keys = [key for key in office.config.witnesses if word_of(text, key) and key.split("+")[0] != own]
     except (OSError, ValueError) as error:
         raise Usage(f"no cosigned checkpoint: {error}", str(file), "take what `sop register witness` wrote") from error
@@ -265,10 +276,10 @@ def take_back(office: Office, file: Path) -> tuple[str, list[str]]:
                     "write the witness's key under `witnesses:` in sop.yml")
     name, identity, _ = keys[0].split("+", 2)
     kept = office.home.path / "witnessed" / _file_of(name, identity)
-    if kept.exists() and (newer := _seen(note_in(kept))) > size:
-        refuse(f"{name} has signed {newer} entries ({kept}), and {size} in {file}", "the witness",
+    if kept.exists() and (newer := _seen(note_in(kept))) > point.size:
+        refuse(f"{name} has signed {newer} entries ({kept}), and {point.size} in {file}", "the witness",
                "give what it signed last")
-    write_atomic(kept, text.encode())
+    write_atomic(kept, _signed(point.body, text, due, *keys).encode())
     return name, list(outsider.clocks(trust.require(office)))
 
 

@@ -761,6 +761,22 @@ def test_witness_keeps_nothing_of_the_file_but_what_it_verified(desk: Desk, tmp_
         assert export.take_back(desk.office, kept)[0] == "w"
 
 
+def test_register_keeps_nothing_of_a_cosigned_file_but_what_it_verified(desk: Desk, tmp_path: Path) -> None:
+    """Else a false line in a second witness's name closes all gates on the day on which sop.yml names that one."""
+    desk.submit()
+    (tmp_path / "update").write_text(export.update(desk.office, 0))
+    key = desk.office.people().checkpoint_key
+    (first, mine), (second, other) = (export.witness(tmp_path / "update", tmp_path / name, name, key) for name in "ab")
+    blob = base64.b64encode(bytes.fromhex(other.split("+")[1]) + bytes(72)).decode()
+    (tmp_path / "cosigned").write_text(f"{first}\u2014 b {blob}\n")
+    desk.office.config = desk.config.model_copy(update={"witnesses": (mine,)})
+    assert export.take_back(desk.office, tmp_path / "cosigned")[0] == "a"
+    assert (desk.office.home.path / "witnessed/a").read_text() == first
+    desk.office.config = desk.config.model_copy(update={"witnesses": (mine, other)})
+    (tmp_path / "cosigned").write_text(second)
+    assert export.take_back(desk.office, tmp_path / "cosigned")[0] == "b"
+
+
 def test_word_of_a_witness_takes_no_other_ones_place_whatever_their_names(desk: Desk, tmp_path: Path) -> None:
     """Not every name can be a file's; those that are, and what was kept by them, stay as they are."""
     desk.submit()
