@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -254,10 +255,18 @@ def _sealed(office: Office, people: Directory, new: dict[str, Actor]) -> tuple[d
                    for label, seal in of_actor(name, actor).items() if seal}
 
 
-def _subject(office: Office, seal: str) -> Any:
+def _subject(office: Office, seal: str) -> str:
     """What certificates call somebody. Raises Refused where that was changed: nobody can be compared with it."""
     digest = seal.removeprefix(SEALED)
-    return office.evidence.unsealed(digest) if office.evidence.has(digest) else office.personal(seal)
+    return str(office.evidence.unsealed(digest) if office.evidence.has(digest) else office.personal(seal))
+
+
+def holder(subject: Any) -> str:
+    """What certificates call somebody, for people; whatever else is sealed there as it is."""
+    try:
+        return pades.told(json.loads(subject))
+    except (ValueError, TypeError, RecursionError):
+        return str(subject)
 
 
 def lines(office: Office) -> list[str]:
@@ -273,7 +282,7 @@ def lines(office: Office) -> list[str]:
 def _told(office: Office, actor: Actor) -> str:
     key = fingerprint(actor.key) if actor.key else "no key: signs on paper"
     if actor.subject:
-        key += f"  certificate of {pades.worded(office.personal(actor.subject))}"
+        key += f"  certificate of {holder(office.personal(actor.subject))}"
     stands_in = f" ({actor.stands_in or 'stands in as nothing'})" if actor.stands_in is not None else ""
     unit = f" of {actor.unit}" if actor.unit else ""
     return f"{office.personal(actor.name)}, {actor.role}{unit}{stands_in}  {key}"

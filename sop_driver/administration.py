@@ -70,7 +70,7 @@ def entered(entry: Entry | None, prepare: Path | None, office: Office | None = N
 
 def _worded(place: str, value: Any) -> str:
     """What was sealed, for people."""
-    text = pades.worded(value) if place.endswith(".subject") else value
+    text = actors.holder(value) if place.endswith(".subject") else value
     return f"{place}: {', '.join(filter(None, text.values())) if isinstance(text, dict) else text}"
 
 

@@ -131,7 +131,11 @@ class Evidence:
         return self.folder / f".unsigned.{hashlib.sha256(canonical([purpose, value]).encode()).hexdigest()}"
 
     def unsealed(self, digest: str) -> Any:
-        return json.loads(self.read(digest)[SALT:])
+        """What is sealed, or words that say that it is nothing that this driver seals. Raises as `read` does."""
+        try:
+            return json.loads(self.read(digest)[SALT:])
+        except (ValueError, RecursionError):
+            return f"unreadable ({self.path(digest)})"
 
     def fault(self, digest: str) -> str | None:
         """Why a document cannot be relied on; None when it is there as it was."""

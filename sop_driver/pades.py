@@ -299,8 +299,7 @@ def subject(path: Path) -> str:
             (signature,) = PdfFileReader(BytesIO(octets)).embedded_regular_signatures
             certificate = signature.signer_cert
         else:
-            (der,) = _ders(octets)
-            certificate = _certificate(der)
+            certificate = _certificate(*_ders(octets))
         named = certificate.subject.native
     except Exception as error:  # the reader of PDFs knows many ways to fail
         raise Usage(f"no certificate can be read: {error}", str(path),
@@ -312,8 +311,3 @@ def subject(path: Path) -> str:
     if any(isinstance(value, list) for value in found.values()):
         refuse(f"the certificate says one thing twice: {told(named)}", "certificate", "take one that names one person")
     return canonical(found)
-
-
-def worded(text: str) -> str:
-    """A subject for people; other words as they are."""
-    return told(json.loads(text)) if text.startswith("{") else text

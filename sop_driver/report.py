@@ -180,7 +180,8 @@ def _contact(office: Office, form: Request) -> str:
     if isinstance(form.contact, Contact):
         return f"{form.contact.name}, {form.contact.email}"
     found = office.personal(form.contact)
-    return found if isinstance(found, str) else f"{found['name']}, {found['email']}"
+    return f"{found['name']}, {found['email']}" if isinstance(found, dict) and {"name", "email"} <= found.keys() else (
+        str(found))
 
 
 def _step_rows(office: Office, now: Standing, entries: list[Entry]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from driver.desk import Desk, FakeFleet
 from driver.test_cli import Sop, fleet, sop
 from sop_driver import actors, entrance, report, standing
 from sop_driver.errors import Refused
+from sop_driver.evidence import SALT, Evidence
 from sop_driver.register import Register, utc_now
 
 __all__ = ["fleet", "sop"]
@@ -69,6 +70,27 @@ def test_missing_sop_is_read_with_a_warning(desk: Desk, sop: Sop) -> None:
         assert f"warning: {path} cannot be read (No such file or directory); its requests are shown by" in err
     with pytest.raises(Refused, match="cannot be read"):
         desk.run(request)
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b'{"name":5}', b"[1]", b"[" * 9999, b"\xff", b'"{"'],
+                         ids=["nothing", "no JSON", "half", "a list", "deep", "no text", "a text"])
+def test_what_was_sealed_otherwise_ends_no_reading(
+    desk: Desk, sop: Sop, monkeypatch: pytest.MonkeyPatch, value: bytes
+) -> None:
+    """An agency, or two officials, with a changed driver; the hash alone is checked."""
+    def seal(evidence: Evidence, _: object, purpose: str) -> str:
+        (path := desk.folder / "sealed").write_bytes(purpose.encode().ljust(SALT)[:SALT] + value)
+        return evidence.add(path)
+
+    with monkeypatch.context() as changed:
+        changed.setattr(Evidence, "seal", seal)
+        request = desk.submit()
+        desk.enroll("bappeda", "pd", subject="any")
+    for words in (("report", request), ("status", request), ("actors", "list"), ("register", "verify")):
+        code, _, err = sop(*words)
+        assert (code, err) == (0, "")
+    desk.enroll("bpkad", "pd", subject="another")
+    assert standing.stand(desk.office, desk.submit(replace=request)).request.contact
 
 
 def test_changed_personal_data_are_shown_as_changed(desk: Desk, sop: Sop) -> None:
