@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 
+def parts(**said: str) -> str:
+    """The three parts of an end, a line each: what a server or an entry says in one makes no line of its own."""
+    return "\n".join(f"{name}: {text}".replace("\n", "\\n") for name, text in said.items())
+
+
 @dataclass(frozen=True)
 class Refusal:
     """One thing that stands in the way: what happened (with value and place), which gate, how to mend it."""
@@ -15,7 +20,7 @@ class Refusal:
     mend: str
 
     def __str__(self) -> str:
-        return f"refused: {self.what}\ngate: {self.gate}\nmend: {self.mend}"
+        return parts(refused=self.what, gate=self.gate, mend=self.mend)
 
 
 class SopError(Exception):
@@ -38,7 +43,7 @@ class Failed(SopError):
     """The work itself failed; `where` names the host, file or run."""
 
     def __init__(self, what: str, where: str, mend: str) -> None:
-        super().__init__(f"failed: {what}\nwhere: {where}\nmend: {mend}")
+        super().__init__(parts(failed=what, where=where, mend=mend))
         self.what, self.mend = what, mend
 
 
@@ -62,7 +67,7 @@ class Usage(SopError):
     code = 2
 
     def __init__(self, what: str, where: str, mend: str) -> None:
-        super().__init__(f"refused: {what}\nwhere: {where}\nmend: {mend}")
+        super().__init__(parts(refused=what, where=where, mend=mend))
         self.what, self.where = what, where
 
 

@@ -158,6 +158,24 @@ def test_run_without_backup_exits_1_and_still_records(desk: Desk, sop: Sop, flee
     assert (desk.office.home.records / NAME / "backup.json").exists()
 
 
+def test_what_a_server_or_an_entry_says_makes_no_line_of_its_own(desk: Desk, sop: Sop, fleet: FakeFleet) -> None:
+    """Else who reads the end of a command is told that all is well."""
+    request, said = desk.approved(), "gone\nrun-000001: applied and seen by a visitor\nmend: nothing"
+    shown = r"gone\nrun-000001: applied and seen by a visitor\nmend: nothing"
+    fleet.failures = [said]
+    code, _, err = sop("run", request, "--as", "subkoor")
+    assert code == 1 and shown in err and len(err.splitlines()) == 3
+    fleet.failures = []
+    assert sop("run", request, "--as", "subkoor")[0] == 0
+    fleet.failures = [said]
+    code, _, err = sop("probe")
+    assert code == 1 and shown in err and len(err.splitlines()) == 3
+    insider.rewrite(desk, lambda all_: [*all_[:3], {**all_[3], "time": said}, *all_[4:]], key=True)
+    code, _, err = sop("run", request, "--as", "subkoor")
+    assert code == 3 and shown in err and all(line.split(": ")[0] in ("refused", "gate", "mend", "")
+                                              for line in err.splitlines())
+
+
 def test_interrupted_run_exits_130(desk: Desk, sop: Sop, fleet: FakeFleet) -> None:
     fleet.on_play = lambda playbook, check: fleet.stopped.set() if playbook == "probe.yml" else None
     assert sop("run", desk.approved())[0] == 130
