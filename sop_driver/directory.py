@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sop_driver.adoption import emergency_faults
 from sop_driver.flow import Against
 from sop_driver.note import announcement, signed_by
-from sop_driver.shape import of_actor, unnamed
+from sop_driver.shape import of_actors
 from sop_driver.sheet import Signed
 from sop_driver.statement import CRLS, SEALED, Body, is_id, statement
 from sop_driver.taken import Taken
@@ -117,8 +117,7 @@ class Directory:
         """Take an entry on actors. Gives what is against it, and the signatures to check."""
         data = body["data"]
         new = {name: Actor(**fields) for name, fields in data["actors"].items()}
-        found = [*self._misplaced(body, new), *self._takes_over(body, new),
-                 *(what for name, actor in new.items() for what in unnamed(of_actor(name, actor), body["evidence"]))]
+        found = [*self._misplaced(body, new), *self._takes_over(body, new), *of_actors(new, body["evidence"])]
         if self.last is None:
             self.register, self.rules = data["register"], data["rules"]
             self.keys.append((body["sequence"], data["checkpoint_key"]))

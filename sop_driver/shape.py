@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sop_driver.statement import CERTIFICATE, PERSONAL, SEALED, Body, is_id
 from sop_driver.tenure import Actor
@@ -12,6 +12,7 @@ from sop_driver.tenure import Actor
 FIELDS = frozenset(("sequence", "time", "kind", "prev", "actor", "role", "request", "step", "outcome", "evidence",
                     "reason", "data", "signatures"))
 SIGNATURE = {"by", "sig"}
+TEXTS, TEXT = ("actor", "role", "request", "step", "outcome", "reason"), {str, type(None)}
 UNSIGNED = ("run", "record")  # kinds of entries that the driver writes, and nobody signs
 REQUEST = re.compile(r"R-\d{4}-\d{4,}", re.ASCII)
 
@@ -22,6 +23,7 @@ def misshapen(body: Body) -> list[str]:
     kind, evidence, signatures = body["kind"], body["evidence"], body["signatures"]
     if body.keys() != FIELDS:
         found.append(f"it has other fields than entries have: {', '.join(map(repr, sorted(body.keys() ^ FIELDS)))}")
+    found += [f"its {name} is {body[name]!r}, and no text" for name in TEXTS if type(body[name]) not in TEXT]
     if type(body["sequence"]) is not int:
         found.append(f"its number is {body['sequence']!r}")
     if kind in UNSIGNED:
@@ -30,8 +32,8 @@ def misshapen(body: Body) -> list[str]:
             found.append(f"it tells {' and '.join(told)}: nobody signs an entry of the kind {kind}")
     elif not (body["request"] is None or _is_request(body["request"])):
         found.append(f"{body['request']!r} is no request's id")
-    for name in evidence:
-        if not _names_a_document(name):
+    for name, digest in evidence.items():
+        if type(digest) is not str or not _names_a_document(name):
             found.append(f"{name!r} names no document")
     alone = len(signatures) == 1 and signatures[0].keys() == SIGNATURE  # as most are
     if not alone and len(signatures) != len({item["by"] for item in signatures if item.keys() == SIGNATURE}):
@@ -58,6 +60,14 @@ def unnamed(sealed: Body, evidence: Body) -> Iterator[str]:
     for name, value in sealed.items():
         if isinstance(value, str) and value.startswith(SEALED) and evidence.get(name) != value.removeprefix(SEALED):
             yield f"{name} is sealed as {value.removeprefix(SEALED)}, which is not among its documents"
+
+
+def of_actors(actors: Mapping[str, Actor], evidence: Body) -> Iterator[str]:
+    """What is told of actors otherwise than as text, or sealed and not named by the evidence of their entry."""
+    for name, actor in actors.items():
+        if None in (actor.name, actor.role) or not TEXT.issuperset(map(type, vars(actor).values())):
+            yield f"what it tells of {name} is no text"
+        yield from unnamed(of_actor(name, actor), evidence)
 
 
 def of_actor(name: str, actor: Actor) -> Body:

@@ -159,6 +159,26 @@ def test_request_of_another_id_is_found(desk: Desk) -> None:
     assert any("is no request's id" in line for line in verified(desk))
 
 
+@pytest.mark.parametrize(("change", "part"), [
+    ({"outcome": 1}, "its outcome is 1, and no text"),
+    ({"reason": ["a"]}, "its reason is ['a'], and no text"),
+    ({"evidence": "x"}, "it is no entry"),
+    ({"evidence": {"x": None}}, "'x' names no document")], ids=["outcome", "reason", "documents", "document"])
+def test_entry_that_says_something_else_than_text_is_found(desk: Desk, change: Body, part: str) -> None:
+    """Who reads would leave it out, and an export what it rests on: a verifier elsewhere would accuse the register."""
+    desk.turned_down()
+    insider.rewrite(desk, last(lambda body: change), key=True, signed=True)
+    both(desk, part)
+
+
+@pytest.mark.parametrize(("field", "value"), [("until", False), ("unit", 5), ("role", None), ("name", None)])
+def test_actor_of_whom_something_else_than_text_is_told_is_found(desk: Desk, field: str, value: object) -> None:
+    desk.enroll("bappeda", "pd")
+    insider.rewrite(desk, last(lambda body: {"data": {**body["data"], "actors": {
+        "bappeda": {**body["data"]["actors"]["bappeda"], field: value}}}}), key=True, signed=True)
+    both(desk, "what it tells of bappeda is no text")
+
+
 def test_hardware_key_in_a_file_is_the_key_in_that_file(desk: Desk) -> None:
     """One key under two kinds would be two officials."""
     with pytest.raises(Refused, match="the key of kembaran is or was somebody's already"):
