@@ -20,7 +20,6 @@ from sop_driver.proof import canonical
 from sop_driver.records import Outcome
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, Standing, stamp, stand, worded
-from sop_driver.statement import FREEZE
 
 WEBSITES, REVERSE, PROBE, BACKUP = "websites.yml", "reverse.yml", "probe.yml", "backup.yml"
 LAYERS = ("addresses.yml", "databases.yml", "web.yml", "records.yml")  # what websites.yml plays, in its order
@@ -56,10 +55,10 @@ def _frozen(office: Office, time: str) -> tuple[gates.Frozen, ...]:
     return tuple(gates.Frozen(window.number, worded(office, window)) for window in office.people().frozen(time))
 
 
-def cleared(office: Office, requests: list[str], but: str | None = None) -> list[Standing]:
-    """Raises Refused with all closed gates, where any `but` one is closed."""
+def cleared(office: Office, requests: list[str]) -> list[Standing]:
+    """Raises Refused with all closed gates."""
     standings, refusals = closed_gates(office, requests)
-    if any(refusal.gate != but for refusal in refusals):
+    if refusals:
         raise Refused(refusals)
     return standings
 
@@ -103,8 +102,9 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
     Where these are what the last run applied, and it died before its records were made, they are made now.
     """
     trust.require(office, requests)
-    if not records.missing(office):  # whose requests are installed, and would be refused as such
-        cleared(office, requests, but=FREEZE)  # a freeze stops changes, not putting back what a dead run left
+    _, closed = closed_gates(office, requests)
+    if closed and not (office.register.open_run() or records.missing(office)):  # they never stop what ends a dead run
+        raise Refused(closed)
     with lease.turn(office.home, office.register) as fleet.lost:
         late = reconcile(office, fleet)
         if late and set(late.requests) == set(requests):

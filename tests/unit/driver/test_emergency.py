@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from driver import insider, people
-from driver.desk import PROJECT, Desk, without
+from driver.desk import PROJECT, Desk, failing, without
 from driver.test_actors import bare
 from driver.test_cli import Sop, fleet, sop
 from driver.test_export import verify
@@ -31,7 +31,7 @@ from sop_driver import (
     trust,
     voiding,
 )
-from sop_driver.errors import Refused, Usage
+from sop_driver.errors import Failed, Refused, Usage
 from sop_driver.register import Entry
 
 __all__ = ["bare", "fleet", "sop"]
@@ -118,6 +118,28 @@ def test_lapsed_emergency_replaces_nothing(desk: Desk) -> None:
     assert [r.gate for r in error.value.refusals] == ["disposition", "review", "needs analysis"]
     with pytest.raises(Refused, match=r"disposition.* is not done"):
         desk.take(request, "existence")
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_run_that_died_is_put_back_though_its_emergency_is_over(desk: Desk, others: bool) -> None:
+    """Nothing else of its request can be recorded before that, not even the next emergency."""
+    request = desk.submit()
+    declare(desk, request)
+    urgent(desk, request)
+    desk.fleet.faults = {"websites.yml": failing, "reverse.yml": failing, "web.yml": failing}
+    with pytest.raises(Failed, match="UNKNOWN"):
+        desk.run(request)
+    desk.fleet.faults.clear()
+    desk.clock.time += timedelta(hours=9)
+    with pytest.raises(Refused, match="has no end yet"):
+        declare(desk, request, until="2026-11-03T09:00")
+    with pytest.raises(Refused) as error:
+        desk.run(desk.submit(name="lain.tarakankota.go.id") if others else request)
+    assert {refusal.gate for refusal in error.value.refusals} >= {"disposition", "review", "needs analysis"}
+    assert desk.outcomes() == ["started", "unknown", "interrupted"]
+    declare(desk, request, until="2026-11-03T09:00")
+    desk.run(request)
+    assert standing.stand(desk.office, request).installed and trust.examine(desk.office).findings == []
 
 
 def test_emergency_is_for_the_request_as_it_was(desk: Desk) -> None:
