@@ -150,12 +150,14 @@ def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Si
     _is_role(actor.role, name, *_sop(office))
     unit = actor.unit and plain(actor.unit, f"the unit of {name}", "--unit")
     actor = replace(actor, name=plain(actor.name, f"the name of {name}", "--name"), unit=unit)
-    people = office.people()
-    if actor.stands_in is not None and (fault := people.stand_in_fault(name, actor, stamp(office.register.now()))):
-        refuse(f"{name}: {fault[0]}", GATE, fault[1])
-    if fault := people.held_already(name, {name: actor}, stamp(office.register.now())):
-        refuse(f"{name}: {fault[0]}", GATE, fault[1])
+    people, now = office.people(), stamp(office.register.now())
+    if actor.until and actor.until <= now:
+        raise Usage(f"{name} would act until {actor.until}, which is over", "--until", "name a day that is to come")
     old = people.actors.get(name) if replaces else None
+    if actor.stands_in is not None and (fault := people.stand_in_fault(name, actor, now)):
+        refuse(f"{name}: {fault[0]}", GATE, fault[1])
+    if fault := people.held_already(name, {name: actor}, now):
+        refuse(f"{name}: {fault[0]}", GATE, fault[1])
     if decree is None and _takes_over(office, people, old, actor):
         refuse(f"{becomes(name, actor, old)}, and no decree is brought", GATE,
                "give its scan: --decree SK.pdf; who only gets a new key keeps the name that `sop actors list` shows, "
@@ -178,7 +180,7 @@ def _takes_over(office: Office, people: Directory, old: Actor | None, new: Actor
 def retire(office: Office, names: list[str], signers: list[str], sign: Sign, reason: str) -> Entry | None:
     """From this entry on their keys approve nothing; what they signed before stays proven."""
     for name in names:
-        office.actor(name)
+        office.people().actors.get(name) or office.actor(name)  # whose time has ended is retired all the same
     return enter(office, "retire", {}, names, signers, sign, reason=reason)
 
 

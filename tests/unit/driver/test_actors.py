@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from argparse import Namespace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from driver.desk import PROJECT, Desk
 from driver.test_cli import Sop, sop
 from sop_driver import (
     actors,
+    administration,
     audit,
     directory,
     export,
@@ -569,6 +571,28 @@ def test_same_person_with_another_key_needs_no_decree(desk: Desk) -> None:
     first = {"name": people.FIRST["kadis"]["name"], "key": people.public("kunci-2"), "replaces": True}
     desk.sign = lambda who, message: people.sign("kunci-2" if who == "kadis" else who, message)
     desk.enroll("kadis", "kadis", **first, decree=None)
+    assert trust.examine(desk.office).findings == []
+
+
+def test_time_that_is_over_is_refused_before_anybody_signs(desk: Desk) -> None:
+    with pytest.raises(Usage, match="which is over") as error:
+        plh(desk, days=-1)
+    assert error.value.where == "--until"
+
+
+def test_stand_in_whose_time_has_ended_is_entered_anew_or_retired(desk: Desk) -> None:
+    plh(desk)
+    desk.clock.time += timedelta(days=5)
+    until = f"{desk.clock.time + timedelta(days=9):%Y-%m-%d}"
+    keys = [f"{name}={path}" for name in ("plh", "kasubbag", "kabid")
+            for path in [people.write_keys(desk.folder / "keys", name) / name]]
+    told = administration.replace(Namespace(
+        id="plh", role=None, name="plh", unit=None, person=None, stands_in="Plh", until=until, certificate=None,
+        public=desk.folder / "keys/plh.pub", decree=None, reason="SP 2", signed_by=["kasubbag", "kabid"], key=keys,
+        signature=[], prepare=None), lambda: desk.office)
+    assert told.value["outcome"] == "replace" and desk.office.actor("plh").role == "kadis"
+    desk.clock.time += timedelta(days=15)
+    desk.retire("plh")
     assert trust.examine(desk.office).findings == []
 
 
