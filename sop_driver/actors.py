@@ -154,6 +154,8 @@ def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Si
     if actor.until and actor.until <= now:
         raise Usage(f"{name} would act until {actor.until}, which is over", "--until", "name a day that is to come")
     old = people.actors.get(name) if replaces else None
+    if old and office.personal(old.name) == actor.name:  # a new key alone makes nobody another person, or an agency's
+        actor = replace(actor, person=actor.person or old.person, unit=actor.unit or old.unit)
     if actor.stands_in is not None and (fault := people.stand_in_fault(name, actor, now)):
         refuse(f"{name}: {fault[0]}", GATE, fault[1])
     if fault := people.held_already(name, {name: actor}, now):
@@ -287,4 +289,5 @@ def _told(office: Office, actor: Actor) -> str:
         key += f"  certificate of {holder(office.personal(actor.subject))}"
     stands_in = f" ({actor.stands_in or 'stands in as nothing'})" if actor.stands_in is not None else ""
     unit = f" of {actor.unit}" if actor.unit else ""
-    return f"{office.personal(actor.name)}, {actor.role}{unit}{stands_in}  {key}"
+    person = f", one person with {actor.person}" if actor.person else ""
+    return f"{office.personal(actor.name)}, {actor.role}{unit}{stands_in}{person}  {key}"

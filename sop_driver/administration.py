@@ -260,7 +260,7 @@ ACTOR: list[Argument] = [
     ("--public", {"metavar": "KEY.pub", "help": "their SSH key; left out: signs on paper"}),
     ("--certificate", {"type": Path, "metavar": "FILE",
                        "help": "their certificate for PDF signatures, or a PDF that they signed"}),
-    ("--person", {"metavar": "ID", "help": "the id under which this person holds another office"}),
+    ("--person", {"metavar": "ID", "help": "the id under which this person holds another office (their own id: none)"}),
     ("--stands-in", {"choices": ["Plt", "Plh"], "help": "acts for the office's holder"}),
     ("--until", {"metavar": "YYYY-MM-DD", "help": "the last day, for who stands in"}),
     ("--decree", {"type": Path, "help": "scan of the decree, for a new holder of an office; its number: --reason"}),

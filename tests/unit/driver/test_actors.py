@@ -574,6 +574,33 @@ def test_same_person_with_another_key_needs_no_decree(desk: Desk) -> None:
     assert trust.examine(desk.office).findings == []
 
 
+def test_same_person_with_another_key_stays_who_they_are(desk: Desk, sop: Sop) -> None:
+    """What is not said again is not taken back: neither whose other id it is, nor which agency's."""
+    keys = people.write_keys(desk.folder / "keys", "dua", "dua-2", "dua-3", "dinkes-2")
+    signed = ["--reason", "SK 1", "--signed-by", "kadis", "kasubbag"]
+    as_kabid = ["--name", "Kabid", "--decree", desk.paper, *signed]
+    code, _, err = sop("actors", "enroll", "dua", "--role", "bidang", "--person", "kabid", "--public",
+                       keys / "dua.pub", *as_kabid)
+    assert code == 0, err
+
+    def lost(who: str, name: str, nth: int, *more: str) -> tuple[str | None, str | None]:
+        key = keys / f"{who}-{nth}"
+        code, _, err = sop("actors", "replace", who, "--name", name, "--public", f"{key}.pub", "--key", f"{who}={key}",
+                           *more, *signed)
+        assert code == 0, err
+        actor = desk.office.people().actors[who]
+        return actor.person, actor.unit
+
+    assert lost("dua", "Kabid", 2) == ("kabid", None)
+    assert lost("dinkes", "Dinas Kesehatan", 2) == (None, "Dinas Kesehatan")
+    assert "Kabid, bidang, one person with kabid  SHA256:" in sop("actors", "list")[1]
+    code, _, err = sop("actors", "retire", "dinsos", "--reason", "x", "--signed-by", "kabid", "dua", "--key",
+                       f"dua={keys}/dua-2")
+    assert code == 3 and "whom it does not concern must sign; kabid did" in err
+    assert lost("dua", "Kabid", 3, "--person", "dua") == ("dua", None)
+    assert trust.examine(desk.office).findings == []
+
+
 def test_time_that_is_over_is_refused_before_anybody_signs(desk: Desk) -> None:
     with pytest.raises(Usage, match="which is over") as error:
         plh(desk, days=-1)
