@@ -221,8 +221,9 @@ class Fold:
             found.append((f"{missing} is not done{sent_back}", f"it is taken by {' or '.join(missing.actors)} first"))
         if step.gate in waived and self.installed:
             found.append((f"{step} was replaced by an emergency", "report that: `sop emergency report`"))
-        elif step.id in self.done and (self.installed or step.gives):
-            found.append((f"{step} is done ({self.done[step.id]})", "go on with the next step; `sop status` names it"))
+        elif (done := self.done.get(step.id)) and (self.installed or step.gives):
+            anew = "" if self.installed else f"; to take it again, first `sop void {done.request} {done.number}`"
+            found.append((f"{step} is done ({done})", f"go on with the next step, `sop status` names it{anew}"))
         if both := self.taken_by(new.people, step.apart, person):
             other, _ = both
             found.append((f"{other.step} was taken by {other.by} ({other}), and nobody takes both it and {step}",

@@ -134,6 +134,8 @@ def test_voided_approval_after_the_run_shows_and_undoes_nothing(desk: Desk) -> N
 def test_voided_agenda_number_is_given_to_nobody_else(desk: Desk) -> None:
     request = desk.submit()
     desk.take(request, "agenda")
+    with pytest.raises(Refused, match=f"to take it again, first `sop void {request} 3`"):
+        desk.take(request, "agenda")
     void(desk, request, "agenda", "kasubbag")
     assert desk.take(request, "agenda").data["agenda"]["number"] == 2
 
