@@ -13,7 +13,7 @@ from sop_driver import actors, desired, drafts, export, orders, outsider, pades,
 from sop_driver.errors import Failed, Usage
 from sop_driver.evidence import SALT
 from sop_driver.note import open_note
-from sop_driver.proof import NAMESPACE
+from sop_driver.proof import NAMESPACE, canonical
 from sop_driver.reading import none_begun
 from sop_driver.register import Entry
 from sop_driver.signatures import Pdf, Sign
@@ -70,7 +70,7 @@ def entered(entry: Entry | None, prepare: Path | None, office: Office | None = N
 
 def _worded(place: str, value: Any) -> str:
     """What was sealed, for people."""
-    text = actors.holder(value) if place.endswith(".subject") else value
+    text = actors.holder(value) if place.endswith(".subject") else canonical(value) if place == drafts.FORM else value
     return f"{place}: {', '.join(filter(None, text.values())) if isinstance(text, dict) else text}"
 
 
@@ -89,7 +89,8 @@ def way(options: Namespace) -> Sign | Pdf:
 def prepared(path: Path | None, how: Sign | Pdf | None = None) -> Told:
     """What somebody has to do on the computer where their key is, and what they read before."""
     told = [f"written: {path}; nothing is recorded yet"]
-    values = {each.name: json.loads(each.read_bytes()[SALT:]) for each in (drafts.laid_open(path) if path else ())}
+    values = {each.name: json.loads(each.read_bytes()[0 if each.name == drafts.FORM else SALT:])
+              for each in (drafts.laid_open(path) if path else ())}
     if path and values:
         told += [f"it names by their sha256, as `sha256sum {drafts.beside(path)}/*` shows:",
                  *(f"  {_worded(place, value)}" for place, value in values.items())]

@@ -13,9 +13,10 @@ from sop_driver.register import PLACED
 from sop_driver.schema import ENTRIES
 from sop_driver.signatures import Elsewhere, Pdf, Sign, Unsigned
 from sop_driver.standing import Office
-from sop_driver.statement import Body, sealed, statement
+from sop_driver.statement import Body, form_text, sealed, statement
 
 PURPOSE = "seen"
+FORM = "digest"  # the place in the data of what is on a request; what lies beside it is what that asks for
 
 
 def seen(office: Office, body: Body, register: str, sign: Sign | Pdf) -> Body:
@@ -38,10 +39,13 @@ def _lay_open(office: Office, body: Body, path: Path) -> None:
         old.unlink()
     for place, digest in sealed(body["data"]):
         write_atomic(beside(path) / place, office.evidence.read(digest))
+    for brought in office.register.entries(kind="step", request=body["request"]) if body["request"] else ():
+        if brought.data["digest"] == body["data"][FORM] and "request" in brought.data:
+            write_atomic(beside(path) / FORM, form_text(brought.data["request"]))
 
 
 def beside(path: Path) -> Path:
-    """The folder for what a statement seals: each value as the evidence keeps it, so that its sha256 is the one there.
+    """The folder for what a statement tells the sha256 of: each value as it is sealed, and what its request asks for.
 
     Who signs elsewhere can read and compare it by plain tools.
     """
@@ -50,7 +54,7 @@ def beside(path: Path) -> Path:
 
 def laid_open(path: Path) -> list[Path]:
     """What lies beside a statement, each by its place in the data."""
-    return sorted(each for begin in ("actors.*", "request.*") for each in beside(path).glob(begin))
+    return sorted(each for begin in ("actors.*", "request.*", FORM) for each in beside(path).glob(begin))
 
 
 def by_all(names: Iterable[str], said: str, sign: Sign) -> list[dict[str, str]] | None:

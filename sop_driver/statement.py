@@ -48,10 +48,15 @@ def level(data: Body) -> Level:
     return "ink" if "ink" in data else "pades" if "pades" in data else "ssh"
 
 
-def form_digest(form: Body) -> str:
-    """What an approval binds of a request: every field, the release's hash among them."""
+def form_text(form: Body) -> bytes:
+    """A request in the words whose sha256 is its digest: every field, the release's hash among them."""
     said = {name: value for name, value in form.items() if name not in LATER or value != LATER[name]}
-    return hashlib.sha256(canonical(said).encode()).hexdigest()
+    return canonical(said).encode()
+
+
+def form_digest(form: Body) -> str:
+    """What an approval binds of a request."""
+    return hashlib.sha256(form_text(form)).hexdigest()
 
 
 def shown(form: Body) -> dict[str, str]:

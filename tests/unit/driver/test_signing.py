@@ -9,9 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -143,6 +144,27 @@ def test_step_prepared_here_is_signed_elsewhere(desk: Desk, sop: Sop, tmp_path: 
     assert "disposition" in standing.stand(desk.office, request).done
     code, _, err = sop(*words, "--signature", f"{told}.sig")
     assert code == 3 and "the signature of kadis" in err
+
+
+@pytest.mark.parametrize("what", ["decision", "emergency"])
+def test_who_signs_elsewhere_reads_what_is_asked_for(desk: Desk, sop: Sop, tmp_path: Path, what: str) -> None:
+    """Else a clerk has a request approved by the number of another one."""
+    request = desk.submit()
+    for step in ("agenda", "disposition", "review"):
+        desk.take(request, step)
+    desk.submit(replace=request, title="Lain")
+    desk.take(request, "review")
+    told = tmp_path / what
+    words = ["record", request, "decision", "--as", "kabid", "--outcome", "yes", "--prepare", told]
+    if what == "emergency":
+        until = f"{datetime.now(ZoneInfo(desk.config.timezone)) + timedelta(hours=5):%Y-%m-%dT%H:%M}"
+        words = ["emergency", "declare", request, "--until", until, "--reason", "x", "--signed-by", "kadis", "kasubbag",
+                 "--prepare", told]
+    code, out, err = sop(*words)
+    assert code == 0 and '\n  digest: {"address":"shared","agency":"Dinas Kesehatan",' in out, err
+    asked = (told.with_name(f"{what}.sealed") / "digest").read_bytes()
+    assert hashlib.sha256(asked).hexdigest() == json.loads(told.read_text())["data"]["digest"]
+    assert json.loads(asked)["title"] == "Lain" and json.loads(asked)["name"] == "dinkes.tarakankota.go.id"
 
 
 @pytest.fixture
