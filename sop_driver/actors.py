@@ -13,6 +13,7 @@ from pydantic import AfterValidator
 
 from sop_driver import drafts, notary, pades, plain_yaml, trust
 from sop_driver import procedure as sop
+from sop_driver.adoption import unfit
 from sop_driver.config import Strict, load, sop_file
 from sop_driver.directory import Directory
 from sop_driver.errors import Refusal, Refused, Usage, refuse
@@ -66,7 +67,7 @@ def bootstrap(office: Office, file: Path, sign: Sign) -> Entry | None:
     if office.register.head()[0]:
         refuse(f"{office.register.path} has its first actors", GATE, "go on with `sop actors enroll`")
     given = load(Ceremony, plain_yaml.load(file)[0], file)
-    source, procedure = _sop(office)
+    source, procedure = _adoptable(office)
     for name, actor in given.actors.items():
         _is_id(name, str(file))
         _is_role(actor.role, name, source, procedure)
@@ -108,6 +109,14 @@ def _sop(office: Office) -> tuple[Path, Procedure]:
     return source, sop.parse(source.read_bytes(), source)
 
 
+def _adoptable(office: Office) -> tuple[Path, Procedure]:
+    """The same, where requests under it can be installed. Raises Refused."""
+    source, procedure = _sop(office)
+    if faults := list(unfit(procedure.order)):
+        refuse(f"{source}: {'; '.join(faults)}", GATE, "correct the file before anybody asks under it")
+    return source, procedure
+
+
 def _is_id(name: str, where: str) -> None:
     if not is_id(name) or name.endswith(CERTIFICATE):  # there lies what certificates call who has the id before it
         raise Usage(f"{name!r} is no id", where,
@@ -127,7 +136,7 @@ def _first(given: First, folder: Path) -> Actor:
 
 def adopt(office: Office, signers: list[str], sign: Sign, reason: str) -> Entry | None:
     """Let new requests begin under the SOP's data file as it is now; those under way keep theirs."""
-    source, procedure = _sop(office)
+    source, procedure = _adoptable(office)
     if (people := office.people()).sop == procedure.hash and procedure.told.keys() <= people.sops[people.sop].keys():
         refuse(f"{source} is adopted already", GATE, "go on: new requests begin under it")
     not_erased(office, {source.name: procedure.hash})

@@ -24,13 +24,39 @@ def waivable(order: Body) -> set[str]:
 
 
 def gate_faults(order: Body) -> Iterator[str]:
-    """What is against an SOP's gates: an emergency could replace one by another's name, or nobody asks for a *yes*."""
+    """What is against an SOP's gates: an emergency could replace one by another's name, nobody asks for a *yes* before
+    the installation, or who approves asks or installs as well."""
     gates = [step["gate"] for step in order["steps"] if step["gate"]]
     if twice := {gate for gate in gates if gates.count(gate) > 1}:
         yield f"two of its steps have the gate {', '.join(sorted(twice))}"
-    apart = {name for names in order["separation"] for name in names}
-    if [step["id"] in apart for step in order["steps"] if step["gate"] == APPROVAL] != [True]:
+    approvals = [step["id"] for step in order["steps"] if step["gate"] == APPROVAL]
+    apart = {name for names in order["separation"] if not set(approvals).isdisjoint(names) for name in names}
+    if len(approvals) != 1 or not apart:
         yield f"its gate {APPROVAL} is not that of exactly one step, which separation names"
+        return
+    ids = [step["id"] for step in order["steps"]]
+    installation, *_ = [step["id"] for step in order["steps"] if step["by"] == "run"]
+    if ids.index(approvals[0]) >= ids.index(installation):
+        yield f"its gate {APPROVAL} is not before the installation, and nobody asks for it there"
+    if same := {ids[0], installation} - apart:
+        yield f"separation lets who approves take {', '.join(sorted(same))} as well"
+
+
+def unfit(order: Body) -> Iterator[str]:
+    """Which gates of an SOP no request could ever pass, and an approval on paper: what none is adopted with any more.
+
+    One that was adopted before is read all the same, or its requests could not even be shown.
+    """
+    for step in order["steps"]:
+        named = f"its step {step['id']}, whose gate is {step['gate']},"
+        if step["gate"] == APPROVAL and "yes" not in step["outcomes"]:
+            yield f"{named} has no outcome yes"
+        if step["gate"] == APPROVAL and "ink" in step["signed"]:
+            yield f"{named} may be signed on paper (ink), which approves nothing"
+        if step["gate"] == "existence check" and not any(branch["kind"] for branch in step["outcomes"].values()):
+            yield f"{named} has no outcome that fits a kind of request"
+        if step["gate"] == "agenda number" and not step["gives"]:
+            yield f"{named} gives no agenda number (gives: agenda)"
 
 
 def adoption_faults(body: Body, before: Body) -> Iterator[str]:

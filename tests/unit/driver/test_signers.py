@@ -286,6 +286,15 @@ def gated(gate: str) -> list[Body]:
     return [step | {"gate": gate} if step["id"] == "decision" else step for step in steps]
 
 
+def behind() -> tuple[str, str, tuple[str, str], list[Body], str]:
+    """The approval's gate is that of the installation itself."""
+    text = SOP_FILE.read_text()
+    old = text[text.index("    gate: approval\n"):text.index("    by: run\n")]
+    steps = [step | {"gate": "approval"} if step["id"] == "installation" else step for step in gated("persetujuan")]
+    new = old.replace("gate: approval", "gate: persetujuan") + "    gate: approval\n"
+    return old, new, ("order", "steps"), steps, "its gate approval is not before the installation"
+
+
 LAX = {
     "one signer": ("  count: 2\n  ink", "  count: 1\n  ink", ("rules", "count"), 1,
                    "it lets 1 sign for changes of the actors, and fewer than 2 never do"),
@@ -302,6 +311,13 @@ LAX = {
     "approver who asks": ("- [request_letter, decision, ", "- [request_letter, ", ("order", "separation"),
                           [["request_letter", "installation"]],
                           "its gate approval is not that of exactly one step, which separation names"),
+    "approver who installs": ("decision, installation]", "decision]", ("order", "separation"),
+                              [["request_letter", "decision"]],
+                              "separation lets who approves take installation as well"),
+    "approver apart from nobody": ("- [request_letter, decision, ", "- [decision, report]\n  - [",
+                                   ("order", "separation"), [["decision", "report"]],
+                                   "separation lets who approves take installation, request_letter as well"),
+    "approval behind the installation": behind(),
 }
 
 
@@ -338,6 +354,26 @@ def telling(**changed: Any) -> Change:
 
 
 RULES = {"signers": ["kadis", "kasubbag", "bidang"], "count": 2, "ink": "kasubbag", "head": "kadis"}
+
+
+@pytest.mark.parametrize(("old", "new", "what"), [
+    ('      "yes": {}\n', '      "ya": {}\n', "its step decision, whose gate is approval, has no outcome yes"),
+    ("[ssh, pades]\n    outcomes:", "[ssh, pades, ink]\n    outcomes:", "may be signed on paper"),
+    ("    outcomes:\n      exists: {kind: update}\n      absent: {kind: create}\n", "",
+     "its step existence, whose gate is existence check, has no outcome that fits"),
+    ("    gives: agenda\n", "", "its step agenda, whose gate is agenda number, gives no agenda number"),
+])
+def test_sop_under_which_nothing_could_be_approved_or_installed_is_not_adopted(
+    file_desk: Desk, bare: Desk, old: str, new: str, what: str
+) -> None:
+    """Each request keeps the SOP that it began under: it would have stood there for ever."""
+    text = SOP_FILE.read_text()
+    assert text.count(old) == 1
+    with pytest.raises(Refused, match=what):
+        adopted(file_desk, text.replace(old, new))
+    bare.office.config = file_desk.office.config
+    with pytest.raises(Refused, match=what):
+        actors.bootstrap(bare.office, bare.ceremony(), bare.sign)
 
 
 @pytest.mark.parametrize(("change", "part"), [
