@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sop_driver.directory import Erasure
+from sop_driver.directory import Directory, Erasure
 from sop_driver.errors import Refusal
 from sop_driver.evidence import Evidence
 from sop_driver.flow import Existing, Person
@@ -67,12 +67,20 @@ def taken(case: Case, step: Step) -> Refusal | None:
     if lacking := sorted(set(step.evidence) - set(entry.evidence)):
         return Refusal(f"{now.id}: {step} was recorded without {', '.join(lacking)} ({entry})", gate,
                        "record it again with these documents")
+    if gone := _erased(now, step, case.erased):
+        return gone
     for name in sorted(step.evidence):
-        if gone := case.erased.get(entry.evidence[name]):
-            return Refusal(f"{now.id}: {name} of {step} was {gone}", gate, "take the step again, with another document")
         if fault := case.evidence.fault(digest := entry.evidence[name]):
             return Refusal(f"{now.id}: {name} of {step}: {fault}; {case.since(digest)}", gate,
                            "bring the file back from the backup of the driver's home")
+    return None
+
+
+def _erased(now: Standing, step: Step, erased: Mapping[str, Erasure]) -> Refusal | None:
+    for name in sorted(step.evidence):
+        if gone := erased.get(now.done[step.id].evidence.get(name, "")):
+            return Refusal(f"{now.id}: {name} of {step} was {gone}", step.gate or step.id,
+                           "take the step again, with another document")
     return None
 
 
@@ -98,10 +106,14 @@ def build_evidence(case: Case, step: Step) -> Refusal | None:
     return None
 
 
-def lapsed(now: Standing, person: Person, windows: Iterable[Frozen]) -> list[Refusal]:
-    """What has closed since the gates were asked: an emergency is over, a window has begun, two ids are one person."""
+def lapsed(now: Standing, people: Directory, windows: Iterable[Frozen]) -> list[Refusal]:
+    """What has closed since the gates were asked: an emergency is over, a window has begun, two ids are one person, a
+    document was erased."""
+    gone = [_erased(now, step, people.erased) for step in now.procedure.before(now.procedure.installation)
+            if step.gate and step.gate not in now.waived and step.id in now.done]
     return [Refusal(f"{now.id}: {what}", step.gate or step.id, f"{' or '.join(step.actors)} takes it")
-            for step, what in now.fold.closed(now.waived, person)] + freeze(now, windows)
+            for step, what in now.fold.closed(now.waived, people.person)] + [
+                *filter(None, gone), *freeze(now, windows)]
 
 
 def freeze(now: Standing, windows: Iterable[Frozen]) -> list[Refusal]:

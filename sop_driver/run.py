@@ -151,10 +151,10 @@ def _begin(office: Office, facts: FleetFacts, job: Job, orders: list[dict[str, A
             "run", actor=orders[0]["actor"], role=orders[0]["role"], outcome="started",
             data={"run": job.run, "requests": [now.id for now in job.standings], "allocations": job.allocations,
                   "desired": desired.fingerprint(job.target)})
-        windows = _frozen(office, started.time)  # one may have begun while the plan was made
+        windows, people = _frozen(office, started.time), office.people()  # one may have begun while the plan was made
         closed = _of_others(office, again.standings, again.before)  # another agency may have got an id meanwhile
         closed += [refusal for now in job.standings
-                   for refusal in gates.lapsed(stand(office, now.id, started.when), office.people().person, windows)]
+                   for refusal in gates.lapsed(stand(office, now.id, started.when), people, windows)]
         if closed:
             raise Refused(closed)
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from driver.desk import PROJECT, Desk, failing, silent, tar_of, unreachable
-from sop_driver import actors, desired, lease, notary, records, report, run, standing, trust
+from sop_driver import actors, desired, lease, notary, orders, records, report, run, standing, trust
 from sop_driver.errors import Failed, Interrupted, Recorded, Refused, SopError
 from sop_driver.fleet import FleetResult, Result
 
@@ -747,6 +747,23 @@ def test_website_of_an_agency_without_a_unit_goes_on_by_its_id(desk: Desk) -> No
     desk.enroll("pkm", "pd", unit="Dinas Kesehatan", decree=None, replaces=True)
     go(desk, desk.approved(kind="suspend"))
     assert trust.examine(desk.office).findings == []
+
+
+def test_run_begins_nothing_whose_document_was_erased_meanwhile(desk: Desk) -> None:
+    request = desk.submit()
+    for step in ("agenda", "disposition", "review", "decision", "existence", "needs_analysis"):
+        desk.take(request, step)
+    kak = desk.document("kak.txt", "nama seseorang")
+    desk.take(request, "build", documents={**dict.fromkeys(("buku_manual", "dokumentasi_aplikasi"), desk.paper),
+                                           "kak": kak})
+
+    def erased(playbook: str, check: bool) -> None:
+        if check:
+            orders.erase(desk.office, [f"{request}/kak"], ["kadis", "kasubbag"], desk.sign, "UU PDP")
+
+    desk.fleet.on_play = erased
+    assert "kak of step 8 (build: Pembuatan website) was erased on" in str(ends(desk, request))
+    assert not desk.fleet.existing and desk.outcomes() == []
 
 
 def test_run_begins_nothing_of_who_is_of_another_agency_meanwhile(desk: Desk) -> None:
