@@ -47,6 +47,7 @@ def not_its_website(people: Directory, website: str, asks: str, owner: Body) -> 
     if "agencies" not in people.told or fault is None:
         return None
     unit = (known := people.known(actor)) and known.unit
-    how = f"enroll ID --unit '{unit}' --person {asks}" if unit else f"replace {actor}"
+    how = f"enroll ID --unit '{unit}' --person {asks}" if unit else (
+        f"replace {actor}" if actor in people.actors else f"enroll ID --person {actor}")
     return (fault, f"let {actor} or somebody of the same unit ask for it; where {asks}'s agency succeeded to it, two "
             f"officials hand it over first: `sop actors {how} …`")

@@ -749,6 +749,16 @@ def test_website_of_an_agency_without_a_unit_goes_on_by_its_id(desk: Desk) -> No
     assert trust.examine(desk.office).findings == []
 
 
+def test_website_of_an_agency_that_was_retired_without_a_unit_goes_on_by_another_id(desk: Desk) -> None:
+    desk.enroll("pkm", "pd")
+    go(desk, desk.approved(requester="pkm"))
+    desk.retire("pkm")
+    with pytest.raises(Refused, match="hand it over first: `sop actors enroll ID --person pkm …`"):
+        desk.submit(kind="suspend")
+    desk.enroll("pkm-2", "pd", person="pkm")
+    assert desk.submit(kind="suspend", requester="pkm-2")
+
+
 def test_run_begins_nothing_whose_document_was_erased_meanwhile(desk: Desk) -> None:
     request = desk.submit()
     for step in ("agenda", "disposition", "review", "decision", "existence", "needs_analysis"):
