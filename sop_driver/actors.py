@@ -53,7 +53,7 @@ def public_key(given: str, where: Path) -> str:
     """An OpenSSH public key without its comment, from a line or a file. Raises Usage."""
     text = given
     try:
-        if not given.startswith(("ssh-", "sk-ssh-")):
+        if not given.startswith(("ssh-", "sk-ssh-")) or " " not in given:  # a file may be called so
             text = (where / given).read_text()
         fingerprint(text)
     except (OSError, ValueError, IndexError) as error:

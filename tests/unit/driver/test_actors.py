@@ -160,6 +160,12 @@ def test_bootstrap_refuses_an_id_that_enrolling_refuses(bare: Desk, name: str) -
     assert bare.office.register.head()[0] == 0 and not bare.office.register.key_file.parent.exists()
 
 
+def test_public_key_is_read_from_a_file_that_is_called_like_one(tmp_path: Path) -> None:
+    (tmp_path / "ssh-kadis.pub").write_text(f"{people.public('kadis')} kadis@dkisp\n")
+    assert actors.public_key("ssh-kadis.pub", tmp_path) == people.public("kadis")
+    assert actors.public_key(f"{people.public('kadis')} kadis@dkisp", tmp_path) == people.public("kadis")
+
+
 def test_bootstrap_by_commands_on_several_computers(
     bare: Desk, sop: Sop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
