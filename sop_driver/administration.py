@@ -59,7 +59,7 @@ def pens(options: Namespace) -> Sign:
 def entered(entry: Entry | None, prepare: Path | None, office: Office | None = None) -> Told:
     """Where the office is given, beside it what was sealed: the entry tells only hashes of that."""
     if entry is None:
-        return prepared(prepare)
+        return prepared(prepare, several=True)
     names = ", ".join([*entry.data["actors"], *entry.data["retired"], *entry.data.get("roots", ())])
     if entry.outcome == "adopt":
         names = f"the SOP {entry.data['sop']}"
@@ -86,8 +86,8 @@ def way(options: Namespace) -> Sign | Pdf:
     return Pdf(options.prepare, options.signature, options.crl)
 
 
-def prepared(path: Path | None, how: Sign | Pdf | None = None) -> Told:
-    """What somebody has to do on the computer where their key is, and what they read before."""
+def prepared(path: Path | None, how: Sign | Pdf | None = None, several: bool = False) -> Told:
+    """What somebody, or `several` people, have to do where their keys are, and what they read before."""
     told = [f"written: {path}; nothing is recorded yet"]
     values = {each.name: json.loads(each.read_bytes()[0 if each.name == drafts.FORM else SALT:])
               for each in (drafts.laid_open(path) if path else ())}
@@ -98,9 +98,10 @@ def prepared(path: Path | None, how: Sign | Pdf | None = None) -> Told:
         return Told([*told, "have it signed as it is (BSrE), a visible signature in the room at its lower end",
                      "then repeat this command with --signature SIGNED.pdf instead of --prepare"],
                     {"prepared": str(path), "sign": "PAdES", "sealed": values})
-    command = f"ssh-keygen -Y sign -n {NAMESPACE} -f KEY {path}"
-    return Told([*told, f"sign it: {command}",
-                 f"then repeat this command with --signature {path}.sig instead of --prepare"],
+    command = f"ssh-keygen -Y sign -n {NAMESPACE} -f KEY {'< ' if several else ''}{path}"
+    command, made = (f"{command} > ID.sig", "ID=ID.sig for each") if several else (command, f"{path}.sig")
+    return Told([*told, f"{'each signs' if several else 'sign'} it: {command}",
+                 f"then repeat this command with --signature {made} instead of --prepare"],
                 {"prepared": str(path), "sign": command, "sealed": values})
 
 

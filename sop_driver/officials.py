@@ -54,7 +54,7 @@ def report(options: Namespace, opened: Opened) -> Told:
 
 def alarmed(office: Office, entry: Entry | None, options: Namespace) -> Told:
     if entry is None:
-        return prepared(options.prepare)
+        return prepared(options.prepare, several=options.action == "declare")
     return Told([f"recorded: entry {entry.sequence}, emergency {entry.outcome}",
                  *emergency.alarms(office, options.request)], entry.__dict__)
 
@@ -81,7 +81,7 @@ def erase(options: Namespace, opened: Opened) -> Told:
         gone = json.loads(options.prepare.read_text())["data"]["erased"]
         named = [f"to be erased: {digest}, {name.removeprefix(PERSONAL)} of {each}, {each.request or 'the actors'}"
                  for each in office.register.entries() for name, digest in each.evidence.items() if digest in gone]
-        told = prepared(options.prepare)
+        told = prepared(options.prepare, several=True)
         return told._replace(lines=[*told.lines[:1], *named, *told.lines[1:]])
     return Told([f"erased (entry {entry.sequence}): {line}" for line in orders.also(office, entry)], entry.__dict__)
 

@@ -174,10 +174,14 @@ def test_bootstrap_by_commands_on_several_computers(
     words = ["actors", "bootstrap", first(bare), *home]
     code, out, err = sop(*words, "--prepare", told)
     assert code == 0 and "nothing is recorded" in out, err
+    assert f"each signs it: ssh-keygen -Y sign -n {NAMESPACE} -f KEY < {told} > ID.sig\n" in out
+    assert "repeat this command with --signature ID=ID.sig for each instead" in out
     assert not bare.office.home.desired.exists()
     made = []
     for name in people.FIRST:
-        (tmp_path / f"{name}.sig").write_text(people.sign(name, told.read_text()))
+        signing = ["ssh-keygen", "-Y", "sign", "-n", NAMESPACE, "-f", bare.folder.parent / "keys" / name]
+        with told.open() as read, (tmp_path / f"{name}.sig").open("w") as write:
+            subprocess.run(signing, stdin=read, stdout=write, stderr=subprocess.DEVNULL, check=True)
         made += ["--signature", f"{name}={tmp_path}/{name}.sig"]
     code, out, err = sop(*words, *made)
     assert code == 0 and "entry 1, bootstrap" in out, err
