@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -196,10 +196,12 @@ def retire(office: Office, names: list[str], signers: list[str], sign: Sign, rea
 
 
 def enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str], signers: list[str], sign: Sign,
-          data: dict[str, Any] | None = None, reason: str | None = None, **fields: Any) -> Entry | None:
+          data: dict[str, Any] | None = None, reason: str | None = None, stands: Callable[[], None] = lambda: None,
+          **fields: Any) -> Entry | None:
     """Write an entry on actors, or another order of officials, once all have signed it.
 
-    Gives nothing where a signature is to be made elsewhere. Raises Refused; Usage for a reason that is no plain text.
+    `stands` is asked once nobody else can write, and raises what speaks against it. Gives nothing where a signature is
+    to be made elsewhere. Raises Refused; Usage for a reason that is no plain text.
     """
     people = office.people()
     entered = {**people.actors, **new} if "persons" in (data or {}) else new
@@ -225,6 +227,7 @@ def enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str
     with office.register.writing():
         if office.people().last != people.last:
             refuse("the actors changed while this was signed", GATE, "run the command again")
+        stands()
         entry = office.register.append("actors", **body, signatures=signatures)
         trust.accept(office, entry)
     for name, actor in new.items():

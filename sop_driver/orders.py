@@ -63,20 +63,26 @@ def erase(office: Office, words: list[str], signers: list[str], sign: Sign, reas
     for word in words:
         found |= dict.fromkeys(_meant(office, word), word)
     erased = office.people().erased
-    kept = set[str]().union(*(needed(entry.evidence) for entry in office.register.entries()))
-    if also_kept := sorted({found[digest] for digest in found.keys() & kept}):
-        refuse(f"{', '.join(also_kept)} is also {NEEDED}", "erasure", "leave it out: the register needs it")
     for digest in found:
         office.evidence.path(digest)  # it leads to a document
+    _not_needed(office, found)  # before anybody signs
     entry = None
     if new := sorted(found.keys() - erased.keys()):
-        entry = actors.enter(office, "erase", {}, [], signers, sign, reason=reason, data={"erased": new})
+        entry = actors.enter(office, "erase", {}, [], signers, sign, reason=reason, data={"erased": new},
+                             stands=lambda: _not_needed(office, found))
     if entry or not new:
         office.evidence.erase(found, {*erased, *new})
     if not new:
         refuse(f"{', '.join(words)}: {', '.join(dict.fromkeys(str(erased[digest]) for digest in found))}", "erasure",
                "nothing is left to do")
     return entry
+
+
+def _not_needed(office: Office, words: dict[str, str]) -> None:
+    """Raises Refused where the register needs one of these documents, each given with the word that names it."""
+    kept = set[str]().union(*(needed(entry.evidence) for entry in office.register.entries()))
+    if also_kept := sorted({words[digest] for digest in words.keys() & kept}):
+        refuse(f"{', '.join(also_kept)} is also {NEEDED}", "erasure", "leave it out: the register needs it")
 
 
 def rotate(office: Office, signers: list[str], sign: Sign, reason: str) -> Entry | None:

@@ -209,6 +209,23 @@ def test_release_and_sop_are_not_what_was_erased(desk: Desk) -> None:
         actors.adopt(desk.office, BY, desk.sign, "SK 3")
 
 
+def test_what_becomes_a_release_while_its_erasure_is_signed_stays(desk: Desk) -> None:
+    """`verify` would find it missing for good: nobody brings it again, nor takes the erasure back."""
+    request, archive = desk.submit(), desk.folder / "situs-2.tar.gz"
+    archive.write_bytes(tar_of({"index.html": "Siti"}))
+    desk.take(request, "agenda", documents={"scan": archive, "lembar_disposisi": desk.paper})
+
+    def slow(who: str, message: str) -> str:
+        if json.loads(message)["outcome"] == "erase" and desk.office.register.head()[0] == 3:
+            desk.submit(archive_bytes=archive.read_bytes())
+        return people.sign(who, message)
+
+    desk.sign = slow
+    with pytest.raises(Refused, match=f"{request}/scan is also a release"):
+        erase(desk, f"{request}/scan")
+    assert trust.examine(desk.office).findings == [] and desk.office.register.head()[0] == 4
+
+
 def test_lost_personal_data_are_found_where_nobody_erased_them(desk: Desk, sop: Sop) -> None:
     request = desk.submit()
     digest = str(standing.stand(desk.office, request).request.contact).split(":")[1]
