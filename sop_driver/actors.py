@@ -87,11 +87,11 @@ def bootstrap(office: Office, file: Path, sign: Sign) -> Entry | None:
 def _against(first: dict[str, Actor], procedure: Procedure) -> Iterator[Refusal]:
     """What is against the first actors: the ceremony is held once. Agencies may be enrolled later, as they come."""
     rules, before = procedure.officials, dict[str, Actor]()
-    officials = [name for name, actor in first.items() if actor.role in rules.signers and actor.key]
+    officials = sorted(Directory(actors=first, rules=procedure.told["rules"]).officials(""))
     if len(officials) <= rules.count:
         yield Refusal(f"{len(officials)} of the first actors may sign for others ({', '.join(officials) or 'none'})",
-                      GATE, f"name {rules.count + 1} of {', '.join(rules.signers)} with keys, so that each can be "
-                      "replaced")
+                      GATE, f"name {rules.count + 1} persons who are {' or '.join(rules.signers)}, with keys, so that "
+                      "each can be replaced")
     for name, actor in first.items():
         if fault := held_already(name, actor, None, before, procedure.told["rules"]):
             yield Refusal(f"{name}: {fault[0]}", GATE, "leave one of the two out, or write the role that they have; "

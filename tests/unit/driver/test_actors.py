@@ -85,6 +85,14 @@ def test_bootstrap_refuses_too_few_officials_to_replace_one(bare: Desk) -> None:
         actors.bootstrap(bare.office, first(bare, "kadis", "subkoor"), people.sign)
 
 
+def test_bootstrap_counts_a_person_with_two_offices_once(bare: Desk) -> None:
+    """Whose key is lost is replaced by two others: with one of two persons' hands lost, nobody could be."""
+    again = {**people.FIRST["kasubbag"], "key": people.public("kasubbag"), "person": "kadis"}
+    with pytest.raises(Refused, match=r"2 of the first actors may sign for others \(kabid, kadis\)"):
+        actors.bootstrap(bare.office, first(bare, "kasubbag", "subkoor", kasubbag=again), people.sign)
+    assert bare.office.register.head()[0] == 0
+
+
 def test_bootstrap_refuses_one_key_for_two_officials(bare: Desk) -> None:
     """One hand would be two signers of everything."""
     both = {**people.FIRST["kabid"], "key": people.public("kadis")}
