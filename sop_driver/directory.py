@@ -208,7 +208,8 @@ class Directory:
     def held_already(self, name: str, new: Mapping[str, Actor], time: str,
                      retired: Iterable[str] = ()) -> Against | None:
         """Why somebody may not become an office's holder by the SOP that is adopted now."""
-        now = {each: actor for each, actor in self.actors.items() if each not in retired and not self.fault(each, time)}
+        actors = self.actors.items() if new[name].role in self.rules.get("one_holder", ()) else ()  # else many
+        now = {each: actor for each, actor in actors if each not in retired and not self.fault(each, time)}
         return held_already(name, new[name], now.get(name), {**now, **new}, self.rules)
 
     def _takes_over(self, body: Body, new: dict[str, Actor]) -> Iterator[str]:

@@ -219,6 +219,7 @@ def fingerprint(line: str) -> str:
     return "SHA256:" + base64.b64encode(hashlib.sha256(_public(line)[0]).digest()).decode().rstrip("=")
 
 
+@functools.lru_cache(maxsize=4096)
 def octets_of(line: str) -> bytes:
     """A key itself: a hardware key's may be in a file as well, and is the same one. Raises ValueError as above."""
     return _public(line)[1].public_bytes_raw()

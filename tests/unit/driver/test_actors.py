@@ -710,3 +710,19 @@ def test_actors_are_changed_by_commands(desk: Desk, sop: Sop) -> None:
         code, _, err = sop("actors", *words)
         assert code == 2 and part in err, (words, err)
     assert sop("register", "verify")[0] == 0
+
+
+def test_actors_are_read_without_asking_each_for_each(file_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step reads them some ten times, and a city has hundreds of agencies."""
+    for name in map("pd{}".format, range(12)):
+        file_desk.enroll(name, "pd")
+    asked, real = list[str](), directory.Directory.fault
+
+    def fault(all_: directory.Directory, name: str, time: str) -> str | None:
+        asked.append(name)
+        return real(all_, name, time)
+
+    monkeypatch.setattr(directory.Directory, "fault", fault)
+    proof.octets_of.cache_clear()
+    found = file_desk.office.people()
+    assert len(found.actors) == 19 and len(asked) < 3 * 12 and proof.octets_of.cache_info().misses == 19
