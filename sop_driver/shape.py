@@ -14,6 +14,10 @@ FIELDS = frozenset(("sequence", "time", "kind", "prev", "actor", "role", "reques
 SIGNATURE = {"by", "sig"}
 TEXTS, TEXT = ("actor", "role", "request", "step", "outcome", "reason"), {str, type(None)}
 UNSIGNED = ("run", "record")  # kinds of entries that the driver writes, and nobody signs
+OUTCOMES = {  # of entries that are no step, whose outcomes the SOP names
+    "actors": {"bootstrap", "enroll", "replace", "retire", "adopt", "trust", "freeze", "unfreeze", "erase", "rotate"},
+    "emergency": {"declared", "reported"}, "void": {"voided"}, "record": {"kept", "failed"},
+    "run": {"started", "applied", "rolled_back", "interrupted", "unknown"}}
 REQUEST = re.compile(r"R-\d{4}-\d{4,}", re.ASCII)
 
 
@@ -26,12 +30,19 @@ def misshapen(body: Body) -> list[str]:
     found += [f"its {name} is {body[name]!r}, and no text" for name in TEXTS if type(body[name]) not in TEXT]
     if type(body["sequence"]) is not int:
         found.append(f"its number is {body['sequence']!r}")
+    if kind in OUTCOMES and body["outcome"] not in OUTCOMES[kind]:
+        found.append(f"its outcome is {body['outcome']!r}, which no entry of the kind {kind} has")
     if kind in UNSIGNED:
         people = () if (kind, body["outcome"]) == ("run", "started") else ("actor", "role")
         if told := [name for name in (*people, "request", "step", "evidence", "signatures") if body[name]]:
             found.append(f"it tells {' and '.join(told)}: nobody signs an entry of the kind {kind}")
     elif not (body["request"] is None or _is_request(body["request"])):
         found.append(f"{body['request']!r} is no request's id")
+    if kind == "actors" or (kind, body["outcome"]) == ("emergency", "declared"):
+        found += [f"it tells {name} {body[name]!r}: several sign it, and it is nobody's alone"
+                  for name in ("actor", "role", "step") if body[name] is not None]
+    if kind == "actors" and body["request"] is not None:  # the next step of that would follow on nothing
+        found.append(f"it tells {body['request']}, and is of no request")
     for name, digest in evidence.items():
         if type(digest) is not str or not _names_a_document(name):
             found.append(f"{name!r} names no document")

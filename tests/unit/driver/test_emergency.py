@@ -398,6 +398,21 @@ def test_report_without_its_document_is_found(desk: Desk, monkeypatch: pytest.Mo
         emergency.report(desk.office, request, "subkoor", desk.paper, desk.sign)
 
 
+def test_emergency_that_ends_by_another_word_than_its_report_is_found(file_desk: Desk) -> None:
+    """Else two officials end each alarm without a document."""
+    request = file_desk.submit()
+    entry = declare(file_desk, request, until="2026-11-02T09:30")
+    data = {**entry.data, "emergency": entry.sequence, "waives": [], "until": "2026-11-02T09:00:00Z",
+            "report_by": "2026-11-05T09:00:00Z"}
+    over = {"outcome": "withdrawn", "time": "2026-11-02T02:00:00Z", "data": data}
+    insider.rewrite(file_desk, lambda bodies: [*bodies, bodies[-1] | over], key=True, signed=True)
+    assert trust.examine(file_desk.office).lines()[:-1] == [
+        "entry 4: its outcome is 'withdrawn', which no entry of the kind emergency has"]
+    file_desk.clock.time += timedelta(hours=2)
+    with pytest.raises(Refused, match="which no entry of the kind emergency has"):
+        file_desk.take(request, "agenda")
+
+
 def test_report_on_another_requests_emergency_is_found(desk: Desk) -> None:
     """It would let that one's alarm end, and this one's never."""
     one, two = desk.submit(), desk.submit(name="dinsos.tarakankota.go.id", requester="dinsos", agency="Dinas Sosial")

@@ -11,6 +11,7 @@ from driver import insider, people
 from driver.desk import Desk
 from driver.insider import Body
 from driver.test_attacks import verified
+from driver.test_emergency import declare
 from driver.test_export import verify
 from sop_driver import actors, audit, export, steps
 from sop_driver.errors import Refused
@@ -57,6 +58,21 @@ def test_run_in_somebodys_name_is_found(desk: Desk, outcome: str, part: str) -> 
 
 def last(change: Callable[[Body], Body]) -> Callable[[list[Body]], list[Body]]:
     return lambda bodies: [*bodies[:-1], {**bodies[-1], **change(bodies[-1])}]
+
+
+@pytest.mark.parametrize(("order", "said", "part"), [
+    ("emergency", {"actor": "kadis", "role": "kadis"}, "it tells actor 'kadis': several sign it, and it is nobody's"),
+    ("retirement", {"actor": "kadis"}, "it tells actor 'kadis': several sign it, and it is nobody's"),
+    ("retirement", {"request": "R-2026-0001"}, "it tells R-2026-0001, and is of no request")])
+def test_what_several_sign_in_the_name_of_another_is_found(file_desk: Desk, order: str, said: Body, part: str) -> None:
+    """A history would read as if that one had ordered it."""
+    request = file_desk.submit()
+    if order == "emergency":
+        declare(file_desk, request, ["kasubbag", "kabid"])
+    else:
+        file_desk.retire("dinsos")
+    insider.rewrite(file_desk, last(lambda body: said), key=True, signed=True)
+    both(file_desk, part)
 
 
 @pytest.mark.parametrize(("change", "part"), [
