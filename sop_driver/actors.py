@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -123,8 +124,9 @@ def _is_id(name: str, where: str) -> None:
                     f"write it with letters, digits, `-`, `_` and `.`, and no `{CERTIFICATE}` at its end")
 
 
-def _is_role(role: str, name: str, source: Path, procedure: Procedure) -> None:
-    if role not in procedure.roles:
+def _is_role(role: str, name: str, source: Path, procedure: Procedure, others: Iterable[Procedure] = ()) -> None:
+    """`others` are the SOPs that requests may have begun under."""
+    if not any(role in each.roles for each in chain([procedure], others)):
         raise Usage(f"the SOP has no role {role!r} for {name}", str(source), f"use one of {', '.join(procedure.roles)}")
 
 
@@ -156,10 +158,10 @@ def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Si
            decree: Path | None = None, replaces: bool = False) -> Entry | None:
     """Enter an actor, or another holder or key of an id (`replaces`). The new key and two others sign."""
     _is_id(name, "sop actors")
-    _is_role(actor.role, name, *_sop(office))
+    people, now = office.people(), stamp(office.register.now())
+    _is_role(actor.role, name, *_sop(office), map(office.procedure, people.sops))
     unit = actor.unit and plain(actor.unit, f"the unit of {name}", "--unit")
     actor = replace(actor, name=plain(actor.name, f"the name of {name}", "--name"), unit=unit)
-    people, now = office.people(), stamp(office.register.now())
     if actor.until and actor.until <= now:
         raise Usage(f"{name} would act until {actor.until}, which is over", "--until", "name a day that is to come")
     old = people.actors.get(name) if replaces else None

@@ -683,6 +683,24 @@ def test_sop_is_adopted_by_two_officials(desk: Desk, sop: Sop) -> None:
     assert code == 3 and "adopted already" in err
 
 
+def test_office_that_a_new_sop_calls_otherwise_is_entered_while_requests_need_it(file_desk: Desk) -> None:
+    """Requests under way keep their SOP, and with it the offices that take their steps."""
+    request, by = file_desk.submit(), ("kadis", "kasubbag")
+    file_desk.take(request, "agenda")
+    file_desk.take(request, "disposition")
+    text = (PROJECT / SOP_FILE).read_text().replace("bidang", "bidang_ai")
+    file_desk.office.config = file_desk.config.model_copy(update={"sop": str(file_desk.document("new.yml", text))})
+    for name in ("kabid-ai", "subkoor-ai"):
+        file_desk.enroll(name, "bidang_ai", by=by)
+    actors.adopt(file_desk.office, list(by), file_desk.sign, "SOP 2")
+    file_desk.retire("kabid", "subkoor", by=by)
+    file_desk.enroll("kabid-lama", "bidang", by=by, person="kabid-ai")
+    file_desk.take(request, "review", actor="kabid-lama")
+    with pytest.raises(Usage, match="the SOP has no role 'camat'"):
+        file_desk.enroll("camat", "camat", by=by)
+    assert trust.examine(file_desk.office).findings == []
+
+
 def test_actors_are_changed_by_commands(desk: Desk, sop: Sop) -> None:
     people.write_keys(desk.folder / "keys", "bappeda", "baru")
     keys = desk.folder / "keys"
