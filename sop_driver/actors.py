@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
@@ -165,8 +164,8 @@ def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Si
     if actor.until and actor.until <= now:
         raise Usage(f"{name} would act until {actor.until}, which is over", "--until", "name a day that is to come")
     old = people.actors.get(name) if replaces else None
-    if old and office.personal(old.name) == actor.name:  # a new key alone makes nobody another person, or an agency's
-        actor = replace(actor, person=actor.person or old.person, unit=actor.unit or old.unit)
+    if old:
+        actor = _goes_on(office, people, name, old, actor)
     if actor.stands_in is not None and (fault := people.stand_in_fault(name, actor, now)):
         refuse(f"{name}: {fault[0]}", GATE, fault[1])
     if fault := people.held_already(name, {name: actor}, now):
@@ -180,6 +179,24 @@ def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Si
     evidence = {"decree": keep_document(office, "decree", decree, "any")} if decree else {}
     return enter(office, "replace" if replaces else "enroll", {name: actor}, [], signers, sign, reason=reason,
                   evidence=evidence)
+
+
+def _goes_on(office: Office, people: Directory, name: str, old: Actor, new: Actor) -> Actor:
+    """What is said of an id from now on: it is of the same unit as before, and another key makes nobody another person.
+
+    Raises Refused where another person would be whoever an official before them is by other ids, and act as these.
+    """
+    new = replace(new, unit=new.unit or old.unit)
+    if office.personal(old.name) == new.name:
+        return replace(new, person=new.person or old.person)
+    alone, now = {name: replace(old, person=None)}, stamp(office.register.now())
+    others = [each for each in people.actors if each != name and people.person(each, alone) == name
+              and not people.fault(each, now)]
+    if others and old.role in people.rules["signers"]:
+        refuse(f"{', '.join(others)} is said to be {name}, whom another person takes over", GATE,
+               "before that, retire it, or enter it anew as somebody of its own, with a new key: "
+               "`sop actors replace ID … --person ID`")
+    return new
 
 
 def _takes_over(office: Office, people: Directory, old: Actor | None, new: Actor) -> bool:
@@ -277,31 +294,3 @@ def _subject(office: Office, seal: str) -> str:
     """What certificates call somebody. Raises Refused where that was changed: nobody can be compared with it."""
     digest = seal.removeprefix(SEALED)
     return str(office.evidence.unsealed(digest) if office.evidence.has(digest) else office.personal(seal))
-
-
-def holder(subject: Any) -> str:
-    """What certificates call somebody, for people; whatever else is sealed there as it is."""
-    try:
-        return pades.told(json.loads(subject))
-    except (ValueError, TypeError, RecursionError):
-        return str(subject)
-
-
-def lines(office: Office) -> list[str]:
-    """Everybody who acts or acted, with their keys and times."""
-    people = office.people()
-    told = [f"{name}  {_told(office, actor)}  since {people.since[name]}"
-            f"{f' until {actor.until}' if actor.until else ''}" for name, actor in people.actors.items()]
-    told += [f"{name}  {_told(office, actor)}  {since} to {until}, retired"
-             for name, actor, since, until in people.closed]
-    return told + [f"PDF signatures rest on {pades.named(root)}, sha256 {name}" for name, root in people.roots.items()]
-
-
-def _told(office: Office, actor: Actor) -> str:
-    key = fingerprint(actor.key) if actor.key else "no key: signs on paper"
-    if actor.subject:
-        key += f"  certificate of {holder(office.personal(actor.subject))}"
-    stands_in = f" ({actor.stands_in or 'stands in as nothing'})" if actor.stands_in is not None else ""
-    unit = f" of {actor.unit}" if actor.unit else ""
-    person = f", one person with {actor.person}" if actor.person else ""
-    return f"{office.personal(actor.name)}, {actor.role}{unit}{stands_in}{person}  {key}"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sop_driver import actors, desired, drafts, export, orders, outsider, pades, signatures, transfer, trust
+from sop_driver import actors, desired, drafts, export, orders, outsider, pades, report, signatures, transfer, trust
 from sop_driver.errors import Failed, Usage
 from sop_driver.evidence import SALT
 from sop_driver.note import open_note
@@ -70,7 +70,7 @@ def entered(entry: Entry | None, prepare: Path | None, office: Office | None = N
 
 def _worded(place: str, value: Any) -> str:
     """What was sealed, for people."""
-    text = actors.holder(value) if place.endswith(".subject") else canonical(value) if place == drafts.FORM else value
+    text = report.holder(value) if place.endswith(".subject") else canonical(value) if place == drafts.FORM else value
     return f"{place}: {', '.join(filter(None, text.values())) if isinstance(text, dict) else text}"
 
 
@@ -154,7 +154,7 @@ def retire(options: Namespace, opened: Opened) -> Told:
 def list_actors(options: Namespace, opened: Opened) -> Told:
     office = opened()
     people = office.people()
-    return Told(actors.lines(office) or ["nobody yet: `sop actors bootstrap FILE`"],
+    return Told(report.actors(office) or ["nobody yet: `sop actors bootstrap FILE`"],
                 {name: {**actor.__dict__, "name": office.personal(actor.name), "since": people.since[name],
                         "subject": actor.subject and office.personal(actor.subject)}
                  for name, actor in people.actors.items()})

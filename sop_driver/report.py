@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from sop_driver import desired, emergency, trust
+from sop_driver import desired, emergency, pades, trust
 from sop_driver import plan as plans
 from sop_driver.agencies import asker
 from sop_driver.directory import Directory
 from sop_driver.errors import SopError
 from sop_driver.procedure import STRONG
-from sop_driver.proof import visible
+from sop_driver.proof import fingerprint, visible
 from sop_driver.register import Entry
 from sop_driver.request import Contact, Request
 from sop_driver.standing import Office, Standing, all_standings, entries_of, local, stamp, stand, unreported, worded
 from sop_driver.statement import level
+from sop_driver.tenure import Actor
 
 PUT = {"put_back": "putting back took", "put_right": "put right what other websites' own accounts can have done"}
 
@@ -243,3 +245,31 @@ def _nested(value: Any, indent: str) -> Iterator[str]:
 def _md(text: str) -> str:
     """A requester's or server's text as text of one line: no markup of Markdown or HTML in it takes effect."""
     return "".join(f"&#{ord(c)};" if c in "<>&" else f"\\{c}" if c in "\\`*_[]|#~" else c for c in visible(text))
+
+
+def holder(subject: Any) -> str:
+    """What certificates call somebody, for people; whatever else is sealed there as it is."""
+    try:
+        return pades.told(json.loads(subject))
+    except (ValueError, TypeError, RecursionError):
+        return str(subject)
+
+
+def actors(office: Office) -> list[str]:
+    """Everybody who acts or acted, with their keys and times."""
+    people = office.people()
+    told = [f"{name}  {_actor(office, actor)}  since {people.since[name]}"
+            f"{f' until {actor.until}' if actor.until else ''}" for name, actor in people.actors.items()]
+    told += [f"{name}  {_actor(office, actor)}  {since} to {until}, retired"
+             for name, actor, since, until in people.closed]
+    return told + [f"PDF signatures rest on {pades.named(root)}, sha256 {name}" for name, root in people.roots.items()]
+
+
+def _actor(office: Office, actor: Actor) -> str:
+    key = fingerprint(actor.key) if actor.key else "no key: signs on paper"
+    if actor.subject:
+        key += f"  certificate of {holder(office.personal(actor.subject))}"
+    stands_in = f" ({actor.stands_in or 'stands in as nothing'})" if actor.stands_in is not None else ""
+    unit = f" of {actor.unit}" if actor.unit else ""
+    person = f", one person with {actor.person}" if actor.person else ""
+    return f"{office.personal(actor.name)}, {actor.role}{unit}{stands_in}{person}  {key}"

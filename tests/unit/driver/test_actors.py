@@ -26,6 +26,7 @@ from sop_driver import (
     outsider,
     procedure,
     proof,
+    report,
     signatures,
     standing,
     steps,
@@ -401,7 +402,7 @@ def test_who_stands_in_acts_until_the_day_named(desk: Desk) -> None:
         desk.take(requests[1], "disposition", actor="plh-kadis")
     assert standing.stand(desk.office, requests[0]).done["disposition"].actor == "plh-kadis"
     assert trust.examine(desk.office).findings == []
-    assert any("(Plh)" in line and "until 2026-11-05" in line for line in actors.lines(desk.office))
+    assert any("(Plh)" in line and "until 2026-11-05" in line for line in report.actors(desk.office))
 
 
 def plh(desk: Desk, role: str = "kadis", days: int = 3, **fields: Any) -> Any:

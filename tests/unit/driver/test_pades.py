@@ -1069,7 +1069,7 @@ def test_certificates_name_is_beside_the_register_and_can_be_erased(
     orders.erase(trusting.office, ["actor/kadis"], ["kasubbag", "kabid"], trusting.sign, "UU PDP")
     found = trust.examine(trusting.office)
     assert found.lines() == [] and "entry 6: what its signature within a PDF" in found.notes("")[1]
-    assert "certificate of erased on" in "".join(actors.lines(trusting.office))
+    assert "certificate of erased on" in "".join(report.actors(trusting.office))
 
 
 def test_approval_whose_sheet_was_erased_lets_nothing_run(trusting: Desk, bsre: Authority, kadis: Holder) -> None:

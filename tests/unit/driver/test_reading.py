@@ -9,7 +9,7 @@ import pytest
 
 from driver.desk import Desk, FakeFleet
 from driver.test_cli import Sop, fleet, sop
-from sop_driver import actors, entrance, report, standing
+from sop_driver import entrance, report, standing
 from sop_driver.errors import Refused
 from sop_driver.evidence import SALT, Evidence
 from sop_driver.register import Register, utc_now
@@ -101,7 +101,7 @@ def test_changed_personal_data_are_shown_as_changed(desk: Desk, sop: Sop) -> Non
         overwrite(path, b"x" * 40)
     text = "\n".join(report.report(desk.office, request)).replace("\\", "")
     assert f"Contact: changed ({contact})" in text and sop("report", request)[0] == 0
-    assert any(line.startswith(f"kadis  changed ({name})") for line in actors.lines(desk.office))
+    assert any(line.startswith(f"kadis  changed ({name})") for line in report.actors(desk.office))
     code, out, _ = sop("actors", "list", "--json")
     assert code == 0 and f"changed ({name})" in out
 

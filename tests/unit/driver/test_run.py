@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from driver.desk import PROJECT, Desk, failing, silent, tar_of, unreachable
-from sop_driver import actors, desired, lease, notary, orders, records, report, run, standing, trust
+from sop_driver import desired, lease, notary, orders, records, report, run, standing, trust
 from sop_driver.errors import Failed, Interrupted, Recorded, Refused, SopError
 from sop_driver.fleet import FleetResult, Result
 
@@ -713,7 +713,7 @@ def test_website_is_handed_over_to_an_agency_that_succeeds(desk: Desk) -> None:
     """By an id with the unit that had it; once something was brought about by that, the successor needs it no more."""
     go(desk, desk.approved())
     desk.enroll("dinkes-lama", "pd", unit="Dinas Kesehatan", person="disdik")
-    assert "dinkes-lama, pd of Dinas Kesehatan  " in "".join(actors.lines(desk.office))
+    assert "dinkes-lama, pd of Dinas Kesehatan  " in "".join(report.actors(desk.office))
     go(desk, desk.approved(kind="update", title="Baru", requester="dinkes-lama"))
     go(desk, desk.approved(kind="suspend", requester="disdik"))
     with pytest.raises(Refused, match=r"is disdik's \(R-2026-0003\), dinkes is of another agency"):

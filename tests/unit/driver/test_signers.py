@@ -14,7 +14,7 @@ from driver.insider import Body
 from driver.test_actors import bare, first
 from driver.test_emergency import declare
 from driver.test_order import Change, found, outside, where, written
-from sop_driver import actors, directory, emergency, procedure, standing, steps, trust, voiding
+from sop_driver import actors, directory, emergency, procedure, report, standing, steps, trust, voiding
 from sop_driver.errors import Refused, Usage
 from sop_driver.tenure import Actor
 
@@ -168,6 +168,47 @@ def test_one_id_leads_to_a_person_through_another(desk: Desk) -> None:
         desk.run(request)
     with pytest.raises(Refused, match="whom it does not concern must sign; subkoor did"):
         desk.enroll("baru", "pd", ("subkoor", "plh-kabid"))
+
+
+def test_who_only_gets_another_key_stays_who_they_were(desk: Desk) -> None:
+    """A lost key would end their separation without a word: they could install what they approved."""
+    keys = iter(("kunci-2", "kunci-3", "kunci-4"))
+
+    def anew(**fields: Any) -> tuple[str | None, str | None]:
+        key = next(keys)
+        desk.sign = lambda who, said: people.sign(key if who == "kabid-2" else who, said)
+        desk.enroll("kabid-2", "bidang", BY, key=people.public(key), replaces=True, **{"name": "Kabid", **fields})
+        now = desk.office.people().actors["kabid-2"]
+        return now.person, now.unit
+
+    desk.enroll("kabid-2", "bidang", BY, name="Kabid", person="kabid", unit="Aptika")
+    assert anew() == ("kabid", "Aptika")
+    assert any("Kabid, bidang of Aptika, one person with kabid" in line for line in report.actors(desk.office))
+    request = desk.approved()
+    with pytest.raises(Refused, match="kabid-2 took decision"):
+        desk.run(request, actor="kabid-2")
+    assert anew(person="kabid-2", unit="Statistik") == ("kabid-2", "Statistik")
+    assert anew(name="Orang lain") == (None, "Statistik")
+    assert trust.examine(desk.office).lines() == []
+
+
+def test_another_holder_does_not_become_who_the_one_before_is_by_other_ids(desk: Desk) -> None:
+    """The former Kabid could take back, alone, what the next one refuses."""
+    stand_in(desk, "plh-kasubbag", "kasubbag", "kabid", ("kadis", "subkoor"))
+    keys = {"kabid": "baru", "plh-kasubbag": "baru-3"}
+    desk.sign = lambda who, said: people.sign(keys.get(who, who), said)
+    another = {"name": "Kabid baru", "key": people.public("baru"), "replaces": True}
+    with pytest.raises(Refused, match="plh-kasubbag is said to be kabid, whom another person takes over") as error:
+        desk.enroll("kabid", "bidang", BY, **another)
+    assert "--person" in error.value.refusals[0].mend
+    desk.enroll("plh-kasubbag", "kasubbag", ("kadis", "subkoor"), replaces=True, decree=None, person="plh-kasubbag",
+                key=people.public("baru-3"), stands_in="Plh", until="2026-11-30T15:59:59Z")
+    assert desk.enroll("kabid", "bidang", BY, **another)
+    assert desk.office.people().person("plh-kasubbag") == "plh-kasubbag"
+    desk.enroll("dinkes-2", "pd", BY, person="dinkes")  # whom an agency sends is its own affair
+    keys["dinkes"] = "baru-2"
+    assert desk.enroll("dinkes", "pd", BY, **{**another, "name": "Petugas baru", "key": people.public("baru-2")})
+    assert trust.examine(desk.office).lines() == []
 
 
 @pytest.mark.parametrize("old", [False, True])
