@@ -79,6 +79,12 @@ def _locked(home: Home) -> Iterator[None]:
         yield
 
 
+def next_run(register: Register) -> str:
+    """The next run's id, for whoever's turn it is."""
+    last = next((entry.data["run"] for entry in register.latest_first("run") if entry.outcome == "started"), "run-0")
+    return f"run-{int(last[4:]) + 1:06d}"
+
+
 class Lease:
     """The fleet for this driver, as long as it shows in the register's database that it lives."""
 

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,16 +82,23 @@ def load(path: Path) -> Notary:
 
 def held(folder: Path) -> dict[str, Notary]:
     """The keys in a folder, by what checks their signatures. Raises Usage."""
-    found = dict[str, Notary]()
+    return {key.verifier: key for _, key in _files(folder)}
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, Notary]]:
     for path in sorted(folder.glob("*.key")):
         try:
-            key = load(path)
+            yield path, load(path)
         except Usage:
-            if not path.exists():
-                continue  # a rotation has just destroyed it
-            raise
-        found[key.verifier] = key
-    return found
+            if path.exists():  # else a rotation has just destroyed it
+                raise
+
+
+def destroy(folder: Path, keys: set[str]) -> None:
+    """Remove the files of keys that sign nothing more; what somebody prepares meanwhile is none of them."""
+    for path, key in _files(folder) if keys else ():
+        if key.verifier in keys:
+            path.unlink(missing_ok=True)
 
 
 def seconds() -> int:

@@ -86,7 +86,7 @@ def _not_needed(office: Office, words: dict[str, str]) -> None:
 
 
 def rotate(office: Office, signers: list[str], sign: Sign, reason: str) -> Entry | None:
-    """Let another key sign the checkpoints from this entry on; the old one announces it, and is then destroyed."""
+    """Let another key sign the checkpoints from this entry on; the old one announces it, and goes with that."""
     register, people = office.register, office.people()
     old, used = register.notary, {key for _, key in people.keys}
     new = next((key for key in notary.held(register.key_file.parent).values() if key.verifier not in used), None)
@@ -94,13 +94,8 @@ def rotate(office: Office, signers: list[str], sign: Sign, reason: str) -> Entry
         name = register.key_file.with_name(f"checkpoint-{secrets.token_hex(4)}.key")
         new = notary.make(name, old.name)
     announced = old.sign(announcement(old.name, new.verifier))
-    entry = actors.enter(office, "rotate", {}, [], signers, sign, reason=reason,
-                         data={"checkpoint_key": new.verifier, "announced": announced})
-    if entry:
-        for path in register.key_file.parent.glob("*.key"):
-            if notary.load(path).verifier in used:  # what somebody else prepares meanwhile is not ours
-                path.unlink()
-    return entry
+    return actors.enter(office, "rotate", {}, [], signers, sign, reason=reason,
+                        data={"checkpoint_key": new.verifier, "announced": announced})
 
 
 def _meant(office: Office, word: str) -> list[str]:

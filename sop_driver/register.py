@@ -92,12 +92,15 @@ class Register:
 
     def key_at(self, size: int) -> str:
         """The key that signs the checkpoint of so many entries, as the entries have it."""
-        found = ""
+        return self._keys(size)[-1]
+
+    def _keys(self, size: int) -> list[str]:
+        found = [""]  # where entries name none; of several, the last one alone signs
         for text in self.texts(kind="actors"):
             with contextlib.suppress(LookupError, RecursionError, TypeError, ValueError):  # `verify` says what it is
                 entry = json.loads(text)
                 if entry["sequence"] <= size:
-                    found = str(entry["data"]["checkpoint_key"])
+                    found.append(str(entry["data"]["checkpoint_key"]))
         return found
 
     def entries(self, kind: str | None = None, request: str | None = None) -> Iterator[Entry]:
@@ -164,7 +167,7 @@ class Register:
             before = self.head()[0]
             self._as_signed(before)
             yield
-            note = self._sign(before) if self.tree.size > before else ""
+            note, over = self._sign(before) if self.tree.size > before else ("", set[str]())
             self.store.commit()
         except BaseException:
             self.store.rollback()
@@ -175,6 +178,7 @@ class Register:
                 notary.keep(self.checkpoint_file, note)
                 with contextlib.suppress(FileNotFoundError):  # from now on it shows that a register was here
                     self.prepared_key.rename(self.key_file)
+                notary.destroy(self.key_file.parent, over)
         except OSError as error:
             raise Recorded(self.tree.size, error) from error
 
@@ -233,8 +237,9 @@ class Register:
         """All signed checkpoints, one for each time that the register was written to."""
         return (note for _, note in self.portions((CHECKPOINTS.c.size, CHECKPOINTS.c.note)))
 
-    def _sign(self, before: int) -> str:
-        due = self.key_at(self.tree.size)  # the entries may have brought another one
+    def _sign(self, before: int) -> tuple[str, set[str]]:
+        """The new checkpoint, and the keys that sign none any more."""
+        *over, due = self._keys(self.tree.size)  # the entries may have brought another one
         if (key := notary.held(self.key_file.parent).get(due)) is None:
             refuse(f"the key that its entries name, {due}, is not here: somebody else changed it just now",
                    "the key of the checkpoints", "run it again; where no other command works, bring the key back")
@@ -244,7 +249,7 @@ class Register:
         self.db.execute(insert(CHECKPOINTS), {"size": point.size, "note": note})
         if not self.store.keeps(self.tree_of(before), point.root, note):
             self._unreliable("what was written to it is not in it")
-        return note
+        return note, {*over} - {due}
 
     def _as_signed(self, size: int) -> None:
         """Refuse to go on where entries were added, removed or changed other than by `append`."""
@@ -295,11 +300,6 @@ class Register:
         """The `started` entry of a run that is under way, died, or could not be put back; None otherwise."""
         last = next((entry for entry in self.latest_first("run") if entry.outcome != "unknown"), None)
         return last if last and last.outcome == "started" else None
-
-    def next_run(self) -> str:
-        """The next run's id; take it only under the lock of the fleet."""
-        last = next((entry.data["run"] for entry in self.latest_first("run") if entry.outcome == "started"), "run-0")
-        return f"run-{int(last[4:]) + 1:06d}"
 
     def next_agenda(self, year: int) -> int:
         """The next agenda number of a year; take it only inside `writing()`, or two letters may get the same."""

@@ -112,7 +112,7 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
         standings = cleared(office, requests)  # while it waited or put back, the register may have moved
         orders = [_order(office, now, actor, sign) for now in standings]
         with office.register.writing():  # no driver that was taken over writes what the next one is to play
-            run_id = office.register.next_run()
+            run_id = lease.next_run(office.register)
             job = prepare(office, facts, standings, run_id, office.home.runs / run_id)
         plan = _checked(fleet, job)
         if refusals := plan.refusals(job.names, office.config.inventory):

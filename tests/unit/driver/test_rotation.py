@@ -94,6 +94,18 @@ def test_old_key_is_destroyed_and_the_next_writer_finds_the_new_one(rotated: tup
     assert trust.examine(desk.office).findings == []
 
 
+def test_old_key_that_a_killed_rotation_left_goes_with_the_next_entry(rotated: tuple[Desk, str, str]) -> None:
+    """Its thief could sign a register that ends before the rotation. What is prepared for the next one stays."""
+    desk, old, new = rotated
+    folder = desk.office.register.key_file.parent
+    left = folder / "checkpoint.key"
+    shutil.copy(desk.folder / "stolen.key", left)
+    prepared = notary.make(folder / "checkpoint-0000.key", desk.office.people().register).verifier
+    desk.submit(requester="dinsos", name="tiga.tarakankota.go.id")
+    assert notary.held(folder).keys() == {new, prepared} and old != new and not left.exists()
+    assert trust.examine(desk.office).findings == []
+
+
 def test_old_key_that_goes_while_a_writer_looks_hinders_nobody(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
