@@ -713,7 +713,7 @@ def test_website_is_handed_over_to_an_agency_that_succeeds(desk: Desk) -> None:
     """By an id with the unit that had it; once something was brought about by that, the successor needs it no more."""
     go(desk, desk.approved())
     desk.enroll("dinkes-lama", "pd", unit="Dinas Kesehatan", person="disdik")
-    assert "dinkes-lama, pd of Dinas Kesehatan  " in "".join(report.actors(desk.office))
+    assert "dinkes-lama, pd of Dinas Kesehatan, one person with disdik  " in "".join(report.actors(desk.office))
     go(desk, desk.approved(kind="update", title="Baru", requester="dinkes-lama"))
     go(desk, desk.approved(kind="suspend", requester="disdik"))
     with pytest.raises(Refused, match=r"is disdik's \(R-2026-0003\), dinkes is of another agency"):
