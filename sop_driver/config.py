@@ -7,7 +7,7 @@ import os
 import tempfile
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import IO, Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import yaml
@@ -164,6 +164,14 @@ def load_facts(project: Path, config: Config) -> FleetFacts:
         raise Usage(f"the fleet serves {facts.domain}, sop.yml lets names of {config.name_policy.domain} through",
                     str(path), "write the same domain in both")
     return facts
+
+
+def to_lock(path: Path) -> IO[str]:
+    """A file to hold a lock on, for its owner alone, an older one too: whoever can open one can hold it."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    with contextlib.suppress(PermissionError):  # another account's
+        os.fchmod(handle, 0o600)
+    return os.fdopen(handle, "r+")
 
 
 def settle(folder: Path) -> None:

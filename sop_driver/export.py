@@ -31,7 +31,7 @@ from sop_driver import (
     tenure,
     trust,
 )
-from sop_driver.config import write_atomic
+from sop_driver.config import to_lock, write_atomic
 from sop_driver.errors import Usage, refuse
 from sop_driver.note import COSIGNED, Checkpoint, note_in, open_note, signed_by, word_of
 from sop_driver.standing import Office
@@ -166,7 +166,7 @@ def witness(file: Path, state: Path, name: str | None, trusted: str | None,
 def _alone(state: Path) -> Iterator[None]:
     """One call at a time: two at once could each follow on the same note, and sign two histories."""
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with (state / "lock").open("a") as file:
+    with to_lock(state / "lock") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -12,7 +12,7 @@ from threading import Event, Thread
 
 from sqlalchemy import TextClause, text
 
-from sop_driver.config import Home
+from sop_driver.config import Home, to_lock
 from sop_driver.errors import Failed, refuse
 from sop_driver.register import Register
 from sop_driver.store import Store
@@ -66,8 +66,7 @@ def turn(home: Home, register: Register) -> Iterator[Callable[[], bool]]:
 
 @contextlib.contextmanager
 def _locked(home: Home) -> Iterator[None]:
-    handle = os.open(home.lock, os.O_RDWR | os.O_CREAT, 0o600)
-    with os.fdopen(handle, "r+") as file:
+    with to_lock(home.lock) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

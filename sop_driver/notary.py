@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sop_driver.config import write_atomic
+from sop_driver.config import to_lock, write_atomic
 from sop_driver.errors import Usage
 from sop_driver.note import ALGORITHMS, SIGNED, Verifier, note_in, open_note, signed_text
 
@@ -54,7 +53,7 @@ def make(path: Path, name: str, algorithm: int = SIGNED) -> Notary:
 
 def keep(path: Path, note: str) -> None:
     """Keep a checkpoint in a file, unless a later one is there: who wrote first may come here second."""
-    with os.fdopen(os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)) as lock:
+    with to_lock(path.with_name(f"{path.name}.lock")) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with contextlib.suppress(ValueError):
             if open_note(note_in(path), []).size >= open_note(note, []).size:

@@ -719,6 +719,7 @@ def test_witness_signs_one_history_where_two_calls_meet(
     monkeypatch.setattr(notary, "seconds", second)
     signed.append(export.witness(tmp_path / "one", tmp_path / "w", "w", key)[0])
     assert len(signed) == 1 and (tmp_path / "w/checkpoint").read_text() == signed[0]
+    assert (tmp_path / "w/lock").stat().st_mode & 0o777 == 0o600  # else whoever can open it stops this witness
     with pytest.raises(Refused, match="witness last saw 2 entries"):
         export.witness(tmp_path / "two", tmp_path / "w", None, None)
 

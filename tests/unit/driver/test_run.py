@@ -562,6 +562,16 @@ def test_run_refuses_a_second_run_at_the_same_time_and_says_whose(file_desk: Des
     assert isinstance(error, Refused) and "process 4711 of kabid" in str(error) and file_desk.fleet.played == []
 
 
+def test_files_of_locks_are_for_their_owner_alone_in_an_older_home_too(file_desk: Desk) -> None:
+    """Whoever of this machine can open one, where the home lets them in, can hold it for ever."""
+    request, home = file_desk.approved(), file_desk.office.home
+    for lock in (locks := [home.lock, home.path / "checkpoint.lock"]):
+        lock.touch()
+        lock.chmod(0o666)
+    go(file_desk, request)
+    assert [lock.stat().st_mode & 0o777 for lock in locks] == [0o600, 0o600]
+
+
 def test_run_twice_for_one_request_is_refused(desk: Desk) -> None:
     request = desk.approved()
     go(desk, request)
