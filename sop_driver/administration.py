@@ -183,6 +183,8 @@ def verify(options: Namespace, opened: Opened) -> Told:
     told = [*told, *found.courses.left(), *found.notes(stamp(office.register.now()))]
     told += [f"{office.evidence.path(digest)} was {erasure}, and is there: repeat that `sop erase`"
              for digest, erasure in found.people.erased.items() if office.evidence.has(digest)]
+    told += [f"{path} was left half written by a command that was killed: no entry names it, remove it"
+             for path in office.evidence.half_written()]
     return Told(told, {"entries": sequence, "head": found.seen.leaves[sequence], "root": found.tree.root().hex(),
                                 "findings": lines, "unwitnessed": unseen}, 1 if lines else 0)
 

@@ -89,11 +89,14 @@ class Evidence:
         """
         for left in self.folder.glob(".*"):
             with contextlib.suppress(OSError):  # gone meanwhile, or no file
-                if (NOTE.match(left.name) and left.read_text(errors="replace") in notes) or (
-                        WRITTEN.match(left.name) and _abandoned(left)):
+                if NOTE.match(left.name) and left.read_text(errors="replace") in notes:
                     left.unlink()
-        for digest in digests:
-            self.path(digest).unlink(missing_ok=True)
+        for each in [*self.half_written(), *map(self.path, digests)]:
+            each.unlink(missing_ok=True)
+
+    def half_written(self) -> list[Path]:
+        """What commands that were killed left, which no entry names; nothing that somebody writes now."""
+        return sorted(path for path in self.folder.glob(".*") if WRITTEN.match(path.name) and _abandoned(path))
 
     def add(self, source: Path) -> str:
         with self.staged(source) as (_, digest):
@@ -162,7 +165,8 @@ class Evidence:
 
 
 def _abandoned(path: Path) -> bool:
-    """Whether a file holds something, and nobody lives who writes it. Raises OSError where somebody does."""
-    with plain_file(path) as file:
+    """Whether a file holds something, and nobody lives who writes it."""
+    with contextlib.suppress(OSError), plain_file(path) as file:  # locked, gone meanwhile, or no file
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return os.fstat(file.fileno()).st_size > 0
+    return False

@@ -429,6 +429,21 @@ def test_what_a_killed_command_had_half_kept_goes_with_the_next_erasure(desk: De
     assert not [path for path in half if path.exists()] and not list(folder.glob(".new.*"))
 
 
+def test_what_a_killed_command_had_half_kept_is_named_and_closes_no_gate(desk: Desk, sop: Sop) -> None:
+    """It may hold personal data, and no erasure may ever come. What somebody takes in at that moment is none."""
+    desk.submit()
+    half = desk.office.evidence.folder / ".new.abc"
+    half.write_bytes(b"%PDF 0811 1111")
+    desk.office.evidence.note("draft", "seen", "{}")
+    with desk.office.evidence.staged(desk.paper):
+        code, out, err = sop("register", "verify")
+    assert code == 0, err
+    assert [line for line in out.splitlines() if "half written" in line] == [
+        f"{half} was left half written by a command that was killed: no entry names it, remove it"]
+    half.unlink()
+    assert "half written" not in sop("register", "verify")[1]
+
+
 def test_sealed_value_of_a_killed_command_goes_with_the_next_erasure(tmp_path: Path) -> None:
     """Killed at the worst moment, by what a process that died at once would leave."""
     code = f"""
