@@ -14,10 +14,9 @@ FIELDS = frozenset(("sequence", "time", "kind", "prev", "actor", "role", "reques
 SIGNATURE = {"by", "sig"}
 TEXTS, TEXT = ("actor", "role", "request", "step", "outcome", "reason"), {str, type(None)}
 UNSIGNED = ("run", "record")  # kinds of entries that the driver writes, and nobody signs
-OUTCOMES = {  # of entries that are no step, whose outcomes the SOP names
+OUTCOMES = {  # of what people sign and is no step, whose outcomes the SOP names
     "actors": {"bootstrap", "enroll", "replace", "retire", "adopt", "trust", "freeze", "unfreeze", "erase", "rotate"},
-    "emergency": {"declared", "reported"}, "void": {"voided"}, "record": {"kept", "failed"},
-    "run": {"started", "applied", "rolled_back", "interrupted", "unknown"}}
+    "emergency": {"declared", "reported"}, "void": {"voided"}}
 REQUEST = re.compile(r"R-\d{4}-\d{4,}", re.ASCII)
 
 

@@ -642,6 +642,17 @@ def test_stand_in_whose_time_has_ended_is_entered_anew_or_retired(desk: Desk) ->
     assert trust.examine(desk.office).findings == []
 
 
+def test_lost_key_is_replaced_whatever_becomes_of_the_sop_s_file(desk: Desk) -> None:
+    """Somebody is writing the next one, which names the office otherwise: a stolen key does not wait for that."""
+    draft = (PROJECT / SOP_FILE).read_text().replace("bidang", "bidang_aptika")
+    desk.office.config = desk.config.model_copy(update={"sop": str(desk.document("draft.yml", draft))})
+    desk.sign = lambda who, message: people.sign("kunci-2" if who == "kabid" else who, message)
+    new = {"name": people.FIRST["kabid"]["name"], "key": people.public("kunci-2"), "replaces": True}
+    assert desk.enroll("kabid", "bidang", ("kadis", "kasubbag"), **new, decree=None)
+    with pytest.raises(Usage, match="the SOP has no role 'camat' for baru"):
+        desk.enroll("baru", "camat", ("kadis", "kasubbag"))
+
+
 def test_agency_takes_over_without_a_decree(desk: Desk) -> None:
     """Who an agency sends is its own affair."""
     desk.sign = lambda who, message: people.sign("baru" if who == "dinkes" else who, message)
