@@ -20,7 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sop_driver import explain, schema
 from sop_driver.config import write_atomic
 from sop_driver.errors import Failed, Usage, refuse
-from sop_driver.proof import Tree, leaf_hash
+from sop_driver.proof import HASH, Tree, leaf_hash
 from sop_driver.schema import CHECKPOINTS, ENTRIES
 from sop_driver.statement import digest_fault
 
@@ -89,11 +89,11 @@ class Store:
         self.engine.dispose()
 
     def nodes(self, wanted: Iterable[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
-        """The roots of complete subtrees of the Merkle tree by (level, position); an empty one where there is none."""
-        found = dict.fromkeys(wanted, b"")
+        """The roots of complete subtrees of the Merkle tree by (level, position); zeros where there is none."""
+        found = dict.fromkeys(wanted, none := bytes(HASH))  # which is no hash's, and leads nowhere
         if inner := ", ".join(f"({level}, {position})" for level, position in found if level):
             for level, position, digest in self.db.exec_driver_sql(PLACES.format(places=inner)):
-                found[level, position] = digest if isinstance(digest, bytes) else b""  # SQLite takes anything
+                found[level, position] = digest if isinstance(digest, bytes) and len(digest) == HASH else none
         if leaves := [position + 1 for level, position in found if not level]:
             query = select(ENTRIES.c.sequence, ENTRIES.c.hash).where(ENTRIES.c.sequence.in_(leaves))
             found |= {(0, number - 1): bytes.fromhex(digest) for number, digest in self.db.execute(query)
