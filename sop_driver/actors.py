@@ -241,7 +241,7 @@ def enter(office: Office, outcome: str, new: dict[str, Actor], retired: list[str
     draft, register = {"kind": "actors", **body}, body["data"].get("register", people.register)
     body["data"]["seen"] = drafts.seen(office, draft, register, sign)
     names = dict.fromkeys((*(name for name, actor in new.items() if actor.key), *signers))
-    if (signatures := drafts.by_all(names, statement(draft, register), sign)) is None:
+    if (signatures := drafts.by_all(office, names, statement(draft, register), sign)) is None:
         drafts.keep(office, draft, register, sign)
         return None
     with office.register.writing():

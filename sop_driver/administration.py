@@ -18,7 +18,6 @@ from sop_driver.reading import none_begun
 from sop_driver.register import Entry
 from sop_driver.signatures import Pdf, Sign
 from sop_driver.standing import Office, entries_of, stamp
-from sop_driver.statement import SEALED, sealed
 from sop_driver.tenure import Actor
 
 
@@ -56,19 +55,16 @@ def pens(options: Namespace) -> Sign:
     return signatures.Elsewhere(sign, options.prepare) if options.prepare or made else sign
 
 
-def entered(entry: Entry | None, prepare: Path | None, office: Office | None = None) -> Told:
-    """Where the office is given, beside it what was sealed: the entry tells only hashes of that."""
+def entered(entry: Entry | None, prepare: Path | None) -> Told:
     if entry is None:
         return prepared(prepare, several=True)
     names = ", ".join([*entry.data["actors"], *entry.data["retired"], *entry.data.get("roots", ())])
     if entry.outcome == "adopt":
         names = f"the SOP {entry.data['sop']}"
-    return Told([f"recorded: entry {entry.sequence}, {entry.outcome}: {names or entry.reason}"], entry.__dict__,
-                aside=tuple(_worded(place, office.personal(SEALED + digest))
-                            for place, digest in sealed(entry.data)) if office else ())
+    return Told([f"recorded: entry {entry.sequence}, {entry.outcome}: {names or entry.reason}"], entry.__dict__)
 
 
-def _worded(place: str, value: Any) -> str:
+def worded(place: str, value: Any) -> str:
     """What was sealed, for people."""
     text = report.holder(value) if place.endswith(".subject") else canonical(value) if place == drafts.FORM else value
     return f"{place}: {', '.join(filter(None, text.values())) if isinstance(text, dict) else text}"
@@ -93,7 +89,7 @@ def prepared(path: Path | None, how: Sign | Pdf | None = None, several: bool = F
               for each in (drafts.laid_open(path) if path else ())}
     if path and values:
         told += [f"it names by their sha256, as `sha256sum {drafts.beside(path)}/*` shows:",
-                 *(f"  {_worded(place, value)}" for place, value in values.items())]
+                 *(f"  {worded(place, value)}" for place, value in values.items())]
     if isinstance(how, Pdf):
         return Told([*told, "have it signed as it is (BSrE), a visible signature in the room at its lower end",
                      "then repeat this command with --signature SIGNED.pdf instead of --prepare"],
@@ -110,7 +106,7 @@ def bootstrap(options: Namespace, opened: Opened) -> Told:
     entry = actors.bootstrap(office, options.file, pens(options))
     if entry:  # what comes next is setting up the servers
         desired.provide(office.home.desired, office.register)
-    return entered(entry, options.prepare, office)
+    return entered(entry, options.prepare)
 
 
 def _wanted(options: Namespace, office: Office, role: str | None) -> Actor:
@@ -126,7 +122,7 @@ def enroll(options: Namespace, opened: Opened) -> Told:
     office = opened()
     entry = actors.enroll(office, options.id, _wanted(options, office, None), options.signed_by, pens(options),
                           options.reason, options.decree)
-    return entered(entry, options.prepare, office)
+    return entered(entry, options.prepare)
 
 
 def replace(options: Namespace, opened: Opened) -> Told:
@@ -134,7 +130,7 @@ def replace(options: Namespace, opened: Opened) -> Told:
     role = (office.people().actors.get(options.id) or office.actor(options.id)).role  # also where their time has ended
     entry = actors.enroll(office, options.id, _wanted(options, office, role), options.signed_by, pens(options),
                           options.reason, options.decree, replaces=True)
-    return entered(entry, options.prepare, office)
+    return entered(entry, options.prepare)
 
 
 def adopt(options: Namespace, opened: Opened) -> Told:

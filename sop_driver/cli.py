@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from sop_driver import plan as plans
 from sop_driver import run as runs
 from sop_driver.administration import Argument, Told
 from sop_driver.errors import Failed, Refused, SopError, Usage
-from sop_driver.fleet import Fleet, FleetResult
+from sop_driver.fleet import Fleet
 from sop_driver.proof import canonical, visible
 from sop_driver.request import Form
 from sop_driver.signatures import pen
@@ -120,22 +119,27 @@ def say(options: argparse.Namespace, lines: Sequence[str], value: Any) -> None:
 
 
 def office(options: argparse.Namespace) -> Office:
-    return entrance.ready(entrance.opened(options))
+    return entrance.ready(entrance.opened(options, _aside))
 
 
 def reading(options: argparse.Namespace) -> Office:
     """For commands that only show: what cannot be relied on stops gates, never reading."""
-    return entrance.reading(entrance.opened(options), _warn)
+    return entrance.reading(entrance.opened(options, _aside), _warn)
 
 
 def _warn(text: str) -> None:
-    print(visible(f"warning: {text}"), file=sys.stderr)
+    _aside(f"warning: {text}")
+
+
+def _aside(text: str) -> None:
+    """What is no part of a command's output, at once: somebody may be about to sign."""
+    print(visible(text), file=sys.stderr, flush=True)
 
 
 def fleet(work: Office) -> Fleet:
     """The real fleet; from here on ^C, SIGTERM and a lost terminal stop the play under way, which is then put back."""
     made = Fleet(work.project, work.project / work.config.inventory, work.home.evidence,
-                 lambda text: print(visible(f"  … {text}"), file=sys.stderr, flush=True))
+                 lambda text: _aside(f"  … {text}"))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: made.stopped.set())
     return made
@@ -216,23 +220,9 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _look(work: Office, playbook: str, names: Sequence[str] = ()) -> FleetResult:
-    """Play a read-only playbook on the desired state as it is."""
-    websites = desired.fold(work.register)
-    if unknown := set(names) - set(websites):
-        raise Usage(f"no website {', '.join(sorted(unknown))}", "sop list", "`sop list` names them")
-    with tempfile.TemporaryDirectory(prefix="look-", dir=work.home.runs) as folder:
-        selection = Path(folder, "selection.json")
-        config.write_atomic(selection, canonical({"websites": list(names) or sorted(websites)}).encode())
-        state = desired.write(Path(folder, "desired.json"), work.register, websites)
-        result = fleet(work).play(playbook, state, check=playbook != runs.PROBE, selection=selection)
-    if not result.ok and not result.told:
-        raise Failed(result.trouble, playbook, "mend what it names, then look again")
-    return result
-
-
 def probe(options: argparse.Namespace) -> int:
-    result = _look(office(options), runs.PROBE, options.websites)
+    work = office(options)
+    result = plans.look(work, fleet(work), runs.PROBE, options.websites)
     failures = result.told
     probes = result.of_website("probes")
     lines = [f"{name}  {host}  {canonical(seen)}" for name, hosts in sorted(probes.items())
@@ -244,7 +234,8 @@ def probe(options: argparse.Namespace) -> int:
 
 
 def drift(options: argparse.Namespace) -> int:
-    found = plans.from_result(_look(office(options), "inspect.yml"))
+    work = office(options)
+    found = plans.from_result(plans.look(work, fleet(work), "inspect.yml", check=True))
     lines = [*plans.lines(found.changes),
              *(f"foreign: {canonical(conflict)}" for conflict in found.conflicts),
              *found.others(conflict["website"] for conflict in found.conflicts),
@@ -269,13 +260,13 @@ def schema(options: argparse.Namespace) -> int:
 def tell(options: argparse.Namespace, told: Told) -> int:
     say(options, told.lines, told.value)
     for line in told.aside:
-        print(visible(line), file=sys.stderr)
+        _aside(line)
     return told.code
 
 
 def administer(command: Callable[[argparse.Namespace, Callable[[], Office]], Told], name: str) -> Run:
     def opened(options: argparse.Namespace) -> Office:
-        office = entrance.opened(options, makes=name in BEGIN)
+        office = entrance.opened(options, _aside, makes=name in BEGIN)
         return office.reading(_warn) if name in READ else office
 
     return lambda options: tell(options, command(options, lambda: opened(options)))

@@ -13,7 +13,7 @@ from sop_driver.register import PLACED
 from sop_driver.schema import ENTRIES
 from sop_driver.signatures import Elsewhere, Pdf, Sign, Unsigned
 from sop_driver.standing import Office
-from sop_driver.statement import Body, form_text, sealed, statement
+from sop_driver.statement import SEALED, Body, form_text, sealed, statement
 
 PURPOSE = "seen"
 FORM = "digest"  # the place in the data of what is on a request; what lies beside it is what that asks for
@@ -57,11 +57,15 @@ def laid_open(path: Path) -> list[Path]:
     return sorted(each for begin in ("actors.*", "request.*", FORM) for each in beside(path).glob(begin))
 
 
-def by_all(names: Iterable[str], said: str, sign: Sign) -> list[dict[str, str]] | None:
+def by_all(office: Office, names: Iterable[str], said: str, sign: Sign) -> list[dict[str, str]] | None:
     """Everybody's signature over a statement, each asked for; None where one is made elsewhere.
 
-    Raises Unsigned with all whose signature is missing.
+    What it seals is told before anybody signs; where it is prepared, that lies beside it. Raises Unsigned with all
+    whose signature is missing.
     """
+    prepares = isinstance(sign, Elsewhere) and sign.prepare
+    for place, digest in () if prepares else sealed(json.loads(said)["data"]):
+        office.tell(place, office.personal(SEALED + digest))
     made, missing = list[tuple[str, str | None]](), dict[str, str]()
     for name in names:
         try:

@@ -6,7 +6,7 @@ import contextlib
 from argparse import Namespace
 from collections.abc import Callable
 
-from sop_driver import config, desired, trust
+from sop_driver import administration, config, desired, trust
 from sop_driver.errors import Failed
 from sop_driver.evidence import Evidence
 from sop_driver.reading import USELESS, none_begun
@@ -14,8 +14,11 @@ from sop_driver.register import Register
 from sop_driver.standing import Office
 
 
-def opened(options: Namespace, makes: bool = False) -> Office:
-    """An office in its home, which is there, or is made for who begins a register. Raises Usage."""
+def opened(options: Namespace, tell: Callable[[str], None], makes: bool = False) -> Office:
+    """An office in its home, which is there, or is made for who begins a register. Raises Usage.
+
+    `tell` is told of what who signs here cannot see in the statement.
+    """
     project = config.project_root()
     settings = config.load_config(config.find_config(getattr(options, "config", None), project))
     home = config.find_home(getattr(options, "home", None), project)
@@ -25,6 +28,7 @@ def opened(options: Namespace, makes: bool = False) -> Office:
     register = Register(place, folder=home.make().path)
     options.closing.callback(register.close)
     office = options.office = trust.watched(Office(settings, project, home, register, Evidence(home.evidence)))
+    office.tell = lambda place, value: tell(administration.worded(place, value))
     return office
 
 

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+import tempfile
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from sop_driver.errors import Refusal
-from sop_driver.fleet import FleetResult, told
+from sop_driver import desired
+from sop_driver.config import write_atomic
+from sop_driver.errors import Failed, Refusal, Usage
+from sop_driver.fleet import FleetResult, Plays, told
 from sop_driver.proof import canonical
+from sop_driver.standing import Office
 
 SIGNS = {"create": "+", "update": "~", "suspend": "!", "remove": "-", "purge": "-"}
+
+
+def look(office: Office, fleet: Plays, playbook: str, names: Sequence[str] = (), check: bool = False) -> FleetResult:
+    """Play a read-only playbook on the desired state as it is. Raises Usage for names of no website, Failed."""
+    websites = desired.fold(office.register)
+    if unknown := set(names) - set(websites):
+        raise Usage(f"no website {', '.join(sorted(unknown))}", "sop list", "`sop list` names them")
+    with tempfile.TemporaryDirectory(prefix="look-", dir=office.home.runs) as folder:
+        selection = Path(folder, "selection.json")
+        write_atomic(selection, canonical({"websites": list(names) or sorted(websites)}).encode())
+        state = desired.write(Path(folder, "desired.json"), office.register, websites)
+        result = fleet.play(playbook, state, check=check, selection=selection)
+    if not result.ok and not result.told:
+        raise Failed(result.trouble, playbook, "mend what it names, then look again")
+    return result
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,8 @@ class Office:
     procedures: dict[str, Procedure] = field(default_factory=dict)
     warn: Callable[[str], None] | None = None  # set for who only reads: told of what gates refuse
 
+    tell: Callable[[str, Any], None] = lambda place, value: None  # told of what is sealed, before it is signed here
+
     def reading(self, warn: Callable[[str], None]) -> Office:
         """The same office for who only reads: what cannot be used is left out, an SOP that was changed is shown all the
         same, each with a warning."""

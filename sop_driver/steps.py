@@ -135,7 +135,7 @@ def signed(office: Office, fields: dict[str, Any], sign: Sign | Pdf, kind: str =
         signatures = _within(office, fields, said, sign)
     else:
         names = [fields["data"].get("ink", fields["actor"])] if by is None else dict.fromkeys(by)
-        signatures = drafts.by_all(names, said, sign)
+        signatures = drafts.by_all(office, names, said, sign)
     if signatures is None:
         drafts.keep(office, body, register, sign)
     return signatures

@@ -724,6 +724,9 @@ def test_actors_are_changed_by_commands(desk: Desk, sop: Sop) -> None:
            "--key", f"kabid={keys}/baru", *signed)
     code, _, err = sop(*new)
     assert code == 3 and "another person takes over kabid" in err and "mend: give its scan: --decree" in err
+    lost = [f"kabid={keys}/none" if word == f"kabid={keys}/baru" else word for word in new]
+    code, out, err = sop(*lost, "--decree", desk.paper)
+    assert code == 2 and not out and err.index("actors.kabid.name: Kabid baru") < err.index("this key did not sign")
     code, _, err = sop(*new, "--decree", desk.paper)
     assert code == 0, err
     assert sop("actors", "retire", "bappeda", "dinsos", *signed)[0] == 0

@@ -146,6 +146,21 @@ def test_step_prepared_here_is_signed_elsewhere(desk: Desk, sop: Sop, tmp_path: 
     assert code == 3 and "the signature of kadis" in err
 
 
+def test_who_signs_here_is_told_what_is_sealed_before_they_sign(desk: Desk) -> None:
+    """The statement holds hashes of it, and what was signed is not taken back."""
+    told, known = list[tuple[str, Any]](), list[list[tuple[str, Any]]]()
+
+    def sign(who: str, said: str) -> str:
+        known.append([*told])
+        return people.sign(who, said)
+
+    desk.office.tell, desk.sign = lambda place, value: told.append((place, value)), sign
+    desk.submit(contact={"name": "Siti", "email": "siti@example.go.id"})
+    desk.enroll("baru", "pd", unit="Bappeda", name="Budi")
+    assert known[0] == [("request.contact", {"name": "Siti", "email": "siti@example.go.id", "phone": None})]
+    assert [known[number][1:] for number in (1, 2, 3)] == [[("actors.baru.name", "Budi")]] * 3
+
+
 @pytest.mark.parametrize("what", ["decision", "emergency"])
 def test_who_signs_elsewhere_reads_what_is_asked_for(desk: Desk, sop: Sop, tmp_path: Path, what: str) -> None:
     """Else a clerk has a request approved by the number of another one."""
