@@ -205,7 +205,7 @@ def receipt(options: Namespace, opened: Opened) -> Told:
 def copy(options: Namespace, opened: Opened) -> Told:
     size, root = transfer.copy(options.source, options.target, opened().home.path)
     return Told([f"copied: {size} entries, root {root}", f"let drivers use it: SOP_REGISTER or register: in sop.yml is "
-                 f"{options.target}; the old one refuses to go on once the new one does"],
+                 f"{options.target}; whichever of the two is written to first goes on alone, the other one refuses"],
                 {"entries": size, "root": root, "register": options.target})
 
 

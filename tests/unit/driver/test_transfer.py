@@ -12,6 +12,7 @@ from driver.test_cli import Sop, sop
 from driver.test_store import rows
 from sop_driver import transfer, trust
 from sop_driver.errors import Refused, Usage
+from sop_driver.register import Register
 
 __all__ = ["sop"]
 
@@ -49,6 +50,18 @@ def test_original_goes_no_further_once_the_copy_does(file_desk: Desk, tmp_path: 
         original.append("record")
 
 
+def test_copy_goes_no_further_once_the_original_did(file_desk: Desk, tmp_path: Path) -> None:
+    """By a driver that did not know of the copy: what it recorded would be missing."""
+    request, target, home = file_desk.submit(), str(tmp_path / "new.db"), file_desk.office.home.path
+    transfer.copy(file_desk.place, target, home)
+    file_desk.take(request, "agenda")
+    copied = Register(target, file_desk.clock, home)
+    with pytest.raises(Refused, match="it has 2 entries"):
+        copied.append("record")
+    copied.close()
+    assert transfer.copy(file_desk.place, str(tmp_path / "again.db"), home)[0] == 3
+
+
 def test_copy_refuses_what_is_not_empty_and_what_is_the_same(file_desk: Desk, tmp_path: Path) -> None:
     file_desk.submit()
     home = file_desk.office.home.path
@@ -81,6 +94,7 @@ def test_copy_by_the_command(desk: Desk, sop: Sop, tmp_path: Path) -> None:
     desk.submit()
     code, out, err = sop("register", "copy", desk.place, tmp_path / "copy.db")
     assert code == 0 and out.startswith("copied: 2 entries, root "), err
+    assert "whichever of the two is written to first goes on alone" in out
     assert sop("register", "copy", desk.place, tmp_path / "copy.db")[0] == 3
 
 
