@@ -90,28 +90,39 @@ END $$""",
 FIRST, HEAD = next(iter(REVISIONS)), list(REVISIONS)[-1]
 NAME = "sop"  # of the schema in PostgreSQL
 THERE = """SELECT c.relname FROM pg_namespace n LEFT JOIN pg_class c ON c.relnamespace = n.oid
-  AND c.relname IN ('alembic_version', 'entries', 'nodes', 'checkpoints') WHERE n.nspname = :schema"""
+  AND c.relname IN ('alembic_version', 'entries', 'nodes', 'checkpoints') WHERE n.nspname = CAST(:schema AS name)"""
+# Each operator has operands of its own types, and `concat_ws` names its schema: else what somebody made beside the
+# tables fits better than PostgreSQL's own, and tells what they like.
 CATALOGUE = """
-SELECT concat_ws('|', 'relation', c.relname, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relhasrules,
-                 c.relhassubclass, c.relispartition) AS line FROM pg_class c
-  WHERE c.relnamespace = CAST({schema} AS regnamespace)
+SELECT pg_catalog.concat_ws('|', 'relation', c.relname, c.relkind, c.relpersistence, c.relrowsecurity,
+                 c.relforcerowsecurity, c.relhasrules, c.relhassubclass, c.relispartition) AS line FROM pg_class c
+  WHERE c.relnamespace = CAST(CAST({schema} AS regnamespace) AS oid)
   AND (c.relname, c.relkind) NOT IN (('alembic_version', 'r'), ('alembic_version_pkc', 'i'))
-UNION ALL SELECT concat_ws('|', 'column', c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
-                 a.attnotnull, a.attgenerated, a.attidentity, l.collname, pg_get_expr(d.adbin, d.adrelid))
-  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_collation l ON l.oid = a.attcollation
+UNION ALL SELECT pg_catalog.concat_ws('|', 'column', c.relname, a.attnum, a.attname,
+                 format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attgenerated, a.attidentity,
+                 CAST(a.attcollation AS regcollation), pg_get_expr(d.adbin, d.adrelid))
+  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
   LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-  WHERE c.relnamespace = CAST({schema} AS regnamespace) AND c.relkind = 'r' AND a.attnum > 0
+  WHERE c.relnamespace = CAST(CAST({schema} AS regnamespace) AS oid) AND c.relkind = 'r' AND a.attnum > 0
   AND c.relname <> 'alembic_version'
-UNION ALL SELECT concat_ws('|', 'index', pg_get_indexdef(i.indexrelid), i.indisvalid, i.indisready)
+UNION ALL SELECT pg_catalog.concat_ws('|', 'index', pg_get_indexdef(i.indexrelid), i.indisvalid, i.indisready)
   FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
-  WHERE c.relnamespace = CAST({schema} AS regnamespace) AND c.relname <> 'alembic_version'
-UNION ALL SELECT concat_ws('|', 'trigger', pg_get_triggerdef(t.oid), t.tgenabled)
+  WHERE c.relnamespace = CAST(CAST({schema} AS regnamespace) AS oid) AND c.relname <> 'alembic_version'
+UNION ALL SELECT pg_catalog.concat_ws('|', 'trigger', pg_get_triggerdef(t.oid), t.tgenabled)
   FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-  WHERE c.relnamespace = CAST({schema} AS regnamespace) AND NOT t.tgisinternal
-UNION ALL SELECT concat_ws('|', 'rule', pg_get_ruledef(r.oid), r.ev_enabled)
-  FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class WHERE c.relnamespace = CAST({schema} AS regnamespace)
-UNION ALL SELECT concat_ws('|', 'function', pg_get_functiondef(p.oid)) FROM pg_proc p
-  WHERE p.pronamespace = CAST({schema} AS regnamespace) ORDER BY 1"""
+  WHERE c.relnamespace = CAST(CAST({schema} AS regnamespace) AS oid) AND NOT t.tgisinternal
+UNION ALL SELECT pg_catalog.concat_ws('|', 'rule', pg_get_ruledef(r.oid), r.ev_enabled)
+  FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
+  WHERE c.relnamespace = CAST(CAST({schema} AS regnamespace) AS oid)
+UNION ALL SELECT pg_catalog.concat_ws('|', 'function', pg_get_functiondef(p.oid)) FROM pg_proc p
+  WHERE p.pronamespace = CAST(CAST({schema} AS regnamespace) AS oid)
+UNION ALL SELECT pg_catalog.concat_ws('|', 'operator', o.oid) FROM pg_operator o
+  WHERE o.oprnamespace = CAST(CAST({schema} AS regnamespace) AS oid)
+  OR o.oprnamespace = CAST(CAST('pg_catalog' AS regnamespace) AS oid) AND CAST(o.oid AS bigint) >= 16384
+UNION ALL SELECT pg_catalog.concat_ws('|', 'collation', l.oid) FROM pg_collation l
+  WHERE l.collnamespace = CAST(CAST({schema} AS regnamespace) AS oid) ORDER BY 1"""
+
+ASKED = hashlib.sha256(repr((REVISIONS, CATALOGUE)).encode()).hexdigest()  # what PostgreSQL's fingerprint follows from
 
 
 def statements(dialect: str, revision: str, schema: str = NAME) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import sqlite3
 import subprocess
@@ -36,6 +35,7 @@ PLAIN: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "hide_parameters": Tru
                          "pool_reset_on_return": None}
 SESSION = {  # of PostgreSQL; what the database or the account sets otherwise would weaken the register
     "search_path": schema.NAME, "synchronous_commit": "on", "lock_timeout": f"{PATIENCE}s",
+    "quote_all_identifiers": "off",  # else the same tables are told in other words
     "idle_in_transaction_session_timeout": "60s",  # a driver that froze while it wrote must not stop all others
 }
 NETWORK = {"connect_timeout": "10", "keepalives_idle": "5", "keepalives_interval": "5", "keepalives_count": "3",
@@ -201,7 +201,7 @@ class Store:
             return schema.made(self.engine)
         kept = self.folder / "register.schema"
         version = self.db.exec_driver_sql("SHOW server_version_num").scalar_one()
-        key = f"PostgreSQL {version}, {schema.HEAD} {hashlib.sha256(repr(schema.REVISIONS).encode()).hexdigest()}"
+        key = f"PostgreSQL {version}, {schema.HEAD} {schema.ASKED}"
         lines = kept.read_text().splitlines() if kept.exists() else []
         if lines[:1] == [key] and len(lines) == 2:
             return lines[1]

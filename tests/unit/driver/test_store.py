@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import subprocess
 import sys
@@ -237,14 +238,34 @@ def test_database_that_cannot_hold_every_letter_is_refused(cluster: Cluster, tmp
         "ALTER TABLE entries ADD COLUMN x int",
         "CREATE VIEW v AS SELECT 1",
         "DROP INDEX entries_request_number",
+        "ALTER TABLE entries SET UNLOGGED",  # empty after a crash
+        *(f"CREATE OPERATOR {schema}.= (LEFTARG = {left}, RIGHTARG = {right}, FUNCTION = public.never)"
+          for schema in ("sop", "pg_catalog") for left, right in (("text", "varchar"), ("oid", "regnamespace"))),
+        "CREATE FUNCTION concat_ws(text, text, text) RETURNS SETOF text LANGUAGE sql AS 'SELECT $2 WHERE false'",
+        """DROP INDEX entries_brought_by; CREATE COLLATION "C" (provider = icu, locale = 'id-u-kn-true');
+           ALTER TABLE entries ALTER brought_by TYPE text COLLATE sop."C";
+           CREATE INDEX entries_brought_by ON entries (brought_by, sequence)""",
     ],
 )
 def test_tables_of_postgresql_made_differently_are_found(shared_desk: Desk, statement: str) -> None:
-    request = shared_desk.submit()
-    shared_desk.office.register.db.exec_driver_sql(statement)
-    with pytest.raises(Refused, match="not as they were made"):
-        shared_desk.take(request, "agenda")
+    shared_desk.submit()
+    db = shared_desk.office.register.db
+    for of in ("text, varchar", "oid, regnamespace"):
+        db.exec_driver_sql(f"CREATE FUNCTION public.never({of}) RETURNS bool LANGUAGE sql AS 'SELECT false'")
+    db.exec_driver_sql(statement)
+    with pytest.raises(Refused, match="not as they were made"), shared_desk.office.register.writing():
+        pass
     assert "not as they were made" in str(trust.examine(shared_desk.office).lines())
+
+
+def test_tables_are_as_they_were_made_however_the_database_is_told_to_write_names(
+    shared_desk: Desk, cluster: Cluster
+) -> None:
+    assert shared_desk.office.register.store.schema_fault() is None
+    name = shared_desk.office.register.db.exec_driver_sql("SELECT current_database()").scalar_one()
+    cluster.admin.execute(f"ALTER DATABASE {name} SET quote_all_identifiers = on")
+    with contextlib.closing(shared_desk.register()) as again:
+        assert again.store.schema_fault() is None
 
 
 @pytest.mark.parametrize(
