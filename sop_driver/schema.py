@@ -183,6 +183,8 @@ def revision(db: Connection) -> str | None:
     try:  # not by its column's name: where that is another, the transaction would end, and its refusal with it
         rows = db.exec_driver_sql("SELECT * FROM alembic_version LIMIT 9").mappings().all()
     except Failed:  # somebody made another table of it
+        if db.invalidated:  # or the connection broke off
+            raise
         return ""
     return ", ".join(str(row.get("version_num", ""))[:40] for row in rows)
 

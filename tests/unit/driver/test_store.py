@@ -13,7 +13,7 @@ from typing import Any, cast
 import psycopg
 import psycopg.errors
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import event, insert, select
 
 from driver.cluster import Cluster
 from driver.desk import PROJECT, Desk
@@ -374,6 +374,20 @@ def test_server_started_anew_between_two_steps_is_not_noticed(shared_desk: Desk,
     cluster.stop()
     cluster.start()
     assert shared_desk.office.register.append("record").sequence == 3
+
+
+def test_connection_lost_while_the_revision_is_asked_for_is_told(shared_desk: Desk, cluster: Cluster) -> None:
+    store = shared_desk.office.register.store
+
+    def ended(conn: Any, cursor: Any, statement: str, *more: Any) -> None:
+        if statement.endswith("alembic_version LIMIT 9"):
+            cluster.admin.execute("SELECT pg_terminate_backend(%s, 5000)", [cursor.connection.info.backend_pid])
+
+    event.listen(store.engine, "before_cursor_execute", ended)
+    with pytest.raises(Failed, match="terminating connection"), shared_desk.office.register.writing():
+        pass
+    event.remove(store.engine, "before_cursor_execute", ended)
+    shared_desk.submit()
 
 
 def test_server_that_crashes_loses_no_acknowledged_entry(shared_desk: Desk, cluster: Cluster) -> None:
