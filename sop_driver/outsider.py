@@ -215,7 +215,8 @@ class Erasures:
     def against(self, body: Body) -> Iterator[str]:
         """Take the next entry. Gives what is against it."""
         data, evidence = body["data"], body["evidence"]
-        for digest in data.get("erased", ()):
+        erased = data.get("erased", ()) if body["kind"] == "actors" else ()  # what others write so orders nothing
+        for digest in erased:
             if digest not in self.named:
                 yield f"it erases {str(digest)[:12]}…, which no entry before it names"
             elif digest in self.kept:
@@ -226,7 +227,7 @@ class Erasures:
         earlier.update(evidence.items())
         self.kept |= needed(evidence)
         self.named.update(evidence.values())
-        self.gone.update(data.get("erased", ()))
+        self.gone.update(erased)
 
 
 def documents(entries: Iterator[str], folder: Path | None, personal: Path,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 import re
 from collections.abc import Iterator, Mapping
 
@@ -13,10 +14,12 @@ FIELDS = frozenset(("sequence", "time", "kind", "prev", "actor", "role", "reques
                     "reason", "data", "signatures"))
 SIGNATURE = {"by", "sig"}
 TEXTS, TEXT = ("actor", "role", "request", "step", "outcome", "reason"), {str, type(None)}
+told_in = operator.itemgetter(*TEXTS)
 UNSIGNED = ("run", "record")  # kinds of entries that the driver writes, and nobody signs
 OUTCOMES = {  # of what people sign and is no step, whose outcomes the SOP names
     "actors": {"bootstrap", "enroll", "replace", "retire", "adopt", "trust", "freeze", "unfreeze", "erase", "rotate"},
     "emergency": {"declared", "reported"}, "void": {"voided"}}
+KINDS = {"agenda": (), "run": UNSIGNED}  # what the register gives to steps, and of which other kinds entries tell it
 REQUEST = re.compile(r"R-\d{4}-\d{4,}", re.ASCII)
 
 
@@ -26,31 +29,41 @@ def misshapen(body: Body) -> list[str]:
     kind, evidence, signatures = body["kind"], body["evidence"], body["signatures"]
     if body.keys() != FIELDS:
         found.append(f"it has other fields than entries have: {', '.join(map(repr, sorted(body.keys() ^ FIELDS)))}")
-    found += [f"its {name} is {body[name]!r}, and no text" for name in TEXTS if type(body[name]) not in TEXT]
+    if not TEXT.issuperset(map(type, told_in(body))):
+        found += [f"its {name} is {body[name]!r}, and no text" for name in TEXTS if type(body[name]) not in TEXT]
     if type(body["sequence"]) is not int:
         found.append(f"its number is {body['sequence']!r}")
-    if kind in OUTCOMES and body["outcome"] not in OUTCOMES[kind]:
-        found.append(f"its outcome is {body['outcome']!r}, which no entry of the kind {kind} has")
-    if kind in UNSIGNED:
-        people = () if (kind, body["outcome"]) == ("run", "started") else ("actor", "role")
-        if told := [name for name in (*people, "request", "step", "evidence", "signatures") if body[name]]:
-            found.append(f"it tells {' and '.join(told)}: nobody signs an entry of the kind {kind}")
-    elif not (body["request"] is None or _is_request(body["request"])):
+    if kind not in UNSIGNED and not (body["request"] is None or _is_request(body["request"])):
         found.append(f"{body['request']!r} is no request's id")
-    if kind == "actors" or (kind, body["outcome"]) == ("emergency", "declared"):
-        found += [f"it tells {name} {body[name]!r}: several sign it, and it is nobody's alone"
-                  for name in ("actor", "role", "step") if body[name] is not None]
-    if kind == "actors" and body["request"] is not None:  # the next step of that would follow on nothing
-        found.append(f"it tells {body['request']}, and is of no request")
     for name, digest in evidence.items():
         if type(digest) is not str or not _names_a_document(name):
             found.append(f"{name!r} names no document")
     alone = len(signatures) == 1 and signatures[0].keys() == SIGNATURE  # as most are
     if not alone and len(signatures) != len({item["by"] for item in signatures if item.keys() == SIGNATURE}):
         found.append("its signatures are more than one of each signer")
-    if kind == "step" and "request" in body["data"]:
+    if kind != "step":
+        found += _no_step(body, kind, body["outcome"])
+    elif "request" in body["data"]:
         found += _loose(body["data"], evidence)
     return found
+
+
+def _no_step(body: Body, kind: str, outcome: str) -> Iterator[str]:
+    """What an entry says that only steps say, or none of its kind."""
+    if kind in OUTCOMES and outcome not in OUTCOMES[kind]:
+        yield f"its outcome is {outcome!r}, which no entry of the kind {kind} has"
+    if kind in UNSIGNED:
+        people = () if (kind, outcome) == ("run", "started") else ("actor", "role")
+        if told := [name for name in (*people, "request", "step", "evidence", "signatures") if body[name]]:
+            yield f"it tells {' and '.join(told)}: nobody signs an entry of the kind {kind}"
+    for name in ("actor", "role", "step"):
+        if body[name] is not None and (kind == "actors" or (kind, outcome) == ("emergency", "declared")):
+            yield f"it tells {name} {body[name]!r}: several sign it, and it is nobody's alone"
+    if kind == "actors" and body["request"] is not None:  # the next step of that would follow on nothing
+        yield f"it tells {body['request']}, and is of no request"
+    for name, kinds in KINDS.items():
+        if name in body["data"] and kind not in kinds:
+            yield f"it tells its {name}, which nobody signs in an entry of the kind {kind}"
 
 
 def _loose(data: Body, evidence: Body) -> Iterator[str]:

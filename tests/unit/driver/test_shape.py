@@ -13,7 +13,7 @@ from driver.insider import Body
 from driver.test_attacks import verified
 from driver.test_emergency import declare
 from driver.test_export import verify
-from sop_driver import actors, audit, export, steps
+from sop_driver import actors, audit, export, steps, voiding
 from sop_driver.errors import Refused
 
 YES = {"actor": "kadis", "role": "kadis", "request": "R-2026-0001", "step": "decision", "outcome": "yes",
@@ -193,6 +193,34 @@ def test_actor_of_whom_something_else_than_text_is_told_is_found(desk: Desk, fie
     insider.rewrite(desk, last(lambda body: {"data": {**body["data"], "actors": {
         "bappeda": {**body["data"]["actors"]["bappeda"], field: value}}}}), key=True, signed=True)
     both(desk, "what it tells of bappeda is no text")
+
+
+@pytest.mark.parametrize(("name", "kind"), [
+    ("agenda", "void"), ("agenda", "actors"), ("agenda", "record"), ("agenda", "run"), ("run", "void"),
+    ("run", "actors")])
+def test_what_the_register_gives_to_a_step_is_found_in_other_entries(desk: Desk, name: str, kind: str) -> None:
+    """Nobody signs it. The next letter would get the number behind it, and be accused of that."""
+    request = desk.submit()
+    entry = desk.take(request, "agenda")
+    if kind == "void":
+        voiding.void(desk.office, request, entry.sequence, "kasubbag", desk.sign, "salah")
+    elif kind == "actors":
+        desk.enroll("bappeda", "pd")
+    else:
+        desk.office.register.append(kind, outcome="kept" if kind == "record" else "unknown", data={"run": "run-000001"})
+    value = {"agenda": {"year": 2026, "number": 50, "text": "50/2026"}, "run": "run-000001"}[name]
+    insider.rewrite(desk, last(lambda body: {"data": {**body["data"], name: value}}), key=True, signed=True)
+    both(desk, f"it tells its {name}, which nobody signs in an entry of the kind {kind}")
+
+
+def test_erasure_is_the_officials_only(desk: Desk) -> None:
+    """By what an agency writes into a step of its own, whoever brings that document next would be accused."""
+    letter = desk.take(desk.submit(), "agenda").data["letter"]
+    insider.rewrite(desk, last(lambda body: {"data": {**body["data"], "erased": [letter]}}), key=True, signed=True)
+    desk.submit(name="lain.tarakankota.go.id")
+    assert not any("it was erased before" in line for line in verified(desk))
+    insider.rewrite(desk, last(lambda body: {"data": {**body["data"], "erased": True}}), key=True, signed=True)
+    assert verified(desk) == []
 
 
 def test_hardware_key_in_a_file_is_the_key_in_that_file(desk: Desk) -> None:
