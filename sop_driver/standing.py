@@ -41,7 +41,6 @@ class Office:
     evidence: Evidence
     procedures: dict[str, Procedure] = field(default_factory=dict)
     warn: Callable[[str], None] | None = None  # set for who only reads: told of what gates refuse
-
     tell: Callable[[str, Any], None] = lambda place, value: None  # told of what is sealed, before it is signed here
 
     def reading(self, warn: Callable[[str], None]) -> Office:
