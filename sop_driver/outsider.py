@@ -215,7 +215,7 @@ class Erasures:
     def against(self, body: Body) -> Iterator[str]:
         """Take the next entry. Gives what is against it."""
         data, evidence = body["data"], body["evidence"]
-        erased = data.get("erased", ()) if body["kind"] == "actors" else ()  # what others write so orders nothing
+        erased = data.get("erased", ()) if body.get("kind") == "actors" else ()  # what others write so orders nothing
         for digest in erased:
             if digest not in self.named:
                 yield f"it erases {str(digest)[:12]}…, which no entry before it names"
