@@ -166,7 +166,7 @@ def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Si
     if old is None or old.role != actor.role:  # a lost key does not wait for who is writing the next SOP
         _is_role(actor.role, name, *_sop(office), map(office.procedure, people.sops))
     if old:
-        actor = _goes_on(office, people, name, old, actor)
+        actor = _goes_on(office, people, name, old, actor, now)
     if actor.stands_in is not None and (fault := people.stand_in_fault(name, actor, now)):
         refuse(f"{name}: {fault[0]}", GATE, fault[1])
     if fault := people.held_already(name, {name: actor}, now):
@@ -182,7 +182,7 @@ def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Si
                   evidence=evidence)
 
 
-def _goes_on(office: Office, people: Directory, name: str, old: Actor, new: Actor) -> Actor:
+def _goes_on(office: Office, people: Directory, name: str, old: Actor, new: Actor, now: str) -> Actor:
     """What is said of an id from now on: it is of the same unit as before, and another key makes nobody another person.
 
     Raises Refused where another person would be whoever an official before them is by other ids, and act as these.
@@ -190,7 +190,7 @@ def _goes_on(office: Office, people: Directory, name: str, old: Actor, new: Acto
     new = replace(new, unit=new.unit or old.unit)
     if office.personal(old.name) == new.name:
         return replace(new, person=new.person or old.person)
-    alone, now = {name: replace(old, person=None)}, stamp(office.register.now())
+    alone = {name: replace(old, person=None)}
     others = [each for each in people.actors if each != name and people.person(each, alone) == name
               and not people.fault(each, now)]
     if others and old.role in people.rules["signers"]:
@@ -211,7 +211,7 @@ def _takes_over(office: Office, people: Directory, old: Actor | None, new: Actor
 def retire(office: Office, names: list[str], signers: list[str], sign: Sign, reason: str) -> Entry | None:
     """From this entry on their keys approve nothing; what they signed before stays proven."""
     for name in names:
-        office.people().actors.get(name) or office.actor(name)  # whose time has ended is retired all the same
+        office.actor(name, ended=True)
     return enter(office, "retire", {}, names, signers, sign, reason=reason)
 
 

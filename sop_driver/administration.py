@@ -127,7 +127,7 @@ def enroll(options: Namespace, opened: Opened) -> Told:
 
 def replace(options: Namespace, opened: Opened) -> Told:
     office = opened()
-    role = (office.people().actors.get(options.id) or office.actor(options.id)).role  # also where their time has ended
+    role = office.actor(options.id, ended=True).role
     entry = actors.enroll(office, options.id, _wanted(options, office, role), options.signed_by, pens(options),
                           options.reason, options.decree, replaces=True)
     return entered(entry, options.prepare)

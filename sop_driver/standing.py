@@ -68,10 +68,13 @@ class Office:
             people.last = digest
         return people
 
-    def actor(self, name: str) -> Actor:
-        """Somebody who may act now. Raises Usage for an id that nobody has, Refused for one that is retired."""
+    def actor(self, name: str, ended: bool = False) -> Actor:
+        """Somebody who may act now, or whose time of standing in has `ended`, too.
+
+        Raises Usage for an id that nobody has, Refused for one that is retired.
+        """
         people = self.people()
-        if fault := people.fault(name, stamp(self.register.now())):
+        if fault := people.fault(name, "" if ended else stamp(self.register.now())):
             if any(past == name for past, _, _, _ in people.closed) or name in people.actors:
                 refuse(fault, "actors", "`sop actors list` names those who may act now")
             raise Usage(fault, "sop actors list", f"use one of {', '.join(sorted(people.actors)) or 'none yet'}")
