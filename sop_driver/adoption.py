@@ -43,7 +43,8 @@ def gate_faults(order: Body) -> Iterator[str]:
 
 
 def unfit(order: Body) -> Iterator[str]:
-    """Which gates of an SOP no request could ever pass, and an approval on paper: what none is adopted with any more.
+    """Which gates of an SOP no request could ever pass, an approval on paper, and documents that no command takes by
+    these names: what none is adopted with any more.
 
     One that was adopted before is read all the same, or its requests could not even be shown.
     """
@@ -57,6 +58,8 @@ def unfit(order: Body) -> Iterator[str]:
             yield f"{named} has no outcome that fits a kind of request"
         if step["gate"] == "agenda number" and not step["gives"]:
             yield f"{named} gives no agenda number (gives: agenda)"
+        if strange := [repr(name) for name in step["evidence"] if not name.isidentifier()]:
+            yield f"its step {step['id']} names a document {', '.join(strange)}: letters, digits and `_` name one"
 
 
 def adoption_faults(body: Body, before: Body) -> Iterator[str]:

@@ -16,7 +16,7 @@ from sop_driver.adoption import gate_faults, waivable
 from sop_driver.config import Strict, from_yaml, load
 from sop_driver.errors import Usage
 from sop_driver.flow import Flow
-from sop_driver.statement import KEPT, Level
+from sop_driver.statement import KEPT, PERSONAL, Level, is_document
 
 STRONG: dict[Level, Literal["strong", "weak"]] = {"ssh": "strong", "pades": "strong", "ink": "weak"}
 
@@ -135,8 +135,8 @@ class Procedure(Strict):
         for step in self.steps:
             if step.sheet and (step.sheet not in step.evidence or step is self.steps[0]):
                 raise ValueError(f"{step}: the sheet {step.sheet} is no document of it that could be made from it")
-            if strange := {repr(name) for name in step.evidence if not name.isidentifier()}:
-                raise ValueError(f"{step}: {', '.join(sorted(strange))} names no document: letters, digits and `_` do")
+            if strange := {repr(name) for name in step.evidence if name.startswith(PERSONAL) or not is_document(name)}:
+                raise ValueError(f"{step}: {', '.join(sorted(strange))} names no document")
             if kept := sorted(step.evidence.keys() & KEPT):
                 raise ValueError(f"{step}: the register itself names documents {', '.join(kept)}: name it otherwise")
             if unsaid := set(step.signed) - self.levels.keys():

@@ -7,7 +7,7 @@ import operator
 import re
 from collections.abc import Iterator, Mapping
 
-from sop_driver.statement import CERTIFICATE, PERSONAL, SEALED, Body, is_id
+from sop_driver.statement import CERTIFICATE, PERSONAL, SEALED, Body, is_document
 from sop_driver.tenure import Actor
 
 FIELDS = frozenset(("sequence", "time", "kind", "prev", "actor", "role", "request", "step", "outcome", "evidence",
@@ -36,7 +36,7 @@ def misshapen(body: Body) -> list[str]:
     if kind not in UNSIGNED and not (body["request"] is None or _is_request(body["request"])):
         found.append(f"{body['request']!r} is no request's id")
     for name, digest in evidence.items():
-        if type(digest) is not str or not _names_a_document(name):
+        if type(digest) is not str or not is_document(name):
             found.append(f"{name!r} names no document")
     alone = len(signatures) == 1 and signatures[0].keys() == SIGNATURE  # as most are
     if not alone and len(signatures) != len({item["by"] for item in signatures if item.keys() == SIGNATURE}):
@@ -101,8 +101,3 @@ def of_actor(name: str, actor: Actor) -> Body:
 @functools.lru_cache(maxsize=4096)
 def _is_request(text: str) -> bool:
     return REQUEST.fullmatch(text) is not None
-
-
-@functools.lru_cache(maxsize=4096)
-def _names_a_document(name: str) -> bool:
-    return name.isidentifier() or (name.startswith(PERSONAL) and is_id(name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 import re
@@ -28,6 +29,7 @@ LATER: Body = {"zone": None, "records": [], "waf": "detect", "program": None, "e
 OF_STEP = ("Kegiatan", "Nomor agenda")  # what a sheet tells of the step, beside the request
 TIMED = frozenset(("until", "report_by", "freeze", "actors"))  # names in an entry's data below which times are told
 CRLS = "crl"  # the evidence that holds the authority's lists of revoked certificates
+DOCUMENT = re.compile(r"[\w.-]+(?: [\w.-]+)*")
 KEPT = ("sop", "release", CRLS)  # evidence that is never erased: what the register is read by, and what the servers run
 NEEDED = "a release, an SOP's data or a list of certificates"  # what these are
 
@@ -35,6 +37,12 @@ NEEDED = "a release, an SOP's data or a list of certificates"  # what these are
 def is_id(name: str) -> bool:
     """Whether `ssh-keygen` would take it for one name, not for a pattern or for several."""
     return name.isascii() and name.replace("-", "").replace("_", "").replace(".", "").isalnum()
+
+
+@functools.lru_cache(maxsize=4096)
+def is_document(name: str) -> bool:
+    """Whether an entry may name a document so: as a word, and as several where an SOP was adopted that does."""
+    return is_id(name) if name.startswith(PERSONAL) else name.isidentifier() or DOCUMENT.fullmatch(name) is not None
 
 
 def digest_fault(name: Any) -> str:

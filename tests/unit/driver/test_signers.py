@@ -403,6 +403,9 @@ RULES = {"signers": ["kadis", "kasubbag", "bidang"], "count": 2, "ink": "kasubba
     ("    outcomes:\n      exists: {kind: update}\n      absent: {kind: create}\n", "",
      "its step existence, whose gate is existence check, has no outcome that fits"),
     ("    gives: agenda\n", "", "its step agenda, whose gate is agenda number, gives no agenda number"),
+    ("{surat: pdf}", "{surat-permohonan: pdf}", "its step request_letter names a document 'surat-permohonan'"),
+    ("lembar_disposisi: any}\n    binds", "2kak: any}\n    binds",
+     "its step agenda names a document '2kak': letters, digits and `_` name"),
 ])
 def test_sop_under_which_nothing_could_be_approved_or_installed_is_not_adopted(
     file_desk: Desk, bare: Desk, old: str, new: str, what: str
@@ -415,6 +418,20 @@ def test_sop_under_which_nothing_could_be_approved_or_installed_is_not_adopted(
     bare.office.config = file_desk.office.config
     with pytest.raises(Refused, match=what):
         actors.bootstrap(bare.office, bare.ceremony(), bare.sign)
+
+
+@pytest.mark.parametrize("name", ["surat-permohonan", "surat permohonan", "1.surat"])
+def test_sop_that_was_adopted_with_a_letter_of_another_name_goes_on(
+    file_desk: Desk, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Nobody gives that name by hand. A register that held must not end by an update."""
+    monkeypatch.setattr(actors, "unfit", lambda _order: ())
+    adopted(file_desk, SOP_FILE.read_text().replace("{surat: pdf}", f"{{{name}: pdf}}"))
+    monkeypatch.undo()
+    request = file_desk.approved()
+    assert name in next(file_desk.office.register.entries(request=request)).evidence
+    assert file_desk.run(request).run
+    assert not trust.examine(file_desk.office).findings
 
 
 @pytest.mark.parametrize(("change", "part"), [
