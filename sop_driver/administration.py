@@ -198,7 +198,7 @@ def receipt(options: Namespace, opened: Opened) -> Told:
     if options.request:
         entries_of(office, options.request)
     value, _ = trust.proven(office, options.request)
-    value["personal"] = trust.personal(office, value)
+    value |= {"checkpoint": export.cosigned(office, value["checkpoint"]), "personal": trust.personal(office, value)}
     return Told(json.dumps(value, indent=1, ensure_ascii=False).split("\n"), value)
 
 

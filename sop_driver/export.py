@@ -283,6 +283,17 @@ def take_back(office: Office, file: Path) -> tuple[str, list[str]]:
     return name, list(outsider.clocks(trust.require(office)))
 
 
+def cosigned(office: Office, signed: str) -> str:
+    """A checkpoint of ours with the lines of the witnesses who signed the same one."""
+    body = open_note(signed, []).body
+    for text in map(note_in, witnessed(office)):
+        with contextlib.suppress(ValueError):  # of one that cannot be read, or does not hold, `verify` tells
+            if open_note(text, []).body == body:
+                keys = [key for key in office.config.witnesses if word_of(text, key)]
+                signed += _signed(body, text, *keys).removeprefix(f"{body}\n")
+    return signed
+
+
 def _file_of(name: str, identity: str) -> str:
     """A file's name for a witness; with the key's id where it is not the witness's own, which another could have."""
     fitting = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:100]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import base64
 import json
@@ -22,7 +23,7 @@ import pytest
 from driver import insider, people
 from driver.desk import Desk, without
 from driver.test_cli import Sop, sop
-from sop_driver import audit, export, merkle, notary, orders, outsider, standing, trust
+from sop_driver import administration, audit, export, merkle, notary, orders, outsider, standing, trust
 from sop_driver.errors import Refused, Usage
 from sop_driver.note import COSIGNED, Checkpoint
 from sop_driver.proof import leaf_hash, node_hash
@@ -500,6 +501,33 @@ def test_receipt_proves_one_request_and_shows_no_other(desk: Desk, sop: Sop, tmp
     assert code == 0 and "rahasia" not in out
     code, told = verify(tmp_path / "verify.py", tmp_path / "receipt.json", "--key", desk.office.people().checkpoint_key)
     assert code == 0 and "9 entries of R-2026-0002 and the actors" in told, told
+
+
+def test_receipt_bears_the_words_of_the_witnesses_of_its_checkpoint(desk: Desk, tmp_path: Path) -> None:
+    """So the agency that asked need not take the city's own word for it that others see the same register."""
+    request, keys = desk.submit(), list[str]()
+    key = desk.office.people().checkpoint_key
+    for name in ("itda", "bkn", "late"):
+        (tmp_path / "update").write_text(export.update(desk.office, 0))
+        text, mine = export.witness(tmp_path / "update", tmp_path / name, name, key)
+        keys.append(mine)
+        (tmp_path / name / "cosigned").write_text(text)
+    desk.office.config = desk.config.model_copy(update={"witnesses": tuple(keys)})
+    for name in ("itda", "bkn"):
+        export.take_back(desk.office, tmp_path / name / "cosigned")
+    kept = desk.office.home.path / "witnessed"
+    (kept / "late").write_text((kept / "itda").read_text().replace("itda", "late"))  # no signature of that one
+
+    def told() -> list[tuple[int, list[str]]]:
+        path = tmp_path / "receipt"
+        options = argparse.Namespace(request=request)
+        path.write_text(json.dumps(administration.receipt(options, lambda: desk.office).value))
+        return [outsider.check(path, key, [each]) for each in keys]
+
+    assert [code for code, _ in told()] == [0, 0, 1]
+    assert told()[2][1][0] == "entry 1: no checkpoint here is signed by the witness late"
+    desk.take(request, "agenda")
+    assert [code for code, _ in told()] == [1, 1, 1]
 
 
 def test_receipt_that_was_changed_is_found(desk: Desk) -> None:
