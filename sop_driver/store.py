@@ -86,7 +86,6 @@ class Store:
 
     def close(self) -> None:
         self.db.close()
-        self.engine.dispose()
 
     def nodes(self, wanted: Iterable[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
         """The roots of complete subtrees of the Merkle tree by (level, position); zeros where there is none."""
@@ -210,10 +209,11 @@ class Store:
         return expected
 
     def _ours(self, path: Path) -> None:
-        # As immutable, or SQLite could already write to a stranger's file. Not by open(): closing that would end the
-        # locks of this process's other connections to the file.
+        # As immutable, or SQLite could already write to a stranger's file; so it sees no journal, which may hold what
+        # a full disk or a kill kept from the file. Not by open(): closing that ends this process's other locks on it.
         try:
             with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as db:
+                db.execute("PRAGMA writable_schema = ON")  # else it must be as long as its first page says
                 (found,) = db.execute("PRAGMA application_id").fetchone()
         except sqlite3.OperationalError as error:
             raise Failed(f"it cannot be opened: {error}", str(path), explain.MENDS["SQLITE_CANTOPEN"]) from error

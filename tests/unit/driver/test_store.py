@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -329,6 +330,19 @@ def test_full_disk_is_told_and_nothing_is_half_written(file_desk: Desk) -> None:
     db.exec_driver_sql("PRAGMA max_page_count = 1000000")
     file_desk.take(request, "agenda")
     assert trust.examine(file_desk.office).findings == []
+
+
+def test_file_that_found_no_room_to_grow_is_a_register_yet(file_desk: Desk) -> None:
+    """A full disk or a kill may leave it shorter than its first page says: what is missing is in SQLite's journal."""
+    file_desk.submit()
+    told = file_desk.office.register.append("record", reason="x" * 5000).sequence
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (Path(file_desk.place).stat().st_size, before[1]))
+    file_desk.office.register.close()  # brings the journal into the file
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert Path(f"{file_desk.place}-wal").exists()
+    file_desk.office.register = file_desk.register()
+    assert file_desk.office.register.head()[0] == told and trust.examine(file_desk.office).findings == []
 
 
 def test_full_disk_of_postgresql_is_told() -> None:
