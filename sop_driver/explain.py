@@ -11,23 +11,25 @@ from sqlalchemy.exc import ArgumentError
 
 from sop_driver.errors import Failed, Uncertain, Usage
 
-NOTHING = "nothing of this command was recorded"
-ROOM = f"the disk has no room: {NOTHING}; make room, then run again"
-BUSY = f"another one has been writing for long: {NOTHING}; see who holds it, then run again"
-READ_ONLY = f"it takes no writes: {NOTHING}; see the rights of the file or account, or whether this is a replica"
+NOTHING = "then run again: nothing of this command was recorded"
+MAYBE = "then look by `sop history` before you repeat it: what this command recorded before that stays"
+ROOM = "the disk has no room: make some"
+BUSY = "another one has been writing for long: see who holds it"
+READ_ONLY = "it takes no writes: see the rights of the file or account, or whether this is a replica"
 DAMAGED = "stop every driver and bring it back from its backup; `sop register verify` says how far it can be read"
 MENDS = {  # by what SQLite or PostgreSQL call it; the longest beginning counts
     "SQLITE_FULL": ROOM, "SQLITE_READONLY": READ_ONLY, "SQLITE_BUSY": BUSY, "SQLITE_LOCKED": BUSY,
-    "SQLITE_CANTOPEN": "see whether its folder is there and yours, then run again",
-    "SQLITE_CORRUPT": DAMAGED, "SQLITE_NOTADB": DAMAGED, "SQLITE_IOERR": f"see the disk: {NOTHING}",
+    "SQLITE_CANTOPEN": "see whether its folder is there and yours", "SQLITE_IOERR": "see the disk, and its room",
+    "SQLITE_CORRUPT": DAMAGED, "SQLITE_NOTADB": DAMAGED,
     "53": ROOM.replace("the disk has no room", "the server lacks room, memory or connections"),
     "53100": ROOM, "25006": READ_ONLY, "55P03": BUSY, "40P01": BUSY,
-    "42501": f"the account may not do this: {NOTHING}; let the database's owner be the account that drivers use",
-    "57": f"the server was stopped: {NOTHING}; start it, then run again", "XX00": DAMAGED,
+    "42501": "the account may not do this: let the database's owner be the account that drivers use",
+    "57": "the server was stopped: start it",
+    "57014": "the server broke it off: see statement_timeout of the account and the database", "XX00": DAMAGED,
 }
 ANSWERED = ("the server answered and did not let this account in: see the user and the database in the URL, "
             "~/.pgpass, and the server's pg_hba.conf")
-SILENT = "start the server, or correct host and port in the URL, then run again"
+SILENT = "start the server, or correct host and port in the URL"
 
 
 def url(text: str, where: str) -> URL:
@@ -38,22 +40,24 @@ def url(text: str, where: str) -> URL:
                     "write postgresql+psycopg://USER@HOST/DATABASE, or the path of a file") from error
 
 
-def explainer(name: str) -> Callable[[ExceptionContext], None]:
-    """What raises each error of a database as one of ours."""
+def explainer(name: str, recorded: Callable[[], bool]) -> Callable[[ExceptionContext], None]:
+    """What raises each error of a database as one of ours; `recorded` says whether the command may have written."""
     def told(context: ExceptionContext) -> None:
-        raise explained(context, name) from context.original_exception
+        raise explained(context, name, recorded()) from context.original_exception
 
     return told
 
 
-def explained(context: ExceptionContext, name: str) -> Failed:
+def explained(context: ExceptionContext, name: str, recorded: bool = False) -> Failed:
     """The end of a command whose database failed it."""
     error = context.original_exception
     said = " ".join(str(error).split())
     if context.statement == "COMMIT" and context.is_disconnect:
         return Uncertain(f"the connection ended while entries were being committed: {said}", name,
                       "they may be recorded or not: look by `sop history` before you repeat it")
-    return Failed(f"the register's database could not be used: {said}", name, _mend(error, said))
+    mend = _mend(error, said)
+    return Failed(f"the register's database could not be used: {said}", name,
+                  mend if mend == DAMAGED else f"{mend}; {MAYBE if recorded else NOTHING}")
 
 
 def _mend(error: BaseException, said: str) -> str:
@@ -65,4 +69,4 @@ def _mend(error: BaseException, said: str) -> str:
         if not code:  # it did not come to a session, or the session broke off
             return ANSWERED if "FATAL" in said else SILENT
     known = max((start for start in MENDS if code.startswith(start)), key=len, default=None)
-    return MENDS[known] if known else f"{NOTHING}; see the database's own log, then run again"
+    return MENDS[known] if known else "see the database's own log"

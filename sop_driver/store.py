@@ -71,7 +71,7 @@ class Store:
             if not place.exists():
                 self._make_file(place)
             self._ours(place)
-        self.engine = engine(place)
+        self.engine = engine(place, lambda: self.committed)
         self.db = self.engine.connect()
         try:
             self._ready()
@@ -216,7 +216,8 @@ class Store:
                 db.execute("PRAGMA writable_schema = ON")  # else it must be as long as its first page says
                 (found,) = db.execute("PRAGMA application_id").fetchone()
         except sqlite3.OperationalError as error:
-            raise Failed(f"it cannot be opened: {error}", str(path), explain.MENDS["SQLITE_CANTOPEN"]) from error
+            raise Failed(f"it cannot be opened: {error}", str(path),
+                         f"{explain.MENDS['SQLITE_CANTOPEN']}; {explain.NOTHING}") from error
         except sqlite3.DatabaseError:
             found = 0
         if found != APPLICATION_ID:
@@ -230,14 +231,12 @@ class Store:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".register.")
         os.close(handle)
         try:
-            made = engine(Path(name))
-            with made.connect() as db:
+            with engine(Path(name)).connect() as db:
                 db.exec_driver_sql("BEGIN IMMEDIATE")
                 schema.migrate(db)
                 db.exec_driver_sql("COMMIT")
                 db.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
                 db.exec_driver_sql("PRAGMA journal_mode = WAL")
-            made.dispose()
             with contextlib.suppress(FileExistsError):  # another process was first: its file is the register
                 path.hardlink_to(name)
         finally:
@@ -287,7 +286,7 @@ def _index_fault(found: str) -> str | None:
     return None if told == "ok" else f"its file does not hold together: {told}"
 
 
-def engine(place: Path | URL) -> Engine:
+def engine(place: Path | URL, recorded: Callable[[], bool] = lambda: False) -> Engine:
     """Connections on which each write is on the disk before it is acknowledged, and each error is explained."""
     if isinstance(place, Path):
         made = create_engine(URL.create("sqlite", database=str(place)), connect_args={"timeout": PATIENCE}, **PLAIN)
@@ -296,7 +295,7 @@ def engine(place: Path | URL) -> Engine:
         settings = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
         made = create_engine(place, connect_args={
             **NETWORK, "options": settings, "application_name": "sop", "client_encoding": "utf8"}, **PLAIN)
-    event.listen(made, "handle_error", explain.explainer(str(place)))
+    event.listen(made, "handle_error", explain.explainer(str(place), recorded))
     return made
 
 

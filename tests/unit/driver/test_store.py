@@ -381,6 +381,32 @@ def test_connection_lost_while_committing_is_told_as_unknown(
     assert shared_desk.register().head()[0] == 2
 
 
+@pytest.mark.parametrize("recorded", [False, True])
+def test_server_that_is_stopped_is_told_with_what_becomes_of_the_command(
+    shared_desk: Desk, cluster: Cluster, recorded: bool
+) -> None:
+    """What was committed is recorded, though the command could not go on to show it: to repeat it would do it twice."""
+    shared_desk.submit()
+    with contextlib.closing(shared_desk.register()) as register:
+        if recorded:
+            register.append("record")
+        pid = register.db.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        cluster.admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+        with pytest.raises(Failed) as error:
+            register.head()
+    three_parts(error.value, register.path, "the server was stopped: start it; ")
+    assert ("nothing of this command was recorded" in str(error.value)) is not recorded
+    assert ("look by `sop history` before you repeat it" in str(error.value)) is recorded
+
+
+def test_statement_that_the_server_broke_off_is_told(shared_desk: Desk) -> None:
+    db = shared_desk.office.register.db
+    db.exec_driver_sql("SET statement_timeout = 10")
+    with pytest.raises(Failed) as error:
+        db.exec_driver_sql("SELECT pg_sleep(10)")
+    three_parts(error.value, shared_desk.office.register.path, "see statement_timeout")
+
+
 def test_server_started_anew_between_two_steps_is_not_noticed(shared_desk: Desk, cluster: Cluster) -> None:
     """A run takes minutes; what it did must not stay unrecorded because the server was restarted meanwhile."""
     shared_desk.submit()
