@@ -42,8 +42,9 @@ def ready(office: Office) -> Office:
 
 def reading(office: Office, warn: Callable[[str], None]) -> Office:
     """The same for who only reads; that file is made only where all entries can be used."""
-    with contextlib.suppress(*USELESS, Failed) if office.register.head()[0] else contextlib.nullcontext():
+    with contextlib.suppress(*USELESS, Failed, OSError) if office.register.head()[0] else contextlib.nullcontext():
         ready(office)
+    office.register.store.rollback()  # where the connection broke off, the next read makes another
     return office.reading(warn)
 
 

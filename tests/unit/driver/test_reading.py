@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from driver.cluster import Cluster
 from driver.desk import Desk, FakeFleet
 from driver.test_cli import Sop, fleet, sop
-from sop_driver import entrance, report, standing
+from sop_driver import desired, entrance, report, standing
+from sop_driver.desired import Website
 from sop_driver.errors import Refused
 from sop_driver.evidence import SALT, Evidence
 from sop_driver.register import Register, utc_now
@@ -127,3 +129,33 @@ def test_changed_revision_stops_gates_and_is_read_with_a_warning(
         code, _, err = sop(*gate)
         assert code == 3 and "names" in err and "\ngate: the register\nmend: " in err, (gate, err)
     assert fleet.played == []
+
+
+@pytest.mark.parametrize("desk", ["shared_desk"], indirect=True)
+def test_connection_that_breaks_off_before_the_register_is_shown_is_made_anew(
+    desk: Desk, sop: Sop, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request, real = desk.submit(), desired.fold
+
+    def cut(register: Register) -> dict[str, Website]:
+        (pid,) = register.db.exec_driver_sql("SELECT pg_backend_pid()").one()
+        cluster.admin.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        return real(register)
+
+    desk.office.home.desired.unlink(missing_ok=True)
+    with monkeypatch.context() as broken:
+        broken.setattr(desired, "fold", cut)
+        code, out, _ = sop("status")
+    assert code == 0 and request in out
+    assert not desk.office.home.desired.exists()
+
+
+def test_full_disk_stops_no_reading(desk: Desk, sop: Sop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*words: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    request = desk.submit()
+    desk.office.home.desired.unlink(missing_ok=True)
+    monkeypatch.setattr(desired, "write_atomic", full)
+    code, out, _ = sop("status")
+    assert code == 0 and request in out
