@@ -313,7 +313,8 @@ def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = (), orde
         audit.findings += personal_faults(value, audit.people.erased)
     if not signed_with(audit.people, value["checkpoint"], note.size, key):
         audit.found(1, "its checkpoint is not signed by this register's key")
-    if note.origin != audit.people.register or not is_registers(audit.people, key):
-        audit.found(1, f"its first actors signed for the register {audit.people.register}, the checkpoint is "
-                       f"{note.origin}'s")
+    if note.origin != audit.people.register:
+        audit.found(1, f"its first actors signed for {audit.people.register}, the checkpoint is {note.origin}'s")
+    elif not is_registers(audit.people, key):
+        audit.found(1, "its entries name other keys of the checkpoints than the one that it is checked against")
     return audit

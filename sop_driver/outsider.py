@@ -62,13 +62,21 @@ def _checked(path: Path, key: str | None, witnesses: Sequence[str]) -> tuple[int
     note = [*left, *found.notes(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))]
     if lines := found.lines():
         if key and found.people.keys and not is_registers(found.people, key):
-            lines.append(f"or the key given is another register's: this one is {found.people.register}; compare that "
-                         "key with the one on a printed report")
+            lines.append(_other_key(found.people.register, key.split("+")[0]))
         return 1, [*lines, *note]
     said = [f"{told}; every {'SSH ' if found.pdfs else ''}signature holds", *witnessed_to(found)]
     if not left and not found.pdfs:
         return 0, [*said, *note]
     return 3, [*said, *note, "what was checked here holds; NOT all was: see the lines above"]
+
+
+def _other_key(register: str, given: str) -> str:
+    """What else it may be than a false register, where entries name no such key."""
+    what = f"the key given is another register's: this one is {register}"
+    mend = "compare that key with the one on a printed report"
+    if register == given:
+        what, mend = "it is from before the register had the key given", "ask for one that is made now, and check that"
+    return f"or {what}; {mend}"
 
 
 def witnessed_to(found: Audit) -> Iterator[str]:

@@ -209,6 +209,19 @@ def test_whoever_knows_either_key_verifies_export_and_receipt(rotated: tuple[Des
     assert outsider.check(tmp_path / "export", old)[0] == 1
 
 
+def test_what_is_from_before_a_rotation_is_no_other_registers_by_the_new_key(desk: Desk, tmp_path: Path) -> None:
+    """Who has the key of a newer report asks anew: a thief of the old key could have made it, too."""
+    request = desk.submit()
+    export.export(desk.office, tmp_path / "export", documents=True)
+    (tmp_path / "receipt").write_text(json.dumps(desk.receipt(request)))
+    rotate(desk)
+    for name in ("export", "receipt"):
+        code, told = outsider.check(tmp_path / name, desk.office.people().checkpoint_key)
+        assert code == 1 and not [line for line in told if "signed for the register" in line], told
+        assert any(line.startswith("or it is from before the register had the key given; ask for one that is made "
+                                   "now") for line in told), told
+
+
 def test_old_key_signs_nothing_later(rotated: tuple[Desk, str, str]) -> None:
     """Stolen after the rotation, or the reason for it: its checkpoints of what came later are none."""
     desk, old, _ = rotated
