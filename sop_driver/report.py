@@ -117,7 +117,7 @@ def entry_line(office: Office, entry: Entry) -> str:
             f"of entry {entry.data['emergency']}"
     if entry.kind == "void":
         what = f"{entry.step} of entry {entry.data['entry']}"
-    who = f" by {entry.actor} ({entry.role}{_way(office, entry)})" if entry.actor else ""
+    who = f" by {_who(office, entry)}" if entry.actor else ""
     when = local(office, entry.when)
     return f"{entry.sequence:>5}  {when}  {entry.kind} {what}{said}{agenda}{who}{documents}{reason}{_put(entry)}"
 
@@ -133,6 +133,13 @@ def _put(entry: Entry) -> str:
         found.setdefault(change.get("host", "?"), []).append(f"{change['action']} {change['subject']}{of}")
     told = "; ".join(f"{host}: {', '.join(said)}" for host, said in found.items())
     return f" - {PUT[key]}: {told or 'nothing, the servers were as before'}"
+
+
+def _who(office: Office, entry: Entry) -> str:
+    """Who took a step, by which role, as what where they stood in for its holder then, and how they signed."""
+    actor = office.people(entry.sequence).actors.get(entry.actor or "")
+    stood_in = f", {actor.stands_in}" if actor and actor.stands_in else ""
+    return f"{entry.actor} ({entry.role}{stood_in}{_way(office, entry)})"
 
 
 def _way(office: Office, entry: Entry) -> str:
@@ -195,8 +202,7 @@ def _step_rows(office: Office, now: Standing, entries: list[Entry]) -> Iterator[
             counts = "" if now.done.get(step.id) == entry else " (superseded)"
             if void := now.voided.get(entry.sequence):
                 counts = f" (VOIDED by {_md(void.actor or '')}, entry {void.sequence}: {_md(void.reason or '')})"
-            who = f"{entry.actor} ({entry.role}{_way(office, entry)})"
-            yield (f"| {step.number} | {_md(step.activity)} | {_md(told)}{counts} | {_md(who)} "
+            yield (f"| {step.number} | {_md(step.activity)} | {_md(told)}{counts} | {_md(_who(office, entry))} "
                    f"| {local(office, entry.when)} | {documents} |")
 
 

@@ -43,6 +43,18 @@ def test_report_marks_what_was_superseded(desk: Desk) -> None:
     assert text.count("(superseded)") == 5  # the first review, and what was decided on it
 
 
+def test_who_stood_in_is_told_as_that_also_when_it_is_over(desk: Desk) -> None:
+    """What an office's holder did, and what somebody did for them, is told apart by more than an id."""
+    request = desk.submit()
+    desk.take(request, "agenda")
+    desk.enroll("sekretaris", "kadis", stands_in="Plh", until="2026-11-30T15:59:59Z")
+    entry = desk.take(request, "disposition", actor="sekretaris")
+    desk.retire("sekretaris")
+    for text in (report.entry_line(desk.office, entry), "\n".join(report.report(desk.office, request))):
+        assert "sekretaris (kadis, Plh) " in text
+    assert "kasubbag (kasubbag) " in "\n".join(report.report(desk.office, request))
+
+
 def test_history_of_one_request_leaves_others_out(desk: Desk) -> None:
     first, second = desk.submit(), desk.submit()
     assert {entry.request for entry in report.history(desk.office, first)} == {first} and first != second
