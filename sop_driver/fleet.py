@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import signal
 import sys
 import tempfile
 import uuid
@@ -16,6 +14,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Protocol
 
+from sop_driver import guard
 from sop_driver.errors import Failed
 
 MEMORY = Path("/", "dev", "shm")  # ansible-runner writes the whole environment down: not on a disk
@@ -123,6 +122,7 @@ class Plays(Protocol):
 
     stopped: Event
     lost: Callable[[], bool]
+    mark: str
 
     def play(self, playbook: str, desired: Path, *, check: bool = False, selection: Path | None = None,
              stoppable: bool = True) -> FleetResult: ...
@@ -139,7 +139,7 @@ class Fleet:
         self.inventory = inventory
         self.evidence = evidence
         self.say = say
-        self.name = uuid.uuid4().hex  # of this driver alone
+        self.mark = f"SOP_DRIVER={uuid.uuid4().hex}"  # of this driver alone
         self.stopped = Event()
         self.lost: Callable[[], bool] = lambda: False
 
@@ -162,19 +162,12 @@ class Fleet:
 
         ansible-runner kills Ansible's process group, but its workers and their ssh have sessions of their own.
         """
-        mark = self._marks["SOP_DRIVER" if self.lost() else "SOP_CHANGES_FOR"]  # once lost, it may be the next driver's
-        for environ in Path("/proc").glob("[0-9]*/environ"):
-            with contextlib.suppress(OSError):  # gone meanwhile, or another user's
-                is_ours = mark.encode() in environ.read_bytes().split(b"\0")
-                is_shared = b"[mux]" in (environ.parent / "cmdline").read_bytes()  # a connection others use too
-                if is_ours and not is_shared:
-                    os.kill(int(environ.parent.name), signal.SIGKILL)
+        guard.end(self.mark if self.lost() else self._mark_of_all)  # once lost, it may be the next driver's
 
     @property
-    def _marks(self) -> dict[str, str]:
-        """What is in the environment of all that a play starts."""
-        told = {"SOP_CHANGES_FOR": str(self.evidence), "SOP_DRIVER": self.name}
-        return {name: f"{name}={value}" for name, value in told.items()}
+    def _mark_of_all(self) -> str:
+        """In the environment of all that any driver's play starts for this home, as `mark` is for this driver's."""
+        return f"SOP_CHANGES_FOR={self.evidence}"
 
     def _play(self, folder: Path, playbook: str, variables: dict[str, str], check: bool,
               stoppable: bool) -> FleetResult:
@@ -211,7 +204,7 @@ class Fleet:
             "ANSIBLE_CALLBACKS_ENABLED": "fast_tasks,sop_results",
             "ANSIBLE_NOCOLOR": "1",
             "SOP_RESULTS_FILE": str(results_file),
-            **({} if check else dict(mark.split("=", 1) for mark in self._marks.values())),
+            **({} if check else dict(mark.split("=", 1) for mark in (self.mark, self._mark_of_all))),
         }
 
 

@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator
 from threading import Event, Thread
 
@@ -14,6 +13,7 @@ from sqlalchemy import TextClause, text
 
 from sop_driver.config import Home, to_lock
 from sop_driver.errors import Failed, refuse
+from sop_driver.guard import Guard, now
 from sop_driver.register import Register
 from sop_driver.store import Store
 
@@ -36,26 +36,22 @@ HOLDER = text("SELECT holder, to_char(until AT TIME ZONE 'UTC', 'HH24:MI:SS') FR
 FENCE = text("SELECT token, holder FROM lease FOR SHARE")  # nobody takes over before this transaction has ended
 
 
-def now() -> float:
-    """Seconds that also pass while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 def holder() -> str:
     return f"process {os.getpid()} of {os.environ.get('LOGNAME') or os.getuid()}"
 
 
 @contextlib.contextmanager
-def turn(home: Home, register: Register) -> Iterator[Callable[[], bool]]:
+def turn(home: Home, register: Register, mark: str = "") -> Iterator[Callable[[], bool]]:
     """Let one run at a time onto the fleet; gives what tells whether that was lost. Raises Refused, naming the holder.
 
-    Meanwhile the register takes nothing from a driver whose lease another one has taken over: it raises Failed.
+    Meanwhile the register takes nothing from a driver whose lease another one has taken over: it raises Failed. What
+    has the `mark` in its environment is killed before that.
     """
     if not register.store.shared:
         with _locked(home):
             yield lambda: False
         return
-    lease = Lease(register.store)
+    lease = Lease(register.store, mark)
     register.fence = lease.check
     try:
         yield lease.lost
@@ -87,7 +83,7 @@ def next_run(register: Register) -> str:
 class Lease:
     """The fleet for this driver, as long as it shows in the register's database that it lives."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, mark: str) -> None:
         self.store = store
         self.taken_over, self._ended = Event(), Event()
         began = now()
@@ -96,9 +92,16 @@ class Lease:
             who, until = store.db.execute(HOLDER).one()
             refuse(f"another run is under way ({who})", GATE, "wait until it has ended, `sop history` shows how; where "
                    f"its driver died, the fleet is free at {until} UTC")
-        self.token, self._covered = int(token), began + SECONDS - SPARE
+        self.token, self._guard = int(token), Guard(mark) if mark else None
+        self._cover(began)
         self._thread = Thread(target=self._live, name="lease", daemon=True)
         self._thread.start()
+
+    def _cover(self, began: float) -> None:
+        """It showed then that it lives."""
+        self._covered = began + SECONDS - SPARE
+        if self._guard:
+            self._guard.cover(self._covered)
 
     def lost(self) -> bool:
         """Whether another driver has taken over, or may soon: what changes servers has to stop."""
@@ -117,6 +120,8 @@ class Lease:
     def give_back(self) -> None:
         """Let the next run begin at once; without an answer of the database it waits until the lease has lapsed."""
         self._ended.set()
+        if self._guard:
+            self._guard.close()
         with contextlib.suppress(Failed):
             self._tell(GIVE_BACK)
 
@@ -127,7 +132,7 @@ class Lease:
                 if not self._tell(RENEW):
                     self.taken_over.set()
                     return
-                self._covered = began + SECONDS - SPARE
+                self._cover(began)
 
     def _tell(self, words: TextClause) -> int:
         """By a connection of its own: the register's belongs to the run, and may have broken off."""

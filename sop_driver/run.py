@@ -105,7 +105,7 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
     _, closed = closed_gates(office, requests)
     if closed and not (office.register.open_run() or records.missing(office)):  # they never stop what ends a dead run
         raise Refused(closed)
-    with lease.turn(office.home, office.register) as fleet.lost:
+    with lease.turn(office.home, office.register, fleet.mark) as fleet.lost:
         late = reconcile(office, fleet)
         if late and set(late.requests) == set(requests):
             return late

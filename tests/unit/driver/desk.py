@@ -53,6 +53,7 @@ class FakeFleet:
     def __init__(self) -> None:
         self.stopped = Event()
         self.lost: Callable[[], bool] = lambda: False
+        self.mark = "SOP_DRIVER=a fleet of one dictionary"
         self.existing: dict[str, dict[str, Any]] = {}
         self.foreign: set[str] = set()
         self.faults: dict[str, Callable[[str], FleetResult] | None] = {}

@@ -166,7 +166,7 @@ def test_end_leftovers_spares_the_play_of_who_has_taken_over(fleet: Fleet, lost:
     """On the same machine both change servers for one register; what a dead driver left is nobody's."""
     fleet.lost = lambda: lost
     mine, other = [subprocess.Popen(["sleep", "30"], env={**os.environ, **dict(mark.split("=", 1) for mark in marks)})
-                   for marks in (fleet._marks.values(), [fleet._marks["SOP_CHANGES_FOR"], "SOP_DRIVER=another"])]
+                   for marks in ((fleet._mark_of_all, fleet.mark), (fleet._mark_of_all, "SOP_DRIVER=another"))]
     fleet.end_leftovers()
     assert mine.wait(10) != 0
     assert other.poll() is None if lost else other.wait(10) != 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -206,6 +207,25 @@ def test_lease_is_renewed_as_long_as_the_database_answers(
         cluster.start()
         until(lambda: not lost())
         assert desk.office.register.append("record").sequence == 2
+
+
+@pytest.mark.parametrize("lives", [False, True])
+def test_play_of_a_driver_that_is_stopped_is_ended_before_another_one_may_take_over(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, lives: bool
+) -> None:
+    """By ^Z, say: it cannot end it itself, and the play, a session of its own, would go on changing servers."""
+    monkeypatch.setattr(lease, "SECONDS", 4.0)
+    monkeypatch.setattr(lease, "SPARE", 2.0)
+    monkeypatch.setattr(lease, "PAUSE", 0.2 if lives else 60)
+    play, other = [subprocess.Popen(["sleep", "60"], env={**os.environ, "SOP_DRIVER": name}) for name in ("1", "2")]
+    with lease.turn(desk.office.home, desk.office.register, "SOP_DRIVER=1"):
+        ended, seconds = False, desk.office.register.db.exec_driver_sql("SELECT until - clock_timestamp() FROM lease")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            ended = play.wait(seconds.scalar_one().total_seconds()) == -signal.SIGKILL
+        assert ended is not lives
+    assert play.wait(10) == -signal.SIGKILL and other.poll() is None  # nor does it go on once its driver is gone
+    other.kill()
+    other.wait()
 
 
 def test_driver_learns_of_being_taken_over_without_writing(
