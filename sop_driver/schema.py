@@ -114,7 +114,13 @@ UNION ALL SELECT pg_catalog.concat_ws('|', 'trigger', pg_get_triggerdef(t.oid), 
 UNION ALL SELECT pg_catalog.concat_ws('|', 'rule', pg_get_ruledef(r.oid), r.ev_enabled)
   FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
   WHERE c.relnamespace = CAST(CAST({schema} AS regnamespace) AS oid)
-UNION ALL SELECT pg_catalog.concat_ws('|', 'function', pg_get_functiondef(p.oid)) FROM pg_proc p
+UNION ALL SELECT pg_catalog.concat_ws('|', 'constraint', c.relname, k.conname, pg_get_constraintdef(k.oid),
+                 k.convalidated)
+  FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+  WHERE c.relnamespace = CAST(CAST({schema} AS regnamespace) AS oid) AND c.relname <> 'alembic_version'
+  AND k.contype <> 'n'
+UNION ALL SELECT pg_catalog.concat_ws('|', 'function', CASE WHEN p.prokind = 'a' THEN CAST(p.oid AS text)
+                 ELSE pg_get_functiondef(p.oid) END) FROM pg_proc p
   WHERE p.pronamespace = CAST(CAST({schema} AS regnamespace) AS oid)
 UNION ALL SELECT pg_catalog.concat_ws('|', 'operator', o.oid) FROM pg_operator o
   WHERE o.oprnamespace = CAST(CAST({schema} AS regnamespace) AS oid)

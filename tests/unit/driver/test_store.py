@@ -240,6 +240,10 @@ def test_database_that_cannot_hold_every_letter_is_refused(cluster: Cluster, tmp
         "CREATE VIEW v AS SELECT 1",
         "DROP INDEX entries_request_number",
         "ALTER TABLE entries SET UNLOGGED",  # empty after a crash
+        "ALTER TABLE entries ADD CHECK (public.never(hash, kind) OR true)",  # what it calls may write
+        "CREATE TABLE public.few (kind text PRIMARY KEY); "
+        "ALTER TABLE entries ADD FOREIGN KEY (kind) REFERENCES public.few NOT VALID",
+        "CREATE AGGREGATE max(bigint) (SFUNC = int8larger, STYPE = bigint)",
         *(f"CREATE OPERATOR {schema}.= (LEFTARG = text, RIGHTARG = varchar, FUNCTION = public.never)"
           for schema in ("sop", "pg_catalog")),
         "CREATE FUNCTION concat_ws(text, text, text) RETURNS SETOF text LANGUAGE sql AS 'SELECT $2 WHERE false'",
