@@ -114,7 +114,7 @@ def _witnessed_of(office: Office, size: int) -> dict[str, str]:
     The one beside the register is a witness too, where it saw more or other entries: what was cut off shows by it.
     """
     register = office.register
-    found = {f"witnessed/{path.name}": note_in(path) for path in witnessed(office)}
+    found = {f"witnessed/{path.name}": note_in(path) for path in trust.words(office)}
     seen = _seen(beside := note_in(register.checkpoint_file))  # of one that cannot be read `verify` tells, here
     if seen > size or (seen and open_note(beside, []).root != register.tree_of(seen).root()):
         found["witnessed/driver+checkpoint"] = beside  # no witness's name has a plus sign
@@ -128,10 +128,6 @@ def _seen(text: str) -> int:
         return open_note(text, []).size
     except ValueError:
         return 0
-
-
-def witnessed(office: Office) -> list[Path]:
-    return sorted((office.home.path / "witnessed").glob("*"))
 
 
 def update(office: Office, since: int) -> str:
@@ -286,7 +282,7 @@ def take_back(office: Office, file: Path) -> tuple[str, list[str]]:
 def cosigned(office: Office, signed: str) -> str:
     """A checkpoint of ours with the lines of the witnesses who signed the same one."""
     body = open_note(signed, []).body
-    for text in map(note_in, witnessed(office)):
+    for text in map(note_in, trust.words(office)):
         with contextlib.suppress(ValueError):  # of one that cannot be read, or does not hold, `verify` tells
             if open_note(text, []).body == body:
                 keys = [key for key in office.config.witnesses if word_of(text, key)]
@@ -296,5 +292,5 @@ def cosigned(office: Office, signed: str) -> str:
 
 def _file_of(name: str, identity: str) -> str:
     """A file's name for a witness; with the key's id where it is not the witness's own, which another could have."""
-    fitting = re.sub(r"[^A-Za-z0-9._-]", "_", name)[:100]
-    return name if fitting == name and name.strip(".") else f"{fitting}+{identity}"
+    fitting = re.sub(r"^\.|[^A-Za-z0-9._-]", "_", name)[:100]
+    return name if fitting == name else f"{fitting}+{identity}"

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import io
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -263,10 +264,10 @@ def watched(desk: Desk) -> Desk:
     return desk
 
 
-def witness(desk: Desk, since: int) -> str:
+def witness(desk: Desk, since: int, name: str = "inspektorat") -> str:
     """The witness's round: update there, signature back."""
     (desk.folder / "update").write_text(export.update(desk.office, since))
-    note, key = export.witness(desk.folder / "update", desk.folder / "there", "inspektorat",
+    note, key = export.witness(desk.folder / "update", desk.folder / "there", name,
                                desk.office.register.notary.verifier)
     desk.office.config = desk.config.model_copy(update={"witnesses": (key,)})
     (desk.folder / "cosigned").write_text(note)
@@ -652,6 +653,30 @@ def test_witness_that_was_asked_for_must_have_signed(desk: Desk, tmp_path: Path)
         assert outsider.check(path, desk.office.register.notary.verifier)[0] == 0
         code, lines = outsider.check(path, desk.office.register.notary.verifier, [other.verifier])
         assert code == 1 and lines[0] == "entry 1: no checkpoint here is signed by the witness inspektorat"
+
+
+def test_witnesss_word_that_a_killed_command_had_half_kept_is_none(
+    watched: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = watched.office.home.path / "witnessed"
+    before = sorted(folder.iterdir())
+    with monkeypatch.context() as killed:  # as by a signal that nobody catches: nothing is cleaned up
+        killed.setattr(Path, "replace", lambda *words: os._exit(0))
+        pid = os.fork()
+        if not pid:
+            export.take_back(watched.office, watched.folder / "cosigned")
+    os.waitpid(pid, 0)
+    assert len(sorted(folder.iterdir())) == len(before) + 1
+    next(path for path in folder.iterdir() if path not in before).write_text("half")
+    assert verified(watched) == [] and trust.require(watched.office)
+    export.export(watched.office, tmp_path / "out", False)
+    assert [path.name for path in (tmp_path / "out/witnessed").iterdir()] == [path.name for path in before]
+
+
+def test_word_of_a_witness_whose_name_begins_with_a_point_counts(desk: Desk) -> None:
+    desk.submit()
+    assert witness(desk, 0, ".tersembunyi") == ".tersembunyi"
+    assert list(trust.witnessed(desk.office).values()) == [(desk.folder / "cosigned").read_text()]
 
 
 def test_register_that_is_gone_beside_a_witness_is_found(file_desk: Desk) -> None:
