@@ -110,6 +110,7 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
         if late and set(late.requests) == set(requests):
             return late
         standings = cleared(office, requests)  # while it waited or put back, the register may have moved
+        actors = office.people().last
         orders = [_order(office, now, actor, sign) for now in standings]
         with office.register.writing():  # no driver that was taken over writes what the next one is to play
             run_id = lease.next_run(office.register)
@@ -117,7 +118,7 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
         plan = _checked(fleet, job)
         if refusals := plan.refusals(job.names, office.config.inventory):
             raise Refused(refusals)
-        _begin(office, facts, job, orders)
+        _begin(office, facts, job, orders, actors)
         try:
             outcome = _apply(office, fleet, job, plan)
             _close(office, job, orders, outcome)
@@ -135,12 +136,18 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
     return outcome
 
 
-def _begin(office: Office, facts: FleetFacts, job: Job, orders: list[dict[str, Any]]) -> None:
-    """The run begins, where what is to be installed is what was verified. Raises Refused."""
+def _begin(office: Office, facts: FleetFacts, job: Job, orders: list[dict[str, Any]], actors: str | None) -> None:
+    """The run begins, where what is to be installed is what was verified, by who may still install it. Raises Refused.
+
+    `actors` is the last entry on actors from before the orders were signed.
+    """
     with office.register.writing():
         trust.unchanged(office)
+        people, now = office.people(), stamp(office.register.now())
         for order in orders:
             steps.still(office, order)
+            if people.last != actors or people.fault(order["actor"], now):
+                trust.accept(office, office.register.next_entry("step", **order))
         again = wanted(office, facts, [stand(office, now.id) for now in job.standings], job.run, job.folder)
         bound = all(order["data"].items() >= steps.binding(now).items()
                     for order, now in zip(orders, again.standings, strict=True))
@@ -151,7 +158,7 @@ def _begin(office: Office, facts: FleetFacts, job: Job, orders: list[dict[str, A
             "run", actor=orders[0]["actor"], role=orders[0]["role"], outcome="started",
             data={"run": job.run, "requests": [now.id for now in job.standings], "allocations": job.allocations,
                   "desired": desired.fingerprint(job.target)})
-        windows, people = _frozen(office, started.time), office.people()  # one may have begun while the plan was made
+        windows = _frozen(office, started.time)  # one may have begun while the plan was made
         closed = _of_others(office, again.standings, again.before)  # another agency may have got an id meanwhile
         closed += [refusal for now in job.standings
                    for refusal in gates.lapsed(stand(office, now.id, started.when), people, windows)]

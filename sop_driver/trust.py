@@ -35,6 +35,7 @@ MENDS = (  # what is said against a new entry, where it is not mended by signing
     ("is or was somebody's already, or is none", "take another id; `sop actors replace` gives that one another key"),
     ("is or was somebody's already", "make a new key: ssh-keygen -t ed25519"),
     ("paper is seen by", "give the id of who has that office: --ink ID"),
+    ("nobody takes both it and", "let another person take it: --as ID"),
     ("has no key in this register", "let it be signed on paper, where the SOP allows that: --ink ID; or enter a key by "
                                     "`sop actors replace`"),
     *((part, NOW) for part in ("nobody has the id", "was retired at", "stood in until", "who has no key to sign with",

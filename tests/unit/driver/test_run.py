@@ -5,12 +5,14 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from driver import people
 from driver.desk import PROJECT, Desk, failing, silent, tar_of, unreachable
 from sop_driver import desired, lease, notary, orders, records, report, run, standing, trust
 from sop_driver.errors import Failed, Interrupted, Recorded, Refused, SopError
@@ -819,3 +821,54 @@ def test_run_that_is_recorded_is_not_put_back_where_what_comes_after_fails(
     assert desk.outcomes() == ["started", "applied"] and list(desk.fleet.existing) == [NAME]
     assert len(go(desk, request).records) == 4 and list(desk.fleet.existing) == [NAME]
     assert trust.examine(desk.office).findings == []
+
+
+def retired(desk: Desk) -> None:
+    desk.retire("subkoor", by=("kadis", "kasubbag"))
+
+
+def tied(desk: Desk) -> None:
+    """It is entered that who approved and who installs are one person."""
+    desk.sign = lambda who, said: people.sign("new" if who == "kabid" and "replace" in said else who, said)
+    desk.enroll("kabid", "bidang", by=("kadis", "kasubbag"), replaces=True, person="subkoor", key=people.public("new"))
+
+
+def over(desk: Desk) -> None:
+    desk.clock.time += timedelta(days=9)
+
+
+MEANWHILE = [("subkoor", retired, "subkoor was retired at", "sop actors list"),
+             ("subkoor", tied, "nobody takes both it and step 9", "--as"),
+             ("plh", over, "plh stood in until", "sop actors list")]
+
+
+def changed_at(desk: Desk, change: Callable[[Desk], None], playbook: str, at_check: bool = False) -> None:
+    def changed(played: str, check: bool) -> None:
+        if (played, check) == (playbook, at_check):
+            desk.fleet.on_play = lambda *words: None
+            change(desk)
+
+    desk.fleet.on_play = changed
+
+
+def with_a_stand_in(desk: Desk) -> str:
+    """Approved; somebody who stands in for a week may install it, too, and officials are enough without `subkoor`."""
+    request = desk.approved()
+    for name, stands_in in (("sub2", None), ("plh", {"stands_in": "Plh", "until": "2026-11-09T15:59:59Z"})):
+        desk.enroll(name, "bidang", **(stands_in or {}))
+    return request
+
+
+@pytest.mark.parametrize(("who", "change", "what", "mend"), MEANWHILE)
+def test_run_begins_nothing_whose_installer_may_not_install_it_any_more(
+    desk: Desk, who: str, change: Callable[[Desk], None], what: str, mend: str
+) -> None:
+    """The servers would be changed by who has lost the right to, and only be put back at the end."""
+    request = with_a_stand_in(desk)
+    changed_at(desk, change, "websites.yml", at_check=True)
+    with pytest.raises(Refused) as error:
+        desk.run(request, actor=who)
+    assert what in str(error.value) and mend in error.value.refusals[0].mend
+    assert all(check for _, check, _ in desk.fleet.played) and desk.outcomes() == []
+    desk.run(request, actor="sub2")
+    assert desk.outcomes() == ["started", "applied"] and trust.examine(desk.office).findings == []
