@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -36,7 +38,7 @@ class Refused(SopError):
 
     def __init__(self, refusals: list[Refusal]) -> None:
         super().__init__("\n\n".join(map(str, refusals)))
-        self.refusals = refusals
+        self.refusals, self.what = refusals, "; ".join(refusal.what for refusal in refusals)
 
 
 class Failed(SopError):
@@ -75,6 +77,16 @@ class Interrupted(Failed):
     """Somebody stopped the command; what it had begun was put back."""
 
     code = 130
+
+
+@contextlib.contextmanager
+def after(done: str, run: str) -> Iterator[None]:
+    """What is refused within it is no mere refusal: that would say that nothing was changed. Raises Failed."""
+    try:
+        yield
+    except Refused as error:
+        raise Failed(f"{done}: {error.what}", f"{run}, its word in the register",
+                     "mend what it names; the next `sop run` does what is left") from error
 
 
 def refuse(what: str, gate: str, mend: str) -> NoReturn:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from sop_driver import desired, records
-from sop_driver.config import FleetFacts
+from sop_driver.config import FleetFacts, write_atomic
 from sop_driver.desired import Allocation, Website
 from sop_driver.errors import Refused
 from sop_driver.fleet import FleetResult
+from sop_driver.proof import canonical
 from sop_driver.standing import Office, Standing
 
 
@@ -79,3 +80,10 @@ def write_previous(office: Office, path: Path, before: dict[str, Website], targe
     """The state to put back: as before a run, with what the run itself makes removed, data too."""
     purged = {name: {**row, "state": "purged"} for name, row in target.items() if name not in before}
     return desired.write(path, office.register, {**before, **purged})
+
+
+def selected(folder: Path, names: list[str]) -> Path:
+    """The websites that a play is about, for it to read."""
+    path = folder / "selection.json"
+    write_atomic(path, canonical({"websites": names}).encode())
+    return path

@@ -9,14 +9,13 @@ from typing import Any
 
 from sop_driver import desired, gates, lease, records, steps, trust
 from sop_driver import plan as plans
-from sop_driver.config import FleetFacts, write_atomic
+from sop_driver.config import FleetFacts
 from sop_driver.desired import Website
-from sop_driver.errors import Failed, Interrupted, Recorded, Refusal, Refused, Uncertain, refuse
+from sop_driver.errors import Failed, Interrupted, Recorded, Refusal, Refused, Uncertain, after, refuse
 from sop_driver.fleet import FleetResult, Plays
 from sop_driver.flow import Existing
-from sop_driver.job import Job, prepare, wanted, write_previous
+from sop_driver.job import Job, prepare, selected, wanted, write_previous
 from sop_driver.plan import Plan
-from sop_driver.proof import canonical
 from sop_driver.records import Outcome
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, Standing, stamp, stand, worded
@@ -131,8 +130,9 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
             if not _stands(office, job.run, error):
                 put_back(office, fleet, job.run, job.names, job.previous_file, f"{type(error).__name__}: {error}")
             raise
-        _written(office, job.target)
-        _record(office, fleet, job.folder, outcome)
+        with after(f"{job.run} is applied, and its records were not made", job.run):
+            _written(office, job.target)
+            _record(office, fleet, job.folder, outcome)
     return outcome
 
 
@@ -188,23 +188,17 @@ def _order(office: Office, now: Standing, actor: str | None, sign: Sign) -> dict
     return fields
 
 
-def _select(folder: Path, names: list[str]) -> Path:
-    path = folder / "selection.json"
-    write_atomic(path, canonical({"websites": names}).encode())
-    return path
-
-
 def _apply(office: Office, fleet: Plays, job: Job, plan: Plan) -> Outcome:
     """Backup where it updates, converge, probe. Raises Trouble with host and task of the first thing that failed."""
     if job.updates:
         previous = desired.write(job.folder / "desired-before.json", office.register, job.before)
-        backup = _well(job, "backup-before", fleet.play(BACKUP, previous, selection=_select(job.folder, job.updates)))
+        backup = _well(job, "backup-before", fleet.play(BACKUP, previous, selection=selected(job.folder, job.updates)))
         job.saved = backup.of_website("snapshots")
-    applied = _well(job, "websites", fleet.play(WEBSITES, job.target_file, selection=_select(job.folder, job.names)))
+    applied = _well(job, "websites", fleet.play(WEBSITES, job.target_file, selection=selected(job.folder, job.names)))
     refused = applied.refused
     if mine := [why for name, why in refused.items() if name in job.names]:
         raise Trouble("; ".join(mine), f"{job.run}, {WEBSITES}")
-    probed = _well(job, "probe", fleet.play(PROBE, job.target_file, selection=_select(job.folder, job.names)))
+    probed = _well(job, "probe", fleet.play(PROBE, job.target_file, selection=selected(job.folder, job.names)))
     if unseen := set(job.names) - set(probed.of_website("probes")):
         raise Trouble(f"nobody looked at {', '.join(sorted(unseen))}", f"{job.run}, probe as a visitor")
     built = applied.of_website("as_built")
@@ -236,7 +230,8 @@ def put_back(office: Office, fleet: Plays, run_id: str, names: Collection[str], 
             and _left_over(fleet, layers, previous, names, changes))
     data = {"run": run_id, "put_back": plans.named(changes)}
     if not (trouble := "; ".join(left)):
-        office.register.append("run", outcome=outcome, reason=reason, data=data)
+        with after(f"{reason}; the servers were put back as they were, and that is not recorded", run_id):
+            office.register.append("run", outcome=outcome, reason=reason, data=data)
         return
     office.register.append("run", outcome="unknown", data=data,
                            reason=f"{reason}; then putting back failed: {trouble}")
@@ -281,15 +276,19 @@ def reconcile(office: Office, fleet: Plays) -> Outcome | None:
 
 
 def _close(office: Office, job: Job, orders: list[dict[str, Any]], outcome: Outcome) -> None:
-    """The run and its requests' installation are done, in one stroke; and what it put right of other websites."""
+    """The run and its requests' installation are done, in one stroke; and what it put right of other websites. Raises
+    Trouble where the register does not take that."""
     data: dict[str, Any] = {"run": job.run, "desired": desired.fingerprint(job.target)}
     if other := plans.own_doing(outcome.changes, {*job.names, *outcome.left}):
         data["put_right"] = plans.named(other)
-    with office.register.writing():
-        office.register.append("run", outcome="applied", data=data)
-        for order in orders:
-            entry = office.register.append("step", **order | {"data": {**order["data"], "run": job.run}})
-            trust.accept(office, entry)
+    try:
+        with office.register.writing():
+            office.register.append("run", outcome="applied", data=data)
+            for order in orders:
+                entry = office.register.append("step", **order | {"data": {**order["data"], "run": job.run}})
+                trust.accept(office, entry)
+    except Refused as error:
+        raise Trouble(error.what, f"{job.run}, its word in the register") from error
 
 
 def _stands(office: Office, run_id: str, error: Exception) -> bool:
@@ -306,7 +305,7 @@ def _record(office: Office, fleet: Plays, folder: Path, outcome: Outcome, reason
     """Back the new state up, and keep the records. The websites serve already, so that a failure is told and recorded,
     not rolled back."""
     names = [row["name"] for row in outcome.websites]
-    result = fleet.play(BACKUP, office.home.desired, selection=_select(folder, names))
+    result = fleet.play(BACKUP, office.home.desired, selection=selected(folder, names))
     records.keep_result(folder, "backup", result)
     outcome.snapshots = result.of_website("snapshots")
     if not result.ok or result.told:

@@ -872,3 +872,56 @@ def test_run_begins_nothing_whose_installer_may_not_install_it_any_more(
     assert all(check for _, check, _ in desk.fleet.played) and desk.outcomes() == []
     desk.run(request, actor="sub2")
     assert desk.outcomes() == ["started", "applied"] and trust.examine(desk.office).findings == []
+
+
+def back(desk: Desk) -> None:
+    """The machine's clock is set back by more than the register allows."""
+    desk.clock.time -= timedelta(minutes=10)
+
+
+@pytest.mark.parametrize(("who", "change", "what"), [each[:3] for each in MEANWHILE])
+def test_run_that_the_register_takes_no_more_says_that_the_servers_were_put_back(
+    desk: Desk, who: str, change: Callable[[Desk], None], what: str
+) -> None:
+    """A refusal alone (exit 3) would say that nothing was changed."""
+    request = with_a_stand_in(desk)
+    changed_at(desk, change, "probe.yml")
+    with pytest.raises(Failed) as error:
+        desk.run(request, actor=who)
+    assert what in str(error.value) and "the servers were put back as they were" in str(error.value)
+    assert desk.outcomes() == ["started", "rolled_back"] and not desk.fleet.existing
+    desk.run(request, actor="sub2")
+    assert trust.examine(desk.office).findings == []
+
+
+def test_run_that_the_register_takes_no_more_tells_which_data_putting_back_leaves(desk: Desk) -> None:
+    release = {"runtime": "php", "database": "mariadb", "setup_script": "setup.sh"}
+    files = {"index.php": "<?php", "setup.sh": "#!/bin/sh"}
+    go(desk, desk.approved(archive_bytes=tar_of(files), **release))
+    desk.enroll("sub2", "bidang")
+    request = desk.approved(archive_bytes=tar_of({**files, "new.php": "<?php"}), kind="update", **release)
+    changed_at(desk, retired, "probe.yml")
+    told = f"but for data that a setup script may have changed: {NAME} (playbooks/restore.yml, snapshot abc)"
+    assert told in str(ends(desk, request))
+    assert told in str(list(desk.office.register.entries(kind="run"))[-1].reason)
+
+
+def test_run_that_is_put_back_by_a_clock_set_back_says_so_and_is_ended_by_the_next(desk: Desk) -> None:
+    request = desk.approved()
+    changed_at(desk, back, "probe.yml")
+    error = ends(desk, request)
+    assert isinstance(error, Failed) and "this machine's clock says" in str(error)
+    assert "the servers were put back as they were, and that is not recorded" in str(error)
+    assert desk.outcomes() == ["started"] and not desk.fleet.existing
+    desk.clock.time += timedelta(minutes=20)
+    ended_by_the_same_command(desk, request, "started", "interrupted")
+
+
+def test_run_whose_records_are_refused_says_that_it_is_applied(desk: Desk) -> None:
+    request = desk.approved()
+    changed_at(desk, back, "backup.yml")
+    error = ends(desk, request)
+    assert isinstance(error, Failed) and "run-000001 is applied, and its records were not made" in str(error)
+    assert desk.outcomes() == ["started", "applied"] and list(desk.fleet.existing) == [NAME]
+    desk.clock.time += timedelta(minutes=20)
+    assert len(go(desk, request).records) == 4 and trust.examine(desk.office).findings == []
