@@ -101,9 +101,11 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
     Where these are what the last run applied, and it died before its records were made, they are made now.
     """
     trust.require(office, requests)
-    _, closed = closed_gates(office, requests)
-    if closed and not (office.register.open_run() or records.missing(office)):  # they never stop what ends a dead run
-        raise Refused(closed)
+    try:
+        cleared(office, requests)
+    except Refused:  # whatever it is, it never stops what ends a dead run
+        if not (office.register.open_run() or records.missing(office)):
+            raise
     with lease.turn(office.home, office.register, fleet.mark) as fleet.lost:
         late = reconcile(office, fleet)
         if late and set(late.requests) == set(requests):

@@ -925,3 +925,20 @@ def test_run_whose_records_are_refused_says_that_it_is_applied(desk: Desk) -> No
     assert desk.outcomes() == ["started", "applied"] and list(desk.fleet.existing) == [NAME]
     desk.clock.time += timedelta(minutes=20)
     assert len(go(desk, request).records) == 4 and trust.examine(desk.office).findings == []
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_what_a_dead_run_left_is_put_back_though_the_file_of_its_sop_is_lost(file_desk: Desk, other: bool) -> None:
+    """Whoever runs anything: until the file is brought back, nothing stands, and visitors see half of a run."""
+    another = file_desk.approved(name="lain.tarakankota.go.id")
+    request = file_desk.approve(file_desk.submit())
+    kill_at(file_desk, "probe.yml")
+    killed(file_desk, request)
+    file = file_desk.office.evidence.path(standing.stand(file_desk.office, request).procedure.hash)
+    file.rename(file_desk.folder / "away")
+    file_desk.office = file_desk.opened(file_desk.clock)
+    error = ends(file_desk, another if other else request)
+    assert isinstance(error, Refused) and str(file) in str(error)
+    assert file_desk.outcomes() == ["started", "interrupted"] and not file_desk.fleet.existing
+    (file_desk.folder / "away").rename(file)
+    assert go(file_desk, request).run == "run-000002" and trust.examine(file_desk.office).findings == []
