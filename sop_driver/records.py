@@ -73,9 +73,12 @@ def keep_result(folder: Path, name: str, result: FleetResult) -> None:
 
 
 def _result(folder: Path, name: str) -> FleetResult:
-    file = folder / f"{name}.json"
-    lines = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
-    return FleetResult(name, [Result(line["host"], line["task"], line["result"]) for line in lines])
+    """What they answered, so far as it can be read."""
+    try:
+        lines = json.loads((folder / f"{name}.json").read_bytes())
+        return FleetResult(name, [Result(line["host"], line["task"], line["result"]) for line in lines])
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        return FleetResult(name)
 
 
 def keep(office: Office, outcome: Outcome, reason: str | None = None) -> list[Path]:

@@ -942,3 +942,17 @@ def test_what_a_dead_run_left_is_put_back_though_the_file_of_its_sop_is_lost(fil
     assert file_desk.outcomes() == ["started", "interrupted"] and not file_desk.fleet.existing
     (file_desk.folder / "away").rename(file)
     assert go(file_desk, request).run == "run-000002" and trust.examine(file_desk.office).findings == []
+
+
+@pytest.mark.parametrize("kept", [b"", b"[", b"[1]", b'[{"host": "web1"}]', b"\xff"])
+def test_records_are_made_though_what_a_dead_run_kept_cannot_be_read(file_desk: Desk, kept: bytes) -> None:
+    """As where it kept nothing; else no `sop run` of any request would ever get further."""
+    request = file_desk.approved()
+    killed_after_it_was_applied(file_desk, request, "keep_result 1")
+    for name in ("websites", "probe"):
+        (file_desk.office.home.runs / f"run-000001/{name}.json").write_bytes(kept)
+    assert go(file_desk, request).run == "run-000001"
+    configuration, backup, network = file_desk.office.register.entries(kind="record")
+    assert configuration.data["websites"][NAME]["as_built"] == network.data["websites"][NAME] == {}
+    assert configuration.data["websites"][NAME]["desired"] and backup.data["websites"][NAME]["snapshots"]
+    assert go(file_desk, file_desk.approved(name="lain.tarakankota.go.id")).run == "run-000002"
