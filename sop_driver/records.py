@@ -60,7 +60,7 @@ def missing(office: Office) -> Outcome | None:
     started = next(entry for entry in runs if entry.data["run"] == run)
     websites = desired.fold(office.register)
     names = [row["name"] for row in desired.rows(office.register, started, websites)]
-    built, probes = (_result(office.home.runs / run, name).of_website(key)
+    built, probes = (result(office.home.runs / run, name).of_website(key)
                      for name, key in (("websites", "as_built"), ("probe", "probes")))
     return Outcome(run, started.data["requests"], [websites[name] for name in names], [],
                    {name: built.get(name, {}) for name in names}, probes)
@@ -72,7 +72,7 @@ def keep_result(folder: Path, name: str, result: FleetResult) -> None:
     write_atomic(folder / f"{name}.json", json.dumps(lines, indent=1, ensure_ascii=False).encode())
 
 
-def _result(folder: Path, name: str) -> FleetResult:
+def result(folder: Path, name: str) -> FleetResult:
     """What they answered, so far as it can be read."""
     try:
         lines = json.loads((folder / f"{name}.json").read_bytes())

@@ -266,9 +266,12 @@ def reconcile(office: Office, fleet: Plays) -> Outcome | None:
         mine = {row["name"]: row for row in desired.rows(office.register, started, before)} if started else {}
     if started:
         run_id = started.data["run"]
-        previous = write_previous(office, office.home.runs / run_id / "desired-previous.json", before, before | mine)
-        put_back(office, fleet, run_id, mine, previous, "the run had no end; the servers were put back by the next one",
-                 "interrupted")
+        job = Job(run_id, office.home.runs / run_id, [], [], before, before | mine)
+        saved = records.result(job.folder, "backup-before").of_website("snapshots")
+        job.saved = {name: saved[name] for name in mine.keys() & before.keys() & saved.keys()}
+        previous = write_previous(office, job.previous_file, before, job.target)
+        put_back(office, fleet, run_id, mine, previous,
+                 f"the run had no end; the servers were put back by the next one{job.not_undone}", "interrupted")
     if desired.read(office.home.desired) != before:  # it died between the register's word and this file
         _written(office, before)
     if late := records.missing(office):

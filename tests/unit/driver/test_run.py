@@ -956,3 +956,18 @@ def test_records_are_made_though_what_a_dead_run_kept_cannot_be_read(file_desk: 
     assert configuration.data["websites"][NAME]["as_built"] == network.data["websites"][NAME] == {}
     assert configuration.data["websites"][NAME]["desired"] and backup.data["websites"][NAME]["snapshots"]
     assert go(file_desk, file_desk.approved(name="lain.tarakankota.go.id")).run == "run-000002"
+
+
+def test_register_tells_which_data_of_a_dead_run_putting_back_leaves(desk: Desk) -> None:
+    """As where the run itself puts back: who reads it has the snapshot from before."""
+    php = {"runtime": "php", "setup_script": "setup.php"}
+    first, second = ({"archive_bytes": tar_of({"index.php": text, "setup.php": "<?php"})} for text in ("satu", "dua"))
+    go(desk, desk.approved(**php, **first))
+    request = desk.approved(kind="update", **php, **second)
+    for when in ("backup.yml", "probe.yml"):  # before its setup script, and after
+        kill_at(desk, when)
+        killed(desk, request)
+    go(desk, request)
+    said = f"but for data that a setup script may have changed: {NAME} (playbooks/restore.yml, snapshot abc)"
+    early, late = (entry.reason for entry in desk.office.register.entries(kind="run") if entry.outcome == "interrupted")
+    assert said in str(late) and said not in str(early)
