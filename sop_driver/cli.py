@@ -25,10 +25,10 @@ from sop_driver.request import Form
 from sop_driver.signatures import pen
 from sop_driver.standing import Office
 
-EPILOG = ("exit codes: 0 done · 1 failed, or found something (drift, probe, verify); `sop history` says how a run "
-          "ended · 2 usage · 3 refused by a gate · 70 a bug · 130 interrupted")
+EPILOG = ("exit codes: 0 done · 1 failed, or found something (drift, probe, verify); `sop history REQ` says how a "
+          "run ended · 2 usage · 3 refused by a gate · 70 a bug · 130 interrupted")
 
-LOOK = "look by `sop history` before you repeat anything"
+LOOK = "look by `sop status`, `sop history REQ` or `sop actors list` before you repeat anything"
 GROUPS = {**admin.GROUPS, **officials.GROUPS}
 
 Run = Callable[[argparse.Namespace], int]

@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError
 from sop_driver.errors import Failed, Uncertain, Usage
 
 NOTHING = "then run again: nothing of this command was recorded"
-MAYBE = "then look by `sop history` before you repeat it: what this command recorded before that stays"
+MAYBE = "then look by `sop status` or `sop history REQ` before you repeat it: what this command recorded before that stays"
 ROOM = "the disk has no room: make some"
 BUSY = "another one has been writing for long: see who holds it"
 READ_ONLY = "it takes no writes: see the rights of the file or account, or whether this is a replica"
@@ -54,7 +54,7 @@ def explained(context: ExceptionContext, name: str, recorded: bool = False) -> F
     said = " ".join(str(error).split())
     if context.statement == "COMMIT" and context.is_disconnect:
         return Uncertain(f"the connection ended while entries were being committed: {said}", name,
-                      "they may be recorded or not: look by `sop history` before you repeat it")
+                      "they may be recorded or not: look by `sop status` or `sop history REQ` before you repeat it")
     mend = _mend(error, said)
     return Failed(f"the register's database could not be used: {said}", name,
                   mend if mend == DAMAGED else f"{mend}; {MAYBE if recorded else NOTHING}")

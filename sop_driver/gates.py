@@ -118,9 +118,11 @@ def lapsed(now: Standing, people: Directory, windows: Iterable[Frozen]) -> list[
 
 def freeze(now: Standing, windows: Iterable[Frozen]) -> list[Refusal]:
     """The calendar stops what was approved, too."""
+    rules = now.procedure.emergency
+    urgent = f"; what cannot wait: `sop emergency declare {now.id}`" if rules and FREEZE in rules.waives else ""
     return [Refusal(f"{now.id}: {window.words}", FREEZE,
-                    f"wait for its end, or have two officials end it: `sop freeze end {window.number}`; what cannot "
-                    f"wait: `sop emergency declare {now.id}`") for window in windows if FREEZE not in now.waived]
+                    f"wait for its end, or have two officials end it: `sop freeze end {window.number}`{urgent}")
+            for window in windows if FREEZE not in now.waived]
 
 
 GATES: dict[str, Gate] = {

@@ -67,7 +67,7 @@ def _locked(home: Home) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             refuse(f"another run is under way ({file.read().strip() or 'just begun'})", GATE,
-                   "wait until it has ended; `sop history` shows how")
+                   "wait until it has ended, then run again")
         file.truncate(0)
         file.write(holder())
         file.flush()
@@ -90,8 +90,8 @@ class Lease:
         token = store.db.execute(TAKE, {"holder": f"{holder()} on {socket.gethostname()}", "seconds": SECONDS}).scalar()
         if token is None:
             who, until = store.db.execute(HOLDER).one()
-            refuse(f"another run is under way ({who})", GATE, "wait until it has ended, `sop history` shows how; where "
-                   f"its driver died, the fleet is free at {until} UTC")
+            refuse(f"another run is under way ({who})", GATE, "wait until it has ended, then run again; where its "
+                   f"driver died, the fleet is free at {until} UTC")
         self.token, self._guard = int(token), Guard(mark) if mark else None
         self._cover(began)
         self._thread = Thread(target=self._live, name="lease", daemon=True)
@@ -115,7 +115,7 @@ class Lease:
             raise Failed(f"the fleet was taken over by {who}, as this driver had shown no sign of life for "
                          f"{SECONDS:.0f} s: nothing more of this run was changed or recorded here",
                          f"{self.store.name}, lease {self.token}, now {token}",
-                         "see by `sop history` what the other one found, then `sop run` again")
+                         "see by `sop history REQ` what the other one found, then `sop run` again")
 
     def give_back(self) -> None:
         """Let the next run begin at once; without an answer of the database it waits until the lease has lapsed."""

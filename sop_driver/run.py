@@ -155,7 +155,7 @@ def _begin(office: Office, facts: FleetFacts, job: Job, orders: list[dict[str, A
                     for order, now in zip(orders, again.standings, strict=True))
         if not bound or (again.allocations, again.before, again.target) != (job.allocations, job.before, job.target):
             refuse(f"{job.run}: the register says otherwise now than when the plan was made", "the register",
-                   "see `sop history` and `sop register verify` for who changed it, then `sop run` again")
+                   "see `sop history REQ` and `sop register verify` for who changed it, then `sop run` again")
         started = office.register.append(
             "run", actor=orders[0]["actor"], role=orders[0]["role"], outcome="started",
             data={"run": job.run, "requests": [now.id for now in job.standings], "allocations": job.allocations,

@@ -76,7 +76,7 @@ class Office:
         people = self.people()
         if fault := people.fault(name, "" if ended else stamp(self.register.now())):
             if any(past == name for past, _, _, _ in people.closed) or name in people.actors:
-                refuse(fault, "actors", "`sop actors list` names those who may act now")
+                refuse(fault, "actors", "`sop actors list` names those who may act now; a step or run takes --as ID")
             raise Usage(fault, "sop actors list", f"use one of {', '.join(sorted(people.actors)) or 'none yet'}")
         return people.actors[name]
 

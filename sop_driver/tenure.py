@@ -50,8 +50,8 @@ def stand_in_fault(new: Actor, held: set[str], time: str, rules: Body) -> Agains
                 "let one of them stand in, and name their other id: --person ID")
     latest = datetime.fromisoformat(time) + timedelta(**rule["lasts"])
     if datetime.fromisoformat(new.until) > latest:
-        return (f"standing in for {new.role} may last until {latest:%Y-%m-%d} at the most, and is to last until "
-                f"{new.until[:10]}", "name an earlier last day; enter it anew when that is over: `sop actors replace`")
+        return (f"standing in for {new.role} may last until {latest:%Y-%m-%dT%H:%M:%SZ} at the most, and is to last "
+                f"until {new.until}", "name an earlier last day; enter it anew when that is over: `sop actors replace`")
     return None
 
 

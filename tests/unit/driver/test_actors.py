@@ -417,8 +417,7 @@ REFUSED = [
     ({"person": "dinkes"},
      "kadis is stood in for by kasubbag or bidang or who holds no office of this SOP; this person is pd", "--person"),
     ({"role": "kasubbag", "person": "kasubbag"}, "kasubbag is stood in for by bidang or", "--person"),
-    ({"days": 100}, "standing in for kadis may last until 2027-02-02 at the most, and is to last until 2027-02-10",
-     "earlier last day"),
+    ({"days": 100}, "standing in for kadis may last until 2027-02-02T01:00:0", "earlier last day"),
 ]
 
 
@@ -428,6 +427,14 @@ def test_who_may_stand_in_is_said_by_the_sop(file_desk: Desk, fields: dict[str, 
         plh(file_desk, **fields)
     refusal, = error.value.refusals
     assert what in refusal.what and refusal.gate == "actors" and mend in refusal.mend
+
+
+def test_last_day_of_standing_in_is_refused_by_the_moment(file_desk: Desk) -> None:
+    """A day lasts to its last second: told by days alone, the one that is refused was the one that is taken."""
+    days = [orders.moment(day, file_desk.office, "--until", last=True) for day in ("2027-02-02", "2027-02-01")]
+    with pytest.raises(Refused, match=r"until 2027-02-02T01:00:0.Z at the most, .* until 2027-02-02T15:59:59Z"):
+        plh(file_desk, until=days[0])
+    assert plh(file_desk, until=days[1])
 
 
 @pytest.mark.parametrize(("fields", "what", "_"), REFUSED)

@@ -363,5 +363,5 @@ def test_command_that_is_ended_says_whether_something_was_recorded(
         patch.setattr(where, ended)
         words = ("submit", desk.write(desk.form()), "--letter", desk.letter, "--as", "dinkes")
         found, _, err = sop(*words)
-    assert (found, "look by `sop history`" in err, "run" in err.splitlines()[-1]) == (code, recorded, not recorded)
+    assert (found, "`sop history REQ`" in err, "run" in err.splitlines()[-1]) == (code, recorded, not recorded)
     assert desk.office.register.head()[0] == (2 if recorded else 1)

@@ -971,3 +971,13 @@ def test_register_tells_which_data_of_a_dead_run_putting_back_leaves(desk: Desk)
     said = f"but for data that a setup script may have changed: {NAME} (playbooks/restore.yml, snapshot abc)"
     early, late = (entry.reason for entry in desk.office.register.entries(kind="run") if entry.outcome == "interrupted")
     assert said in str(late) and said not in str(early)
+
+
+def test_run_says_how_another_installs_where_who_took_the_last_step_is_gone(file_desk: Desk) -> None:
+    request = with_a_stand_in(file_desk)
+    retired(file_desk)
+    with pytest.raises(Refused) as error:
+        go(file_desk, request)
+    refusal, = error.value.refusals
+    assert "subkoor was retired at" in refusal.what and "--as ID" in refusal.mend
+    assert file_desk.run(request, actor="sub2").run == "run-000001"
