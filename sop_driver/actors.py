@@ -55,6 +55,8 @@ def public_key(given: str, where: Path) -> str:
     try:
         if not given.startswith(("ssh-", "sk-ssh-")) or " " not in given:  # a file may be called so
             text = (where / given).read_text()
+        if "PRIVATE KEY" in text:
+            raise ValueError("it is a private one")
         fingerprint(text)
     except (OSError, ValueError, IndexError) as error:
         raise Usage(f"{given} is no public key that is taken ({error})", "key",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sop_driver import desired, emergency, pades, trust
@@ -264,17 +264,32 @@ def holder(subject: Any) -> str:
 def actors(office: Office) -> list[str]:
     """Everybody who acts or acted, with their keys and times."""
     people = office.people()
-    told = [f"{name}  {_actor(office, actor)}  since {people.since[name]}"
-            f"{f' until {actor.until}' if actor.until else ''}" for name, actor in people.actors.items()]
-    told += [f"{name}  {_actor(office, actor)}  {since} to {until}, retired"
+    told = [f"{name}  {_actor(office, actor)}  since {_moment(office, people.since[name])}{_until(office, actor)}"
+            for name, actor in people.actors.items()]
+    told += [f"{name}  {_actor(office, actor)}  {_moment(office, since)} to {_moment(office, until)}, retired"
              for name, actor, since, until in people.closed]
     return told + [f"PDF signatures rest on {pades.named(root)}, sha256 {name}" for name, root in people.roots.items()]
+
+
+def _until(office: Office, actor: Actor) -> str:
+    if actor.until is None:
+        return ""
+    over = ", over" if stamp(office.register.now()) > str(actor.until) else ""
+    return f" until {_moment(office, actor.until)}{over}"
+
+
+def _moment(office: Office, time: str) -> str:
+    """A time that an entry tells, by the agency's clock; as it is where it is none."""
+    try:
+        return local(office, datetime.fromisoformat(time))
+    except (TypeError, ValueError, OverflowError):
+        return str(time)
 
 
 def _actor(office: Office, actor: Actor) -> str:
     key = fingerprint(actor.key) if actor.key else "no key: signs on paper"
     if actor.subject:
-        key += f"  certificate of {holder(office.personal(actor.subject))}"
+        key += f"{'' if actor.key else ', or within a PDF'}  certificate of {holder(office.personal(actor.subject))}"
     stands_in = f" ({actor.stands_in or 'stands in as nothing'})" if actor.stands_in is not None else ""
     unit = f" of {actor.unit}" if actor.unit else ""
     person = f", one person with {actor.person}" if actor.person else ""

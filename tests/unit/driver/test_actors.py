@@ -160,6 +160,12 @@ def test_bootstrap_refuses_a_key_that_is_not_taken(bare: Desk, key: str) -> None
         actors.bootstrap(bare.office, first(bare, x={"name": "X", "role": "pd", "key": key}), people.sign)
 
 
+def test_bootstrap_says_of_a_private_key_that_it_is_one(bare: Desk) -> None:
+    people.write_keys(bare.folder, "kadis")
+    with pytest.raises(Usage, match=r"kadis is no public key that is taken \(it is a private one\)"):
+        actors.bootstrap(bare.office, first(bare, x={"name": "X", "role": "pd", "key": "kadis"}), people.sign)
+
+
 @pytest.mark.parametrize("name", ["dink*", "a,b", "!x", "dinas kesehatan", "dínkes", "", "kadis.certificate"])
 def test_bootstrap_refuses_an_id_that_enrolling_refuses(bare: Desk, name: str) -> None:
     """Where ssh-keygen looks names up, some letters make a pattern of one."""
@@ -402,7 +408,12 @@ def test_who_stands_in_acts_until_the_day_named(desk: Desk) -> None:
         desk.take(requests[1], "disposition", actor="plh-kadis")
     assert standing.stand(desk.office, requests[0]).done["disposition"].actor == "plh-kadis"
     assert trust.examine(desk.office).findings == []
-    assert any("(Plh)" in line and "until 2026-11-05" in line for line in report.actors(desk.office))
+    assert any("(Plh)" in line and line.endswith(" WITA until 2026-11-05 23:59:59 WITA, over")
+               and "  since 2026-11-02 09:00:" in line for line in report.actors(desk.office))
+    until = orders.moment("2026-12-05", desk.office, "--until", last=True)
+    desk.enroll("plh-kadis", "kadis", stands_in="Plh", until=until, replaces=True)
+    assert any("WITA until 2026-12-05 23:59:59 WITA" in line for line in report.actors(desk.office))
+    assert sum(line.endswith(", over") for line in report.actors(desk.office)) == 0
 
 
 def plh(desk: Desk, role: str = "kadis", days: int = 3, **fields: Any) -> Any:

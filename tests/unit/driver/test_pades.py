@@ -1038,6 +1038,13 @@ def test_roots_and_certificates_are_entered_by_commands(desk: Desk, bsre: Author
     assert "3171" in str(json.loads(out)["kadis"]["subject"])
 
 
+def test_who_has_a_certificate_alone_is_told_to_sign_within_a_pdf(trusting: Desk, bsre: Authority) -> None:
+    subject = pades.subject(file(trusting, bsre.person("Camat", "77").pem))
+    trusting.enroll("camat", "pd", key=None, subject=subject)
+    told = "\n".join(report.actors(trusting.office))
+    assert "camat, pd  no key: signs on paper, or within a PDF  certificate of Camat, 77" in told
+
+
 def test_who_signs_for_a_certificate_reads_whose_it_is(desk: Desk, bsre: Authority, kadis: Holder, sop: Sop) -> None:
     """A statement holds only its sha256: a clerk could have brought their own as that of the Kadis."""
     rely(desk, bsre.root)
