@@ -12,7 +12,7 @@ from sqlalchemy.exc import ArgumentError
 from sop_driver.errors import Failed, Uncertain, Usage
 
 NOTHING = "then run again: nothing of this command was recorded"
-MAYBE = "then look by `sop status` or `sop history REQ` before you repeat it: what this command recorded before that stays"
+MAYBE = "then look by `sop status` or `sop history REQ` before you repeat it: what it recorded before that stays"
 ROOM = "the disk has no room: make some"
 BUSY = "another one has been writing for long: see who holds it"
 READ_ONLY = "it takes no writes: see the rights of the file or account, or whether this is a replica"

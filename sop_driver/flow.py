@@ -240,7 +240,8 @@ class Fold:
         if new.level not in step.signed:
             found.append((f"{step} is signed by {new.level}, and takes {' or '.join(step.signed)}", "sign it so"))
         if new.level == "ink" and not documents:
-            found.append((f"{step} is signed on paper, and no scan of it is brought", "give it: --evidence NAME=FILE"))
+            found.append((f"{step} is signed on paper, and no scan of it is brought",
+                          f"give it: --evidence {min(step.evidence, default='scan')}=FILE"))
         if step.outcomes or new.outcome:
             found += self._outcome(step, new)
         if not step.evidence.issubset(documents):

@@ -13,7 +13,7 @@ from sop_driver.errors import Usage, refuse
 from sop_driver.note import announcement
 from sop_driver.register import Entry
 from sop_driver.signatures import Sign
-from sop_driver.standing import Office, stamp, worded
+from sop_driver.standing import Office, local, stamp, worded
 from sop_driver.statement import CERTIFICATE, KEPT, NEEDED, PERSONAL, SEALED, needed
 
 GATE = "freeze"
@@ -38,7 +38,8 @@ def freeze(office: Office, start: str, until: str, signers: list[str], sign: Sig
     """Close a window: no run changes the servers in it, whatever was approved. Times are as entries write them."""
     now = stamp(office.register.now())
     if not start < until > now:
-        raise Usage(f"a window from {start} to {until} closes nothing", "--from, --until",
+        first, last = (local(office, datetime.fromisoformat(text)) for text in (start, until))
+        raise Usage(f"a window from {first} to {last} closes nothing", "--from, --until",
                     "let it end after it begins, and in the future")
     return actors.enter(office, "freeze", {}, [], signers, sign, reason=reason,
                         data={"freeze": {"from": start, "until": until}})

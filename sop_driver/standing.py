@@ -75,8 +75,11 @@ class Office:
         """
         people = self.people()
         if fault := people.fault(name, "" if ended else stamp(self.register.now())):
-            if any(past == name for past, _, _, _ in people.closed) or name in people.actors:
-                refuse(fault, "actors", "`sop actors list` names those who may act now; a step or run takes --as ID")
+            if people.known(name):
+                back = "who stood in gets another last day: `sop actors replace`" if name in people.actors else (
+                    "who was retired comes back by another id with a new key: `sop actors enroll`")
+                refuse(fault, "actors",
+                       f"`sop actors list` names those who may act now, as a step or run takes them: --as ID; {back}")
             raise Usage(fault, "sop actors list", f"use one of {', '.join(sorted(people.actors)) or 'none yet'}")
         return people.actors[name]
 

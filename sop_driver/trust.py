@@ -32,7 +32,8 @@ SIGN = "let the person named sign this very statement: give --key, or --prepare 
 NOW = "name who may act and has a key now: `sop actors list`"
 MENDS = (  # what is said against a new entry, where it is not mended by signing that anew
     ("whom it does not concern must sign", "name so many of them in --signed-by, each with a key"),
-    ("is or was somebody's already, or is none", "take another id; `sop actors replace` gives that one another key"),
+    ("is or was somebody's already, or is none", "take another id; one that somebody has now gets another key by "
+     "`sop actors replace`"),
     ("is or was somebody's already", "make a new key: ssh-keygen -t ed25519"),
     ("paper is seen by", "give the id of who has that office: --ink ID"),
     ("nobody takes both it and", "let another person take it: --as ID"),

@@ -416,6 +416,28 @@ def test_who_stands_in_acts_until_the_day_named(desk: Desk) -> None:
     assert sum(line.endswith(", over") for line in report.actors(desk.office)) == 0
 
 
+def test_who_was_retired_is_told_how_to_come_back(desk: Desk) -> None:
+    """Neither under that id nor with that key; whose time of standing in is over needs only another last day."""
+    again = {"stands_in": "Plh", "until": "2026-11-30T15:59:59Z"}
+    desk.enroll("plh-kadis", "kadis", **again)
+    desk.retire("plh-kadis")
+    request = desk.submit()
+    desk.take(request, "agenda")
+    back = "who was retired comes back by another id with a new key: `sop actors enroll`"
+    for act in (lambda: desk.take(request, "disposition", actor="plh-kadis"), lambda: desk.retire("plh-kadis")):
+        with pytest.raises(Refused, match="plh-kadis was retired") as error:
+            act()
+        assert error.value.refusals[0].mend.endswith(back)
+    with pytest.raises(Refused, match="is or was somebody's already, or is none") as error:
+        desk.enroll("plh-kadis", "kadis", key=people.public("lain"), **again)
+    assert "one that somebody has now" in error.value.refusals[0].mend
+    desk.enroll("plh-kadis-2", "kadis", person="plh-kadis", **again)
+    desk.clock.time += timedelta(days=60)
+    with pytest.raises(Refused, match="stood in until") as error:
+        desk.take(request, "disposition", actor="plh-kadis-2")
+    assert error.value.refusals[0].mend.endswith("who stood in gets another last day: `sop actors replace`")
+
+
 def plh(desk: Desk, role: str = "kadis", days: int = 3, **fields: Any) -> Any:
     until = standing.stamp(desk.clock.time + timedelta(days=days)) if days else None
     by = tuple(name for name in ("kadis", "kasubbag", "kabid") if name != fields.get("person"))[-2:]

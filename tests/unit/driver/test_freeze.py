@@ -81,6 +81,12 @@ def test_window_that_closes_nothing_is_refused(desk: Desk, start: str, until: st
         freeze(desk, start, until)
 
 
+def test_window_that_closes_nothing_is_told_as_it_was_given(desk: Desk) -> None:
+    """By the agency's clock: by another one it is of another day."""
+    with pytest.raises(Usage, match="from 2026-11-05 00:00:00 WITA to 2026-11-04 23:59:59 WITA closes nothing"):
+        freeze(desk, "2026-11-05", "2026-11-04")
+
+
 @pytest.mark.parametrize("text", [
     "20261127", "2026-W48-5", "20261127T1700", "2026-11-27 17:00", "2026-11-27T17", "2026-11-27T17:00:00.5",
     "2026-11-27T17:00Z", "2026-11-27T17:00+08:00", "0001-01-01", "1999-12-31", "9999-12-31", "2026-11-31",

@@ -333,6 +333,17 @@ def test_paper_is_seen_by_the_kasubbag_and_shown_as_weaker(desk: Desk) -> None:
     assert "(kadis, on paper seen by kasubbag: weak)" in report.entry_line(desk.office, entry)
 
 
+def test_paper_of_a_step_that_brings_no_document_is_asked_for_by_a_name(desk: Desk) -> None:
+    request = desk.approved()
+    desk.run(request)
+    desk.take(request, "report")
+    with pytest.raises(Refused, match="no scan of it is brought") as error:
+        desk.take(request, "completion", ink="kasubbag")
+    assert error.value.refusals[0].mend == "give it: --evidence scan=FILE"
+    desk.take(request, "completion", ink="kasubbag", documents={"scan": desk.paper})
+    assert standing.stand(desk.office, request).next is None
+
+
 def test_level_is_shown_as_strong_as_the_request_own_sop_calls_it(desk: Desk, sop: Sop) -> None:
     """Another city's may be content with paper, or not with keys in files; who only reads sees it by what is left."""
     text = (PROJECT / "sop_driver/data/sop-website-2024.yml").read_text()

@@ -400,7 +400,7 @@ def test_server_that_is_stopped_is_told_with_what_becomes_of_the_command(
             register.head()
     three_parts(error.value, register.path, "the server was stopped: start it; ")
     assert ("nothing of this command was recorded" in str(error.value)) is not recorded
-    assert ("look by `sop history` before you repeat it" in str(error.value)) is recorded
+    assert ("`sop history REQ` before you repeat it" in str(error.value)) is recorded
 
 
 def test_statement_that_the_server_broke_off_is_told(shared_desk: Desk) -> None:
