@@ -114,7 +114,7 @@ def _witnessed_of(office: Office, size: int) -> dict[str, str]:
     The one beside the register is a witness too, where it saw more or other entries: what was cut off shows by it.
     """
     register = office.register
-    found = {f"witnessed/{path.name}": note_in(path) for path in trust.words(office)}
+    found = {f"witnessed/{path.name}": note_in(path) for path in office.home.witnessed()}
     seen = _seen(beside := note_in(register.checkpoint_file))  # of one that cannot be read `verify` tells, here
     if seen > size or (seen and open_note(beside, []).root != register.tree_of(seen).root()):
         found["witnessed/driver+checkpoint"] = beside  # no witness's name has a plus sign
@@ -282,7 +282,7 @@ def take_back(office: Office, file: Path) -> tuple[str, list[str]]:
 def cosigned(office: Office, signed: str) -> str:
     """A checkpoint of ours with the lines of the witnesses who signed the same one."""
     body = open_note(signed, []).body
-    for text in map(note_in, trust.words(office)):
+    for text in map(note_in, office.home.witnessed()):
         with contextlib.suppress(ValueError):  # of one that cannot be read, or does not hold, `verify` tells
             if open_note(text, []).body == body:
                 keys = [key for key in office.config.witnesses if word_of(text, key)]

@@ -9,7 +9,6 @@ import os
 from collections.abc import Container, Iterable, Iterator
 from concurrent import futures  # which loads its pools only when one is asked for
 from itertools import repeat
-from pathlib import Path
 from typing import Any
 
 from sop_driver import audit, drafts, outsider, pades, signatures
@@ -185,14 +184,9 @@ def _refuse(faults: Iterable[str], gate: str, mend: str) -> None:
         raise Refused(refusals)
 
 
-def words(office: Office) -> list[Path]:
-    """The files of checkpoints that others signed. What a killed command had half written begins with a point."""
-    return sorted((office.home.path / "witnessed").glob("[!.]*"))
-
-
 def witnessed(office: Office) -> dict[str, str]:
     """The checkpoints that others signed, by their files' names."""
-    return {f"the witness's checkpoint {path.name}": note_in(path) for path in words(office)}
+    return {f"the witness's checkpoint {path.name}": note_in(path) for path in office.home.witnessed()}
 
 
 def examine(office: Office, requests: Container[str] | None = None) -> Audit:
