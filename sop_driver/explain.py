@@ -27,8 +27,8 @@ MENDS = {  # by what SQLite or PostgreSQL call it; the longest beginning counts
     "57": "the server was stopped: start it",
     "57014": "the server broke it off: see statement_timeout of the account and the database", "XX00": DAMAGED,
 }
-ANSWERED = ("the server answered and did not let this account in: see the user and the database in the URL, "
-            "~/.pgpass, and the server's pg_hba.conf")
+ANSWERED = ("the server answered and did not let this account in: where it only starts, or has no connection free, "
+            "wait; else see the user and the database in the URL, ~/.pgpass, and the server's pg_hba.conf")
 SILENT = "start the server, or correct host and port in the URL"
 
 

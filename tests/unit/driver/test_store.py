@@ -312,6 +312,16 @@ def test_login_or_database_that_is_refused_is_told(cluster: Cluster, tmp_path: P
     three_parts(error.value, "postgresql+psycopg://", "did not let this account in")
 
 
+def test_server_that_takes_nobody_in_yet_is_told(shared_desk: Desk, cluster: Cluster) -> None:
+    """One that starts, or has no connection free, knows the account well: there is nothing to correct."""
+    shared_desk.submit()
+    name = shared_desk.office.register.db.exec_driver_sql("SELECT current_database()").scalar_one()
+    cluster.admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+    with pytest.raises(Failed) as error:
+        shared_desk.register()
+    three_parts(error.value, shared_desk.office.register.path, "where it only starts, or has no connection free, wait;")
+
+
 def test_database_that_takes_no_writes_is_told(desk: Desk) -> None:
     request = desk.submit()
     shared = desk.office.register.store.shared
