@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sop_driver.config import to_lock, write_atomic
-from sop_driver.errors import Usage
+from sop_driver.errors import Failed, Usage
 from sop_driver.note import ALGORITHMS, SIGNED, Verifier, note_in, open_note, signed_text
 
 
@@ -52,11 +52,20 @@ def make(path: Path, name: str, algorithm: int = SIGNED) -> Notary:
 
 
 def keep(path: Path, note: str) -> None:
-    """Keep a checkpoint in a file, unless a later one is there: who wrote first may come here second."""
+    """Keep a checkpoint in a file, unless a later one is there: who wrote first may come here second.
+
+    Raises Failed where one of as many other entries is there.
+    """
     with to_lock(path.with_name(f"{path.name}.lock")) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with contextlib.suppress(ValueError):
-            if open_note(note_in(path), []).size >= open_note(note, []).size:
+            there, new = open_note(note_in(path), []), open_note(note, [])
+            if there.size == new.size and there.root != new.root:
+                raise Failed(f"{new.size} entries are in {path}, and the last of them are not those of this register: "
+                             "another one, with the same home, was written to at the same moment", str(path),
+                             "that one goes on, and this one is refused from now on: name it to every driver "
+                             "(SOP_REGISTER, or `register:` in sop.yml), and record there what was recorded here")
+            if there.size >= new.size:
                 return
         write_atomic(path, note.encode())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from driver.desk import Desk
 from driver.test_cli import Sop, sop
 from driver.test_store import rows
 from sop_driver import transfer, trust
-from sop_driver.errors import Refused, Usage
+from sop_driver.errors import Failed, Refused, Usage
 from sop_driver.register import Register
 
 __all__ = ["sop"]
@@ -60,6 +61,21 @@ def test_copy_goes_no_further_once_the_original_did(file_desk: Desk, tmp_path: P
         copied.append("record")
     copied.close()
     assert transfer.copy(file_desk.place, str(tmp_path / "again.db"), home)[0] == 3
+
+
+def test_who_writes_while_the_copy_is_written_to_is_told(file_desk: Desk, tmp_path: Path) -> None:
+    """Both found the same last checkpoint; only one of the two goes on, and nobody may think that theirs does."""
+    file_desk.submit()
+    target, home = str(tmp_path / "new.db"), file_desk.office.home.path
+    transfer.copy(file_desk.place, target, home)
+    with contextlib.closing(Register(target, file_desk.clock, home)) as copied:
+        told = r"3 entries are in .*/checkpoint, and the last of them are not those of this"
+        with pytest.raises(Failed, match=told), file_desk.office.register.writing():
+            file_desk.office.register.append("record")
+            copied.append("record", reason="another one")
+        assert copied.append("record").sequence == 4
+    with pytest.raises(Refused, match="it has 3 entries"):
+        file_desk.office.register.append("record")
 
 
 def test_copy_refuses_what_is_not_empty_and_what_is_the_same(file_desk: Desk, tmp_path: Path) -> None:
