@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,8 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import DBAPIError
 
 from driver import insider
-from driver.desk import Desk, FakeFleet
+from driver.desk import PROJECT, Desk, FakeFleet
+from driver.test_attacks import witness
 from driver.test_cli import Sop, fleet, sop
 from driver.test_export import verify
 from sop_driver import audit, emergency, orders, voiding
@@ -296,6 +298,20 @@ def test_damaged_page_stops_gates_and_is_told_since_when(desk: Desk, sop: Sop, f
     assert code == 1 and f"entry {since}: {told}\nrely on nothing from entry {since} on" in out, out
     code, _, err = sop("run", OPEN, "--as", "subkoor")
     assert code == 3 and f"rely on nothing from entry {since} on" in err and fleet.played == []
+
+
+@pytest.mark.parametrize("desk", ["file_desk"], indirect=True)
+def test_witness_who_signed_is_not_asked_to_where_the_database_ends_before_that(
+    desk: Desk, sop: Sop, tmp_path: Path
+) -> None:
+    texts = written(desk)
+    witness(desk, 0)
+    example = (PROJECT / "sop_driver/data/sop.example.yml").read_text()
+    (tmp_path / "sop.yml").write_text(f"{example}\nwitnesses: [{desk.office.config.witnesses[0]}]\n")
+    assert sop("register", "verify", "--config", tmp_path / "sop.yml")[0] == 0
+    insider.damage(desk, texts[5][:200].encode())
+    code, out, _ = sop("register", "verify", "--config", tmp_path / "sop.yml")
+    assert code == 1 and "here ends what can be read" in out and "nothing here is signed by the witness" not in out, out
 
 
 @pytest.mark.parametrize("desk", ["file_desk"], indirect=True)
