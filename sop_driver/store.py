@@ -222,7 +222,7 @@ class Store:
             found = 0
         if found != APPLICATION_ID:
             raise Usage("this file is not a register of sop, and was left as it is", str(path),
-                        "name another home by --home or SOP_HOME, or move the file away")
+                        "name another home by --home or SOP_HOME; where this was one, bring it back from its backup")
 
     @staticmethod
     def _make_file(path: Path) -> None:

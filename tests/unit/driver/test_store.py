@@ -18,10 +18,13 @@ from sqlalchemy import event, insert, select
 
 from driver.cluster import Cluster
 from driver.desk import PROJECT, Desk
+from driver.test_cli import Sop, sop
 from sop_driver import explain, schema, standing, store, trust
 from sop_driver.errors import Failed, Refused, SopError, Usage
 from sop_driver.register import Register
 from sop_driver.schema import CHECKPOINTS, ENTRIES, NODES
+
+__all__ = ["sop"]
 
 OLD = """
 CREATE TABLE entries (
@@ -206,6 +209,23 @@ def test_many_who_open_an_empty_database_at_once_find_one_register(cluster: Clus
                                 stdout=subprocess.PIPE, text=True) for _ in range(4)]
     assert [driver.communicate(timeout=60)[0] for driver in drivers] == ["None\n"] * 4
     cluster.drop(name)
+
+
+@pytest.mark.parametrize("desk", ["file_desk"], indirect=True)
+@pytest.mark.parametrize("words", ["PRAGMA application_id = 1", None], ids=["another program's", "emptied"])
+def test_register_that_was_made_another_file_is_brought_back_and_not_moved_away(
+    desk: Desk, sop: Sop, words: str | None
+) -> None:
+    desk.office.register.close()
+    path = Path(desk.place)
+    if words:
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            db.execute(words)
+    else:
+        path.write_bytes(b"")
+    code, _, err = sop("register", "verify")
+    assert code == 2 and "not a register of sop, and was left as it is" in err
+    assert "where this was one, bring it back from its backup" in err and "away" not in err
 
 
 def test_database_of_somebody_else_is_refused_untouched(cluster: Cluster, tmp_path: Path) -> None:
