@@ -11,35 +11,24 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, select
-from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+from sqlalchemy import URL, select
 
 from sop_driver import explain, schema
 from sop_driver.config import write_atomic
-from sop_driver.errors import Failed, Usage, refuse
+from sop_driver.connection import begin, engine
+from sop_driver.errors import Failed, SopError, Usage, refuse
 from sop_driver.proof import HASH, Tree, leaf_hash
 from sop_driver.schema import CHECKPOINTS, ENTRIES
 from sop_driver.statement import digest_fault
 
 APPLICATION_ID = 0x534F5002  # "SOP", 2: tells our file from any other SQLite file
-PATIENCE = 30  # seconds that a writer waits for the one before it
 FEW = 500  # places of the tree that one query asks for
 LONG = 10_000  # entries that take longer to be compared with their indexes than a process to start
 COMPARE = """import sqlite3, sys
 print(sqlite3.connect(sys.argv[1], timeout=30).execute("PRAGMA integrity_check(1)").fetchone()[0])"""
 PLACES = """WITH wanted (level, position) AS (VALUES {places}) SELECT nodes.level, nodes.position, nodes.hash
   FROM wanted JOIN nodes ON nodes.level = wanted.level AND nodes.position = wanted.position"""
-PLAIN: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "hide_parameters": True, "poolclass": NullPool,
-                         "pool_reset_on_return": None}
-SESSION = {  # of PostgreSQL; what the database or the account sets otherwise would weaken the register
-    "search_path": schema.NAME, "synchronous_commit": "on", "lock_timeout": f"{PATIENCE}s",
-    "quote_all_identifiers": "off",  # else the same tables are told in other words
-    "idle_in_transaction_session_timeout": "60s",  # a driver that froze while it wrote must not stop all others
-}
-NETWORK = {"connect_timeout": "10", "keepalives_idle": "5", "keepalives_interval": "5", "keepalives_count": "3",
-           "tcp_user_timeout": "20000"}
 
 
 def located(text: str, where: str) -> Path | URL:
@@ -117,14 +106,15 @@ class Store:
         """Take the write lock; what is read from here on holds until `commit`."""
         if self.db.invalidated:  # by a read
             self.db.rollback()
-        try:
-            begin(self.db)
-        except Failed:
-            broken = self.db.invalidated
-            self.db.rollback()
-            if not broken:
-                raise
-            begin(self.db)  # the server was started anew since it was last asked
+        for first in (True, False):
+            try:
+                begin(self.db)
+                break
+            except SopError:
+                anew = first and self.db.invalidated  # the server was started anew since it was last asked
+                self.db.rollback()
+                if not anew:
+                    raise
         self.writing = True
 
     def commit(self) -> None:
@@ -284,36 +274,3 @@ def _index_fault(found: str) -> str | None:
     """What SQLite said to it for people; nothing, where it ended otherwise."""
     told = " ".join(found.split()) or "its entries cannot be compared with its indexes"
     return None if told == "ok" else f"its file does not hold together: {told}"
-
-
-def engine(place: Path | URL, recorded: Callable[[], bool] = lambda: False) -> Engine:
-    """Connections on which each write is on the disk before it is acknowledged, and each error is explained."""
-    if isinstance(place, Path):
-        made = create_engine(URL.create("sqlite", database=str(place)), connect_args={"timeout": PATIENCE}, **PLAIN)
-        event.listen(made, "connect", _durable)
-    else:
-        settings = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
-        made = create_engine(place, connect_args={
-            **NETWORK, "options": settings, "application_name": "sop", "client_encoding": "utf8"}, **PLAIN)
-    event.listen(made, "handle_error", explain.explainer(str(place), recorded))
-    return made
-
-
-def _durable(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
-    connection.text_factory = lambda octets: octets.decode(errors="replace")  # a flipped bit is found and read on from
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.close()
-
-
-def begin(db: Connection) -> None:
-    """Let one writer in at a time; whoever waited reads what the one before it wrote.
-
-    In PostgreSQL the lock comes before the first snapshot, each later statement has its own (READ COMMITTED), and it
-    keeps out everybody who inserts, this driver or not.
-    """
-    if db.dialect.name == "sqlite":
-        db.exec_driver_sql("BEGIN IMMEDIATE")
-        return
-    db.exec_driver_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
-    db.exec_driver_sql("LOCK TABLE entries IN SHARE ROW EXCLUSIVE MODE")

@@ -7,6 +7,7 @@ import resource
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,7 +20,7 @@ from sqlalchemy import event, insert, select
 from driver.cluster import Cluster
 from driver.desk import PROJECT, Desk
 from driver.test_cli import Sop, sop
-from sop_driver import explain, schema, standing, store, trust
+from sop_driver import connection, explain, schema, standing, store, trust
 from sop_driver.errors import Failed, Refused, SopError, Usage
 from sop_driver.register import Register
 from sop_driver.schema import CHECKPOINTS, ENTRIES, NODES
@@ -95,7 +96,7 @@ def test_database_of_the_first_revision_opens_without_loss(shared_desk: Desk, cl
     before = rows(shared_desk)
     shared_desk.office.register.close()
     place = store.located(shared_desk.place, "test")
-    db = store.engine(place).connect()
+    db = connection.engine(place).connect()
     db.exec_driver_sql("BEGIN")
     db.exec_driver_sql("DROP SCHEMA sop CASCADE")
     schema.migrate(db, "0001")
@@ -386,8 +387,8 @@ def test_full_disk_of_postgresql_is_told() -> None:
 
 def test_writer_that_holds_the_lock_for_long_is_told(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     desk.submit()
-    monkeypatch.setattr(store, "PATIENCE", 0.2)
-    monkeypatch.setitem(store.SESSION, "lock_timeout", "200ms")
+    monkeypatch.setattr(connection, "PATIENCE", 0.2)
+    monkeypatch.setitem(connection.SESSION, "lock_timeout", "200ms")
     second = desk.register()
     with desk.office.register.writing(), pytest.raises(Failed) as error:
         second.append("record")
@@ -461,6 +462,23 @@ def test_connection_lost_while_the_revision_is_asked_for_is_told(shared_desk: De
         pass
     event.remove(store.engine, "before_cursor_execute", ended)
     shared_desk.submit()
+
+
+@pytest.mark.parametrize("ahead", [50, 70, 86400])
+def test_clock_before_the_databases_dates_no_entry(
+    shared_desk: Desk, monkeypatch: pytest.MonkeyPatch, ahead: int
+) -> None:
+    """Of several drivers' machines one may have it wrong: all others would wait until then."""
+    shared_desk.submit()
+    monkeypatch.setattr(connection, "time", SimpleNamespace(time=lambda: time.time() + ahead))
+    if ahead < connection.AHEAD:
+        assert shared_desk.office.register.append("record").sequence == 3
+        return
+    with pytest.raises(Refused, match=r"this machine's clock says 20.*Z, the database's 20") as error:
+        shared_desk.office.register.append("record")
+    assert "set right whichever is wrong" in str(error.value)
+    monkeypatch.undo()
+    assert shared_desk.office.register.append("record").sequence == 3
 
 
 def test_server_that_crashes_loses_no_acknowledged_entry(shared_desk: Desk, cluster: Cluster) -> None:
