@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 
 MEND = ("have the sheet signed as it was prepared, and record it at once; where the request moved on, prepare it anew "
         "(--pades --prepare); docs/register.md says what the signed file must hold")
+MENDS = (  # where it is not mended by signing that sheet anew
+    ("nothing says whether its certificate", "give the authority's lists of now, --crl FILE, or sign with them"),
+    *((part, "sign with a certificate that is valid now; docs/register.md says when it is entered first")
+      for part in ("its certificate was", "its certificate had")),
+    ("it is made by", "let the person named sign it; where a certificate calls them otherwise, enter that first: "
+                      "`sop actors replace … --certificate`"),
+)
 MAX_SIGNED = 16 * 1024**2
 IDENTITY = ("common_name", "serial_number", "organization_name")
 UNCLEAR, UNKNOWN = "CERTIFICATE_CHAIN_GENERAL_FAILURE", "REVOCATION_UNKNOWN"

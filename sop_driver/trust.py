@@ -168,10 +168,8 @@ def accept(office: Office, entry: Entry) -> None:
         if (fault := signatures.fault(before.people, by, said, armored, entry.when))]
     gate = f"signature of {entry.step or entry.outcome}"
     _refuse((_told(signed, fault) for signed in before.pdfs if signed.entry == entry.sequence
-             and (fault := pades.fault(signed, office.evidence))), gate, pades.MEND)
-    if faults:
-        raise Refused([Refusal(what, gate, next((mend for part, mend in MENDS if part in what), SIGN))
-                       for what in faults])
+             and (fault := pades.fault(signed, office.evidence))), gate, pades.MEND, pades.MENDS)
+    _refuse(faults, gate, SIGN, MENDS)
     drafts.forget(office, body, before.people.register)
 
 
@@ -179,8 +177,9 @@ def _told(signed: Signed, fault: str) -> str:
     return f"the signature of {signed.by} in the PDF {signed.document[:12]}…: {fault}"
 
 
-def _refuse(faults: Iterable[str], gate: str, mend: str) -> None:
-    if refusals := [Refusal(fault, gate, mend) for fault in faults]:
+def _refuse(faults: Iterable[str], gate: str, mend: str, mends: Iterable[tuple[str, str]] = ()) -> None:
+    if refusals := [Refusal(fault, gate, next((its for part, its in mends if part in fault), mend))
+                    for fault in faults]:
         raise Refused(refusals)
 
 

@@ -722,6 +722,22 @@ def taken(desk: Desk, bsre: Authority, kadis: Holder) -> str:
     return request
 
 
+def test_each_fault_of_a_certificate_has_its_own_mend(trusting: Desk, bsre: Authority, kadis: Holder) -> None:
+    """To sign the same sheet once more with it would be refused in the same way."""
+    request = waiting(trusting)
+    made = prepared(trusting, request)
+    ended = bsre.person("dr. Kepala", "3171", end=NOW - timedelta(days=1))
+    for holder, lists, mend in (
+        (ended, bsre.lists, "mend: sign with a certificate that is valid now"),
+        (kadis, bsre.root.crl() + bsre.issuing.crl(kadis), "mend: sign with a certificate that is valid now"),
+        (kadis, b"", "mend: give the authority's lists of now, --crl FILE"),
+        (bsre.person("Orang Lain", "9"), bsre.lists, "mend: let the person named sign it"),
+    ):
+        found = refused(trusting, request, sign(made, holder), lists)
+        assert mend in found and "as it was prepared" not in found, found
+    assert "mend: have the sheet signed as it was prepared" in refused(trusting, request, made, bsre.lists)
+
+
 @pytest.mark.parametrize("lost", ["surat_terdisposisi", "crl"])
 def test_lost_or_swapped_pdf_is_found(trusting: Desk, bsre: Authority, kadis: Holder, lost: str) -> None:
     request = trusting.approve(taken(trusting, bsre, kadis))
