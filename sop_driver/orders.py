@@ -75,7 +75,7 @@ def erase(office: Office, words: list[str], signers: list[str], sign: Sign, reas
         office.evidence.erase(found, {*erased, *new})
     if not new:
         refuse(f"{', '.join(words)}: {', '.join(dict.fromkeys(str(erased[digest]) for digest in found))}", "erasure",
-               "nothing is left to do")
+               "what was left or had come back of it is removed: nothing is left to do")
     return entry
 
 
