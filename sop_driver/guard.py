@@ -19,12 +19,19 @@ def now() -> float:
 
 
 def end(mark: str) -> None:
-    """Kill all that has a mark, NAME=VALUE, in its environment; not a connection that others use too."""
-    for environ in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):  # gone meanwhile, or another user's
-            is_marked = mark.encode() in environ.read_bytes().split(b"\0")
-            if is_marked and b"[mux]" not in (environ.parent / "cmdline").read_bytes():
-                os.kill(int(environ.parent.name), signal.SIGKILL)
+    """Kill all that has a mark, NAME=VALUE, in its environment, and what it started meanwhile; not a connection that
+    others use too."""
+    killed, more = set[str](), True
+    while more:
+        more = False
+        for environ in Path("/proc").glob("[0-9]*/environ"):
+            pid = environ.parent.name
+            with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+                is_marked = pid not in killed and mark.encode() in environ.read_bytes().split(b"\0")
+                if is_marked and b"[mux]" not in (environ.parent / "cmdline").read_bytes():
+                    os.kill(int(pid), signal.SIGKILL)
+                    killed.add(pid)
+                    more = True
 
 
 class Guard:

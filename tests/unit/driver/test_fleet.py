@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -172,6 +173,31 @@ def test_end_leftovers_spares_the_play_of_who_has_taken_over(fleet: Fleet, lost:
     assert other.poll() is None if lost else other.wait(10) != 0
     other.kill()
     other.wait()
+
+
+def test_end_leftovers_ends_what_was_started_while_it_looked(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ansible starts workers all the time; one that is left would still do its task."""
+    def start() -> subprocess.Popen[bytes]:
+        name, _, text = fleet.mark.partition("=")
+        play = subprocess.Popen(["sleep", "30"], env={**os.environ, "SOP_CHANGES_FOR": str(fleet.evidence), name: text})
+        started.append(play)
+        return play
+
+    def kill(pid: int, number: int) -> None:
+        if len(started) < 3:
+            start()
+        real(pid, number)
+
+    started, real = list[subprocess.Popen[bytes]](), os.kill
+    start()
+    monkeypatch.setattr(os, "kill", kill)
+    fleet.end_leftovers()
+    monkeypatch.undo()
+    try:
+        assert [play.wait(5) for play in started] == [-signal.SIGKILL] * 3
+    finally:
+        for play in started:
+            play.kill()
 
 
 def test_play_keeps_no_folder_behind(fleet: Fleet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
