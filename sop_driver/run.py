@@ -230,16 +230,16 @@ def put_back(office: Office, fleet: Plays, run_id: str, names: Collection[str], 
     changes: list[dict[str, Any]] = []
     left = (_left_over(fleet, [whole], previous, names, changes)
             and _left_over(fleet, layers, previous, names, changes))
-    data = {"run": run_id, "put_back": plans.named(changes)}
-    if not (trouble := "; ".join(left)):
-        with after(f"{reason}; the servers were put back as they were, and that is not recorded", run_id):
-            office.register.append("run", outcome=outcome, reason=reason, data=data)
-        return
-    office.register.append("run", outcome="unknown", data=data,
-                           reason=f"{reason}; then putting back failed: {trouble}")
-    raise Failed(f"{reason}; and putting the servers back failed too: {trouble}",
-                 f"{run_id}, its state on the servers is UNKNOWN",
-                 "mend the servers named; the next `sop run` puts them back before anything else")
+    trouble = "; ".join(left)
+    told = (f"{reason}; and putting the servers back failed too: {trouble}" if trouble
+            else f"{reason}; the servers were put back as they were")
+    with after(f"{told}, and that is not recorded", run_id):
+        office.register.append(
+            "run", outcome="unknown" if trouble else outcome, data={"run": run_id, "put_back": plans.named(changes)},
+            reason=f"{reason}; then putting back failed: {trouble}" if trouble else reason)
+    if trouble:
+        raise Failed(told, f"{run_id}, its state on the servers is UNKNOWN",
+                     "mend the servers named; the next `sop run` puts them back before anything else")
 
 
 def _left_over(fleet: Plays, playbooks: Iterable[str], previous: Path, names: Collection[str],

@@ -917,6 +917,20 @@ def test_run_that_is_put_back_by_a_clock_set_back_says_so_and_is_ended_by_the_ne
     ended_by_the_same_command(desk, request, "started", "interrupted")
 
 
+def test_run_whose_servers_are_unknown_says_so_though_the_register_does_not_take_that(desk: Desk) -> None:
+    """A refusal alone would tell of the clock, and of nothing that is left on the servers."""
+    request = desk.approved()
+    changed_at(desk, back, "probe.yml")
+    desk.fleet.faults = {"probe.yml": failing, "reverse.yml 1": unreachable, "web.yml 1": unreachable}
+    error = ends(desk, request)
+    assert isinstance(error, Failed) and "this machine's clock says" in str(error)
+    assert "putting the servers back failed too: db1: connection refused" in str(error)
+    assert desk.outcomes() == ["started"] and desk.fleet.existing
+    desk.clock.time += timedelta(minutes=20)
+    desk.fleet.faults.clear()
+    ended_by_the_same_command(desk, request, "started", "interrupted")
+
+
 def test_run_whose_records_are_refused_says_that_it_is_applied(desk: Desk) -> None:
     request = desk.approved()
     changed_at(desk, back, "backup.yml")
