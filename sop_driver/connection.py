@@ -16,7 +16,7 @@ from sop_driver import explain, schema
 from sop_driver.errors import refuse
 
 PATIENCE = 30  # seconds that a writer waits for the one before it
-AHEAD = 60  # by which a clock may be before the database's
+AHEAD = 60  # by which a clock may be ahead of the database's
 PLAIN: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "hide_parameters": True, "poolclass": NullPool,
                          "pool_reset_on_return": None}
 SESSION = {  # of PostgreSQL; what the database or the account sets otherwise would weaken the register

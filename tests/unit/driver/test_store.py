@@ -465,7 +465,7 @@ def test_connection_lost_while_the_revision_is_asked_for_is_told(shared_desk: De
 
 
 @pytest.mark.parametrize("ahead", [50, 70, 86400])
-def test_clock_before_the_databases_dates_no_entry(
+def test_clock_ahead_of_the_databases_dates_no_entry(
     shared_desk: Desk, monkeypatch: pytest.MonkeyPatch, ahead: int
 ) -> None:
     """Of several drivers' machines one may have it wrong: all others would wait until then."""
