@@ -173,8 +173,7 @@ def verify(options: Namespace, opened: Opened) -> Told:
                  else f"{name} bears no signature of a witness that sop.yml names"
                  for name, note in sorted(trust.witnessed(office).items())]
         told += outsider.witnessed_to(found)
-    unseen = [key.split("+")[0] for key in office.config.witnesses
-              if key not in found.signers and not _word(office, key)]
+    unseen = [key.split("+")[0] for key in office.config.witnesses if key not in found.signers]
     told = [*told, *(f"nothing here is signed by the witness {name} that sop.yml names: entries that are cut off are "
                      "not found; let it sign (docs/register.md)" for name in unseen)]
     told = [*told, *found.courses.left(), *found.notes(stamp(office.register.now()))]
@@ -184,13 +183,6 @@ def verify(options: Namespace, opened: Opened) -> Told:
              for path in office.evidence.half_written()]
     return Told(told, {"entries": sequence, "head": found.seen.leaves[sequence], "root": found.tree.root().hex(),
                                 "findings": lines, "unwitnessed": unseen}, 1 if lines else 0)
-
-
-def _word(office: Office, witness: str) -> bool:
-    """Whether this witness signed a checkpoint that is here, which a damaged database cannot be held against."""
-    with contextlib.suppress(ValueError):  # of one that is none, which is found elsewhere
-        return any(open_note(note, [witness]).signers for note in trust.witnessed(office).values())
-    return False
 
 
 def export_register(options: Namespace, opened: Opened) -> Told:

@@ -15,7 +15,7 @@ from sop_driver.adoption import adoption_faults
 from sop_driver.agencies import told
 from sop_driver.courses import Courses, Order, nowhere
 from sop_driver.directory import Directory, Signature
-from sop_driver.note import Checkpoint, Word, open_note, word_of
+from sop_driver.note import Checkpoint, Word, open_note, words_of
 from sop_driver.proof import Job, Tree, canonical, inclusion_root, leaf_hash, parsed, signature_faults
 from sop_driver.seen import Seen
 from sop_driver.shape import misshapen
@@ -243,7 +243,7 @@ def whole(texts: Callable[[], Iterable[str]], notes: dict[str, str], key: str, w
             against.append((1, f"{label}: {error}"))
     audit = read(texts(), (note.size for note in opened.values()), order, tree)
     for label in sorted(opened, key=lambda label: opened[label].size):
-        audit.signers |= {key: word for key in witnesses if (word := word_of(notes[label], key))}
+        audit.signers |= words_of(notes[label], witnesses)
     if not is_registers(audit.people, key):
         against.append((1, "the key of its checkpoints is another than the one that its first actors signed"))
     for label, note in list(opened.items()):
@@ -289,7 +289,7 @@ def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = (), orde
     """Check entries by their places in the tree that a checkpoint signs. Raises one of UNREADABLE."""
     note = open_note(value["checkpoint"], witnesses)
     audit = Audit(courses=Courses(order, partial=True), seen=Seen(partial=True),
-                  signers={key: word for key in witnesses if (word := word_of(value["checkpoint"], key))})
+                  signers=words_of(value["checkpoint"], witnesses))
     last, request, shown = 0, value["request"], False
     for item in value["entries"]:
         (body, spell), digest = parsed(item["text"]), leaf_hash(item["text"])

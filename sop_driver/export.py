@@ -33,7 +33,7 @@ from sop_driver import (
 )
 from sop_driver.config import to_lock, write_atomic
 from sop_driver.errors import Usage, refuse
-from sop_driver.note import COSIGNED, Checkpoint, note_in, open_note, signed_by, word_of
+from sop_driver.note import COSIGNED, Checkpoint, note_in, open_note, signed_by, words_of
 from sop_driver.standing import Office
 from sop_driver.statement import PERSONAL
 
@@ -264,7 +264,7 @@ def take_back(office: Office, file: Path) -> tuple[str, list[str]]:
         text = _given(file)
         point, own = open_note(text, []), office.register.notary.name
         signers = open_note(text, [due := office.register.key_at(point.size), *office.config.witnesses]).signers
-        keys = [key for key in office.config.witnesses if word_of(text, key) and key.split("+")[0] != own]
+        keys = [key for key in words_of(text, office.config.witnesses) if key.split("+")[0] != own]
     except (OSError, ValueError) as error:
         raise Usage(f"no cosigned checkpoint: {error}", str(file), "take what `sop register witness` wrote") from error
     if own not in signers or not keys:
@@ -285,8 +285,7 @@ def cosigned(office: Office, signed: str) -> str:
     for text in map(note_in, office.home.witnessed()):
         with contextlib.suppress(ValueError):  # of one that cannot be read, or does not hold, `verify` tells
             if open_note(text, []).body == body:
-                keys = [key for key in office.config.witnesses if word_of(text, key)]
-                signed += _signed(body, text, *keys).removeprefix(f"{body}\n")
+                signed += _signed(body, text, *words_of(text, office.config.witnesses)).removeprefix(f"{body}\n")
     return signed
 
 

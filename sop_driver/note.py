@@ -117,10 +117,10 @@ class Word(NamedTuple):
     time: int
 
 
-def word_of(note: str, key: str) -> Word | None:
-    """A witness's word in a checkpoint; None where it gave none. Raises ValueError as `open_note` does."""
-    found = open_note(note, [key])
-    return Word(found.size, found.times[0]) if found.signers else None
+def words_of(note: str, keys: Iterable[str]) -> dict[str, Word]:
+    """Witnesses' words in a checkpoint, by the keys of those who gave one. Raises ValueError as `open_note` does."""
+    opened = ((key, open_note(note, [key])) for key in keys)
+    return {key: Word(found.size, found.times[0]) for key, found in opened if found.signers}
 
 
 def announcement(register: str, key: str) -> str:

@@ -29,7 +29,7 @@ LATER: Body = {"zone": None, "records": [], "waf": "detect", "program": None, "e
 OF_STEP = ("Kegiatan", "Nomor agenda")  # what a sheet tells of the step, beside the request
 TIMED = frozenset(("until", "report_by", "freeze", "actors"))  # names in an entry's data below which times are told
 CRLS = "crl"  # the evidence that holds the authority's lists of revoked certificates
-DOCUMENT = re.compile(r"[\w.-]+(?: [\w.-]+)*")
+DOCUMENT = re.compile(r"[\w.-]+(?: [\w.-]+)*")  # what SOPs that were adopted before may have named one
 KEPT = ("sop", "release", CRLS)  # evidence that is never erased: what the register is read by, and what the servers run
 NEEDED = "a release, an SOP's data or a list of certificates"  # what these are
 

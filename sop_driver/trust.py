@@ -16,7 +16,7 @@ from sop_driver.audit import Audit
 from sop_driver.courses import Courses, Order
 from sop_driver.errors import Failed, Refusal, Refused, SopError, Usage, refuse
 from sop_driver.explain import DAMAGED
-from sop_driver.note import note_in, open_note
+from sop_driver.note import note_in, open_note, words_of
 from sop_driver.proof import Tree, canonical, leaf_hash
 from sop_driver.register import PLACED, Entry, Register
 from sop_driver.schema import CHECKPOINTS
@@ -201,6 +201,9 @@ def examine(office: Office, requests: Container[str] | None = None) -> Audit:
             raise
         found = audit.read(_readable(office.register), order=order_of(office))
         found.found(found.tree.size + 1, f"here ends what can be read: {error.what}")
+        for note in witnessed(office).values():
+            with contextlib.suppress(ValueError):  # one that cannot be read says nothing of the entries
+                found.signers |= words_of(note, office.config.witnesses)
         return found
 
 
