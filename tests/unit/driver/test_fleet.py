@@ -162,12 +162,16 @@ def test_end_leftovers_spares_what_is_not_its_own(fleet: Fleet) -> None:
     other.kill()
 
 
+def marked(*marks: str) -> subprocess.Popen[bytes]:
+    """A process that has these in its environment, as what a play starts."""
+    return subprocess.Popen(["sleep", "30"], env={**os.environ, **dict(mark.split("=", 1) for mark in marks)})
+
+
 @pytest.mark.parametrize("lost", [False, True])
 def test_end_leftovers_spares_the_play_of_who_has_taken_over(fleet: Fleet, lost: bool) -> None:
     """On the same machine both change servers for one register; what a dead driver left is nobody's."""
     fleet.lost = lambda: lost
-    mine, other = [subprocess.Popen(["sleep", "30"], env={**os.environ, **dict(mark.split("=", 1) for mark in marks)})
-                   for marks in ((fleet._mark_of_all, fleet.mark), (fleet._mark_of_all, "SOP_DRIVER=another"))]
+    mine, other = (marked(fleet._mark_of_all, own) for own in (fleet.mark, "SOP_DRIVER=another"))
     fleet.end_leftovers()
     assert mine.wait(10) != 0
     assert other.poll() is None if lost else other.wait(10) != 0
@@ -177,19 +181,12 @@ def test_end_leftovers_spares_the_play_of_who_has_taken_over(fleet: Fleet, lost:
 
 def test_end_leftovers_ends_what_was_started_while_it_looked(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ansible starts workers all the time; one that is left would still do its task."""
-    def start() -> subprocess.Popen[bytes]:
-        name, _, text = fleet.mark.partition("=")
-        play = subprocess.Popen(["sleep", "30"], env={**os.environ, "SOP_CHANGES_FOR": str(fleet.evidence), name: text})
-        started.append(play)
-        return play
-
     def kill(pid: int, number: int) -> None:
         if len(started) < 3:
-            start()
+            started.append(marked(fleet._mark_of_all, fleet.mark))
         real(pid, number)
 
-    started, real = list[subprocess.Popen[bytes]](), os.kill
-    start()
+    started, real = [marked(fleet._mark_of_all, fleet.mark)], os.kill
     monkeypatch.setattr(os, "kill", kill)
     fleet.end_leftovers()
     monkeypatch.undo()

@@ -10,15 +10,14 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from driver import people
-from driver.desk import PROJECT, Desk, failing
+from driver.desk import Desk, failing
 from driver.test_cli import Sop, fleet, sop
-from sop_driver import actors, orders, run, trust
+from sop_driver import orders, run, trust
 from sop_driver.errors import Failed, Refused, Usage
 from sop_driver.register import Entry
 
 __all__ = ["fleet", "sop"]
 BY = ["kadis", "kasubbag"]
-SOP_FILE = (PROJECT / "sop_driver/data/sop-website-2024.yml").read_text()
 
 
 def freeze(desk: Desk, start: str = "2026-11-01", until: str = "2026-11-05", by: list[str] = BY) -> Entry:
@@ -172,17 +171,3 @@ def test_calendar_by_commands(desk: Desk, sop: Sop, fleet: Any) -> None:
     assert sop("freeze", "end", 10, *words)[0] == 0 and "over: from" in sop("freeze", "list")[1]
     assert [window["number"] for window in json.loads(sop("freeze", "list", "--json")[1])] == [10, 11]
     assert sop("run", request)[0] == 0 and "freeze to come" in sop("status")[1]
-
-
-@pytest.mark.parametrize(("old", "new"), [
-    ("waives: [freeze, ", "waives: ["), (SOP_FILE[SOP_FILE.index("emergency:\n"):SOP_FILE.index("separation:\n")], "")])
-def test_window_that_no_emergency_passes_is_said_to_end_only(file_desk: Desk, old: str, new: str) -> None:
-    """Two officials would declare one, report it, and be refused all the same."""
-    path = file_desk.document("own.yml", SOP_FILE.replace(old, new))
-    file_desk.office.config = file_desk.config.model_copy(update={"sop": str(path)})
-    actors.adopt(file_desk.office, BY, file_desk.sign, "SK 3")
-    request, entry = file_desk.approved(title="Lain"), freeze(file_desk)
-    with pytest.raises(Refused) as error:
-        file_desk.run(request)
-    refusal, = error.value.refusals
-    assert f"`sop freeze end {entry.sequence}`" in refusal.mend and "emergency" not in refusal.mend

@@ -13,6 +13,7 @@ from driver.desk import PROJECT, Desk
 from driver.insider import Body
 from driver.test_actors import bare, first
 from driver.test_emergency import declare
+from driver.test_freeze import freeze
 from driver.test_order import Change, found, outside, where, written
 from sop_driver import actors, directory, emergency, procedure, report, standing, steps, trust, voiding
 from sop_driver.errors import Refused, Usage
@@ -404,8 +405,9 @@ RULES = {"signers": ["kadis", "kasubbag", "bidang"], "count": 2, "ink": "kasubba
      "its step existence, whose gate is existence check, has no outcome that fits"),
     ("    gives: agenda\n", "", "its step agenda, whose gate is agenda number, gives no agenda number"),
     ("{surat: pdf}", "{surat-permohonan: pdf}", "its step request_letter names a document 'surat-permohonan'"),
-    ("lembar_disposisi: any}\n    binds", "2kak: any}\n    binds",
-     "its step agenda names a document '2kak': letters, digits and `_` name"),
+    *(("lembar_disposisi: any}\n    binds", f"{name}: any}}\n    binds",
+       f"its step agenda names a document '{name}': letters, digits and `_` name")
+      for name in ("2kak", "lembar-disposisi", "lembar disposisi")),
 ])
 def test_sop_under_which_nothing_could_be_approved_or_installed_is_not_adopted(
     file_desk: Desk, bare: Desk, old: str, new: str, what: str
@@ -418,6 +420,19 @@ def test_sop_under_which_nothing_could_be_approved_or_installed_is_not_adopted(
     bare.office.config = file_desk.office.config
     with pytest.raises(Refused, match=what):
         actors.bootstrap(bare.office, bare.ceremony(), bare.sign)
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_window_that_no_emergency_passes_is_said_to_end_only(file_desk: Desk, declared: bool) -> None:
+    """Two officials would declare one, report it, and be refused all the same."""
+    text = SOP_FILE.read_text()
+    rules = text[text.index("emergency:\n"):text.index("separation:\n")]
+    adopted(file_desk, text.replace(rules, rules.replace("waives: [freeze, ", "waives: [") if declared else ""))
+    request, entry = file_desk.approved(title="Lain"), freeze(file_desk)
+    with pytest.raises(Refused) as error:
+        file_desk.run(request)
+    refusal, = error.value.refusals
+    assert f"`sop freeze end {entry.sequence}`" in refusal.mend and "emergency" not in refusal.mend
 
 
 @pytest.mark.parametrize("name", ["surat-permohonan", "surat permohonan", "1.surat"])
