@@ -551,7 +551,7 @@ def test_further_kadis_is_found_by_the_verifier_of_an_export(desk: Desk, monkeyp
 
 
 def test_key_by_which_anybody_can_sign_is_found(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A driver that was changed enters it: libsodium refuses it, OpenSSL and OpenSSH do not."""
+    """A driver that was changed enters it: OpenSSL and OpenSSH take it."""
     key, signature = people.anybodys()
     with monkeypatch.context() as changed:
         changed.setattr(proof, "small_order", lambda public: False)
