@@ -123,6 +123,7 @@ class Plays(Protocol):
     stopped: Event
     lost: Callable[[], bool]
     mark: str
+    say: Callable[[str], None]
 
     def play(self, playbook: str, desired: Path, *, check: bool = False, selection: Path | None = None,
              stoppable: bool = True) -> FleetResult: ...

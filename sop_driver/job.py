@@ -76,6 +76,15 @@ def prepare(office: Office, facts: FleetFacts, standings: list[Standing], run: s
     return job
 
 
+def died(office: Office, run: str, before: dict[str, Website], mine: dict[str, Website]) -> Job:
+    """A run of these websites that never ended, as the register and its folder tell of it; with what puts it back."""
+    job = Job(run, office.home.runs / run, [], [], before, before | mine)
+    saved = records.result(job.folder, "backup-before").of_website("snapshots")
+    job.saved = {name: saved[name] for name in mine.keys() & before.keys() & saved.keys()}
+    write_previous(office, job.previous_file, before, job.target)
+    return job
+
+
 def write_previous(office: Office, path: Path, before: dict[str, Website], target: dict[str, Website]) -> Path:
     """The state to put back: as before a run, with what the run itself makes removed, data too."""
     purged = {name: {**row, "state": "purged"} for name, row in target.items() if name not in before}

@@ -14,7 +14,7 @@ from sop_driver.desired import Website
 from sop_driver.errors import Failed, Interrupted, Recorded, Refusal, Refused, Uncertain, after, refuse
 from sop_driver.fleet import FleetResult, Plays
 from sop_driver.flow import Existing
-from sop_driver.job import Job, prepare, selected, wanted, write_previous
+from sop_driver.job import Job, died, prepare, selected, wanted
 from sop_driver.plan import Plan
 from sop_driver.records import Outcome
 from sop_driver.signatures import Sign
@@ -265,18 +265,16 @@ def reconcile(office: Office, fleet: Plays) -> Outcome | None:
         before, started = desired.fold(office.register), office.register.open_run()
         mine = {row["name"]: row for row in desired.rows(office.register, started, before)} if started else {}
     if started:
-        run_id = started.data["run"]
-        job = Job(run_id, office.home.runs / run_id, [], [], before, before | mine)
-        saved = records.result(job.folder, "backup-before").of_website("snapshots")
-        job.saved = {name: saved[name] for name in mine.keys() & before.keys() & saved.keys()}
-        previous = write_previous(office, job.previous_file, before, job.target)
-        put_back(office, fleet, run_id, mine, previous,
+        job = died(office, started.data["run"], before, mine)
+        put_back(office, fleet, job.run, mine, job.previous_file,
                  f"the run had no end; the servers were put back by the next one{job.not_undone}", "interrupted")
+        fleet.say(f"{job.run} had no end: the servers were put back as they were before it{job.not_undone}")
     if desired.read(office.home.desired) != before:  # it died between the register's word and this file
         _written(office, before)
     if late := records.missing(office):
         fleet.end_leftovers()
         _record(office, fleet, office.home.runs / late.run, late, "the run died before its records; made by the next")
+        fleet.say(f"{late.run} had died before its records: they were made")
     return late
 
 

@@ -63,6 +63,8 @@ class FakeFleet:
         self.bad: dict[str, str] = {}  # websites that a layer leaves as they are, and why
         self.played: list[tuple[str, bool, list[str]]] = []
         self.on_play: Callable[[str, bool], None] = lambda playbook, check: None
+        self.said: list[str] = []
+        self.say: Callable[[str], None] = self.said.append
 
     def play(
         self,

@@ -447,6 +447,14 @@ def test_run_killed_between_its_word_and_its_installations_is_ended_by_the_same_
     ended_by_the_same_command(desk, request, "started", "interrupted")
 
 
+def test_run_that_is_refused_tells_which_dead_one_it_put_back(desk: Desk) -> None:
+    """Else only the register would say that websites were changed by this very command."""
+    crash(desk, "probe.yml")
+    assert isinstance(ends(desk, desk.submit(name="lain.tarakankota.go.id")), Refused)
+    assert desk.outcomes() == ["started", "interrupted"]
+    assert desk.fleet.said == ["run-000001 had no end: the servers were put back as they were before it"]
+
+
 def test_run_does_nothing_further_when_reconciling_fails(desk: Desk) -> None:
     request = crash(desk, "probe.yml")
     desk.fleet.faults |= {"reverse.yml 1": failing, "web.yml 1": failing}
@@ -513,9 +521,10 @@ def test_run_makes_the_records_of_the_one_before_it_that_died(desk: Desk) -> Non
 
 
 def test_records_that_are_late_need_no_gate_of_another_request(desk: Desk) -> None:
-    """They are made, and the request is refused as ever."""
+    """They are made, which is told, and the request is refused as ever."""
     killed_after_it_was_applied(desk, desk.approved(), "keep_result 1")
     assert isinstance(ends(desk, desk.submit(name="lain.tarakankota.go.id")), Refused)
+    assert desk.fleet.said == ["run-000001 had died before its records: they were made"]
     assert len(list(desk.office.register.entries(kind="record"))) == 3 and desk.outcomes() == ["started", "applied"]
 
 
