@@ -14,6 +14,7 @@ from sop_driver.errors import Refusal
 from sop_driver.evidence import Evidence
 from sop_driver.flow import STATES
 from sop_driver.proof import canonical
+from sop_driver.reading import USELESS
 from sop_driver.register import Entry, Register
 from sop_driver.request import Request
 from sop_driver.standing import Standing
@@ -169,7 +170,7 @@ def read(path: Path) -> dict[str, Website] | None:
     """The websites of a desired state file; None where there is none or it is not whole."""
     try:
         return {row["name"]: row for row in json.loads(path.read_bytes())["websites"]}
-    except (FileNotFoundError, ValueError, LookupError):
+    except (FileNotFoundError, *USELESS):
         return None
 
 

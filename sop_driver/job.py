@@ -26,6 +26,7 @@ class Job:
     before: dict[str, Website]
     target: dict[str, Website]
     saved: dict[str, dict[str, Any]] = field(default_factory=dict)  # snapshots from before: {website: {host: facts}}
+    unread: str = ""  # what of its folder could not be used
 
     @property
     def names(self) -> list[str]:
@@ -42,7 +43,8 @@ class Job:
                and any(self.target[name][key] != self.before[name][key] for key in ("release", "setup_script"))]
         told = [f"{name} (playbooks/restore.yml, snapshot {facts['id']})"
                 for name in ran for facts in self.saved[name].values()]
-        return f", but for data that a setup script may have changed: {', '.join(told)}" if told else ""
+        left = f", but for data that a setup script may have changed: {', '.join(told)}" if told else ""
+        return left + self.unread
 
     @property
     def target_file(self) -> Path:
@@ -79,7 +81,7 @@ def prepare(office: Office, facts: FleetFacts, standings: list[Standing], run: s
 def died(office: Office, run: str, before: dict[str, Website], mine: dict[str, Website]) -> Job:
     """A run of these websites that never ended, as the register and its folder tell of it; with what puts it back."""
     job = Job(run, office.home.runs / run, [], [], before, before | mine)
-    saved = records.result(job.folder, "backup-before").of_website("snapshots")
+    saved, job.unread = records.result(job.folder, "backup-before", "snapshots")
     job.saved = {name: saved[name] for name in mine.keys() & before.keys() & saved.keys()}
     write_previous(office, job.previous_file, before, job.target)
     return job

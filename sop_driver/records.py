@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, ConfigDict
 
 from sop_driver import desired
 from sop_driver.config import write_atomic
 from sop_driver.desired import Website
 from sop_driver.fleet import FleetResult, Result
+from sop_driver.proof import canonical
+from sop_driver.reading import USELESS
 from sop_driver.standing import Office
 
 SUBJECTS = {
@@ -20,6 +23,28 @@ SUBJECTS = {
     "backup": "Manajemen backup",
     "network": "Pemeliharaan jaringan internet",
 }
+
+
+class Told(BaseModel):
+    """What is needed of what a server told of a website."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class Snapshot(Told):
+    id: str
+
+
+class Certificate(Told):
+    ok: bool
+    error: str | None
+
+
+class Probe(Told):
+    https: Certificate | None = None
+
+
+NEEDED: dict[str, type[Told]] = {"snapshots": Snapshot, "as_built": Told, "probes": Probe}
 
 
 @dataclass
@@ -36,6 +61,7 @@ class Outcome:
     backup_fault: str | None = None
     left: dict[str, str] = field(default_factory=dict)  # other requests' websites that a layer left as they were: why
     records: list[Path] = field(default_factory=list)
+    unread: str = ""  # what of the run's folder could not be used
 
     def pages(self) -> list[str]:
         """Where visitors find each website; and why it is on HTTP still, where its certificate has not come."""
@@ -60,10 +86,10 @@ def missing(office: Office) -> Outcome | None:
     started = next(entry for entry in runs if entry.data["run"] == run)
     websites = desired.fold(office.register)
     names = [row["name"] for row in desired.rows(office.register, started, websites)]
-    built, probes = (result(office.home.runs / run, name).of_website(key)
-                     for name, key in (("websites", "as_built"), ("probe", "probes")))
+    (built, odd), (probes, odd_too) = (result(office.home.runs / run, name, key)
+                                       for name, key in (("websites", "as_built"), ("probe", "probes")))
     return Outcome(run, started.data["requests"], [websites[name] for name in names], [],
-                   {name: built.get(name, {}) for name in names}, probes)
+                   {name: built.get(name, {}) for name in names}, probes, unread=odd + odd_too)
 
 
 def keep_result(folder: Path, name: str, result: FleetResult) -> None:
@@ -72,13 +98,20 @@ def keep_result(folder: Path, name: str, result: FleetResult) -> None:
     write_atomic(folder / f"{name}.json", json.dumps(lines, indent=1, ensure_ascii=False).encode())
 
 
-def result(folder: Path, name: str) -> FleetResult:
-    """What they answered, so far as it can be read."""
+def result(folder: Path, name: str, key: str) -> tuple[dict[str, dict[str, Any]], str]:
+    """What they told under a key of each website; nobody signs that file, so what cannot be used is told beside it."""
     try:
-        lines = json.loads((folder / f"{name}.json").read_bytes())
-        return FleetResult(name, [Result(line["host"], line["task"], line["result"]) for line in lines])
-    except (FileNotFoundError, ValueError, LookupError, TypeError):
-        return FleetResult(name)
+        lines = json.loads((folder / f"{name}.json").read_text(encoding="utf-8").replace(r"\u0000", r"\ufffd"))
+        results = [Result(line["host"], line["task"], line["result"]) for line in lines]
+        found = FleetResult(name, results).of_website(key)
+        canonical(found)  # the register takes nothing else
+        for of_host in (told for hosts in found.values() for told in hosts.values()):
+            NEEDED[key].model_validate(of_host)
+        return found, ""
+    except FileNotFoundError:
+        return {}, ""
+    except USELESS as error:
+        return {}, f"; runs/{folder.name}/{name}.json cannot be used ({type(error).__name__}), and was left out"
 
 
 def keep(office: Office, outcome: Outcome, reason: str | None = None) -> list[Path]:

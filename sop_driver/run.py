@@ -273,8 +273,9 @@ def reconcile(office: Office, fleet: Plays) -> Outcome | None:
         _written(office, before)
     if late := records.missing(office):
         fleet.end_leftovers()
-        _record(office, fleet, office.home.runs / late.run, late, "the run died before its records; made by the next")
-        fleet.say(f"{late.run} had died before its records: they were made")
+        _record(office, fleet, office.home.runs / late.run, late,
+                f"the run died before its records; made by the next{late.unread}")
+        fleet.say(f"{late.run} had died before its records: they were made{late.unread}")
     return late
 
 

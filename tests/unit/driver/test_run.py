@@ -967,18 +967,69 @@ def test_what_a_dead_run_left_is_put_back_though_the_file_of_its_sop_is_lost(fil
     assert go(file_desk, request).run == "run-000002" and trust.examine(file_desk.office).findings == []
 
 
-@pytest.mark.parametrize("kept", [b"", b"[", b"[1]", b'[{"host": "web1"}]', b"\xff"])
+def answered(host: Any = "web1", **told: Any) -> bytes:
+    return json.dumps([{"host": host, "task": "t", "result": told}]).encode()
+
+
+ODD = [
+    b"", b"[", b"[1]", b'[{"host": "web1"}]', b"\xff", b"[" * 10000 + b"]" * 10000,
+    b'[{"host": "web1", "task": "t", "result": []}]',
+    answered([], as_built={NAME: 1}, probes={NAME: 1}, snapshots={NAME: 1}),
+    answered(as_built=["x"], probes=["x"], snapshots=["x"]),
+    answered(as_built={NAME: float("inf")}, probes={NAME: {"https": True}}, snapshots={NAME: "abc"}),
+    answered(as_built={NAME: "\ud800"}, probes={NAME: {"https": {"ok": False}}}, snapshots={NAME: {"ident": "abc"}}),
+]
+
+
+@pytest.mark.parametrize("kept", ODD)
 def test_records_are_made_though_what_a_dead_run_kept_cannot_be_read(file_desk: Desk, kept: bytes) -> None:
-    """As where it kept nothing; else no `sop run` of any request would ever get further."""
+    """As where it kept nothing, and the register says so; else no `sop run` of any request would get further."""
     request = file_desk.approved()
     killed_after_it_was_applied(file_desk, request, "keep_result 1")
     for name in ("websites", "probe"):
         (file_desk.office.home.runs / f"run-000001/{name}.json").write_bytes(kept)
-    assert go(file_desk, request).run == "run-000001"
+    outcome = go(file_desk, request)
+    assert outcome.run == "run-000001" and outcome.pages()
     configuration, backup, network = file_desk.office.register.entries(kind="record")
     assert configuration.data["websites"][NAME]["as_built"] == network.data["websites"][NAME] == {}
     assert configuration.data["websites"][NAME]["desired"] and backup.data["websites"][NAME]["snapshots"]
+    for said in (str(configuration.reason), *file_desk.fleet.said):
+        assert all(f"runs/run-000001/{name}.json cannot be used" in said for name in ("websites", "probe"))
     assert go(file_desk, file_desk.approved(name="lain.tarakankota.go.id")).run == "run-000002"
+    assert trust.examine(file_desk.office).findings == []
+
+
+@pytest.mark.parametrize("kept", ODD)
+def test_dead_run_is_put_back_though_what_it_kept_cannot_be_read(file_desk: Desk, kept: bytes) -> None:
+    php = {"runtime": "php", "setup_script": "setup.php"}
+    first, second = ({"archive_bytes": tar_of({"index.php": text, "setup.php": "<?php"})} for text in ("satu", "dua"))
+    go(file_desk, file_desk.approved(**php, **first))
+    request = file_desk.approved(kind="update", **php, **second)
+    kill_at(file_desk, "probe.yml")
+    killed(file_desk, request)
+    (file_desk.office.home.runs / "run-000002/backup-before.json").write_bytes(kept)
+    go(file_desk, request)
+    assert file_desk.outcomes()[2:] == ["started", "interrupted", "started", "applied"]
+    entry = next(e for e in file_desk.office.register.entries(kind="run") if e.outcome == "interrupted")
+    for said in (str(entry.reason), *file_desk.fleet.said):
+        assert "runs/run-000002/backup-before.json cannot be used" in said
+
+
+def test_letter_that_no_database_takes_is_replaced_in_what_a_dead_run_kept(desk: Desk) -> None:
+    request = desk.approved()
+    killed_after_it_was_applied(desk, request, "keep_result 1")
+    (desk.office.home.runs / "run-000001/websites.json").write_bytes(answered(as_built={NAME: {"vhost": "a\0b"}}))
+    go(desk, request)
+    configuration, *_ = desk.office.register.entries(kind="record")
+    assert configuration.data["websites"][NAME]["as_built"] == {"web1": {"vhost": "a\ufffdb"}}
+
+
+@pytest.mark.parametrize("kept", ["[]", '"x"', '{"websites": 1}', '{"websites": [1]}', '{"websites": [{"name": []}]}'])
+def test_desired_states_file_that_was_made_another_is_made_anew(file_desk: Desk, kept: str) -> None:
+    request = file_desk.approved()
+    file_desk.office.home.desired.write_text(kept)
+    go(file_desk, request)
+    assert desired.read(file_desk.office.home.desired) == desired.fold(file_desk.office.register)
 
 
 def test_register_tells_which_data_of_a_dead_run_putting_back_leaves(desk: Desk) -> None:
