@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import re
+import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -155,8 +158,8 @@ class Fleet:
             return FleetResult(playbook, canceled=True, lost=self.lost())
         if selection is not None:
             variables["selection_file"] = str(selection)
-        with tempfile.TemporaryDirectory(prefix="sop-", dir=MEMORY if os.access(MEMORY, os.W_OK) else None) as folder:
-            return self._play(Path(folder), f"playbooks/{playbook}", variables, check, stoppable)
+        with _folder() as folder:
+            return self._play(folder, f"playbooks/{playbook}", variables, check, stoppable)
 
     def end_leftovers(self) -> None:
         """Kill what a stopped play, or a driver that died, left running: it could still change a server later.
@@ -207,6 +210,22 @@ class Fleet:
             "SOP_RESULTS_FILE": str(results_file),
             **({} if check else dict(mark.split("=", 1) for mark in (self.mark, self._mark_of_all))),
         }
+
+
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """A folder for one play. What our drivers that were killed left there goes first: its lock is held by nobody."""
+    place = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    for lock in place.glob("sop-*/lock"):
+        with contextlib.suppress(OSError):  # another driver removes it just now, or still works in it
+            if lock.parent.lstat().st_uid == os.geteuid():
+                with lock.open() as held:
+                    fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(lock.parent)
+    with tempfile.TemporaryDirectory(prefix="sop-", dir=place) as name, Path(name, "new").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        Path(name, "new").rename(Path(name, "lock"))  # which nobody finds before it is locked
+        yield Path(name)
 
 
 class Events:

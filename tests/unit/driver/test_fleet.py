@@ -7,8 +7,10 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -203,6 +205,56 @@ def test_play_keeps_no_folder_behind(fleet: Fleet, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("sop_driver.fleet.MEMORY", memory)
     fleet.play("ignored.yml", state(fleet))
     assert list(memory.iterdir()) == []
+
+
+PLAY = """
+import sys
+from pathlib import Path
+from sop_driver import fleet
+project = Path(sys.argv[1])
+fleet.MEMORY = project / "memory"
+fleet.Fleet(project, project / "hosts.yml", project / "evidence").play("slow.yml", project / "desired.json")
+"""
+
+
+@pytest.fixture
+def drivers(fleet: Fleet) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Two of them, each in the middle of a play."""
+    state(fleet)
+    (fleet.project / "memory").mkdir()
+    words = [sys.executable, "-c", PLAY, str(fleet.project)]
+    started = [subprocess.Popen(words, cwd=PROJECT) for _ in range(2)]
+    deadline = time.monotonic() + 60
+    while len(list(fleet.project.glob("memory/*/env/settings"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    yield started
+    for driver in started:
+        driver.kill()
+        driver.wait()
+    fleet.end_leftovers()
+
+
+def test_play_removes_what_killed_drivers_left_in_memory_and_nothing_else(
+    fleet: Fleet, drivers: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment and what servers answered are in it, and it would take memory until the next boot."""
+    memory = fleet.project / "memory"
+    monkeypatch.setattr("sop_driver.fleet.MEMORY", memory)
+    (memory / "sop-other").mkdir()
+    there = set(memory.iterdir())
+    drivers[0].kill()
+    drivers[0].wait()
+    with monkeypatch.context() as another:
+        another.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        fleet.play("ignored.yml", state(fleet))
+    assert len(there) == 3 and set(memory.iterdir()) == there
+    fleet.play("ignored.yml", state(fleet))
+    left = set(memory.iterdir())
+    assert len(left) == 2 and left < there and memory / "sop-other" in left
+    drivers[1].kill()
+    drivers[1].wait()
+    fleet.play("ignored.yml", state(fleet))
+    assert list(memory.iterdir()) == [memory / "sop-other"]
 
 
 def test_play_is_unknown_when_the_runner_raises(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
