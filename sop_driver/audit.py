@@ -290,27 +290,27 @@ def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = (), orde
     note = open_note(value["checkpoint"], witnesses)
     audit = Audit(courses=Courses(order, partial=True), seen=Seen(partial=True),
                   signers=words_of(value["checkpoint"], witnesses))
-    last, request, shown = 0, value["request"], False
+    last, request = 0, value["request"]
     for item in value["entries"]:
         (body, spell), digest = parsed(item["text"]), leaf_hash(item["text"])
         number, proof = body["sequence"], [base64.b64decode(part) for part in item["proof"]]
+        if number > 1 and not last:  # nothing says who may act
+            audit.found(1, f"entry {number} stands before it: who acted when is not as the register has it")
+            return audit
         if number <= last:
             audit.found(number, f"it stands behind entry {last}: who acted when is not as the register has it")
         last = number
         if spell(body) != item["text"]:
             audit.found(number, "it is not in the one spelling that entries have")
-        if body["kind"] != "actors":
-            shown = True
-            if request is None or body["request"] != request:
-                audit.found(number, f"it is of {body['request']}, and the receipt says that it is of {request}")
+        if body["kind"] != "actors" and (request is None or body["request"] != request):
+            audit.found(number, f"it is of {body['request']}, and the receipt says that it is of {request}")
         if number > note.size or inclusion_root(digest, number - 1, note.size, proof) != note.root:
             audit.found(number, "it is not at its place in the tree that the checkpoint signs")
         audit.seen.leaves[number] = digest.hex()
         audit.check(audit.one(number, body, digest.hex()))
-    if request is not None and not shown:
+    if request is not None and not audit.chains:
         audit.found(1, f"it says that it is of {request}, and shows no entry of that")
-    if "personal" in value:
-        audit.findings += personal_faults(value, audit.people.erased)
+    audit.findings += personal_faults(value, audit.people.erased) if "personal" in value else ()
     if not signed_with(audit.people, value["checkpoint"], note.size, key):
         audit.found(1, "its checkpoint is not signed by this register's key")
     if note.origin != audit.people.register:

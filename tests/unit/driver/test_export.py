@@ -606,9 +606,14 @@ def test_receipt_in_another_order_is_found(desk: Desk, tmp_path: Path) -> None:
     assert audit.receipt(value, key).findings == []
     entries = value["entries"]
     for order in (sorted(entries, key=lambda item: json.loads(item["text"])["outcome"] == "retire"),
-                  [entries[0], *entries]):
+                  [entries[0], *entries], entries[::-1], entries[1:]):
         told = str(audit.receipt({**value, "entries": order}, key).lines())
         assert "who acted when is not as the register has it" in told
+    (tmp_path / "receipt").write_text(json.dumps({**value, "entries": entries[::-1]}))
+    (tmp_path / "verify.py").write_text(export.verifier())
+    code, told = verify(tmp_path / "verify.py", tmp_path / "receipt", "--key", key)
+    assert code == 1 and "stands before it: who acted when is not as the register has it" in told
+    assert "rely on nothing from entry 1 on" in told
     last = sorted(entries, key=lambda item: json.loads(item["text"])["outcome"] == "retire")
     (tmp_path / "receipt").write_text(json.dumps({**value, "entries": last}))
     (tmp_path / "update").write_text(export.update(desk.office, 0))
