@@ -16,13 +16,17 @@ MAYBE = "then look by `sop status` or `sop history REQ` before you repeat it: wh
 ROOM = "the disk has no room: make some"
 BUSY = "another one has been writing for long: see who holds it"
 READ_ONLY = "it takes no writes: see the rights of the file or account, or whether this is a replica"
+REPLICA = (f"{READ_ONLY}, which is verified where SOP_HOME/register.schema is: `sop register verify` on its primary, "
+           "of the same version, writes that file")
+OPENED = ("see whether its folder is there and yours, and takes writes, as SQLite needs to read it: copy SOP_HOME from "
+          "a medium that takes none, and name the copy by --home")
 DAMAGED = "stop every driver and bring it back from its backup; `sop register verify` says how far it can be read"
 MENDS = {  # by what SQLite or PostgreSQL call it; the longest beginning counts
     "SQLITE_FULL": ROOM, "SQLITE_READONLY": READ_ONLY, "SQLITE_BUSY": BUSY, "SQLITE_LOCKED": BUSY,
-    "SQLITE_CANTOPEN": "see whether its folder is there and yours", "SQLITE_IOERR": "see the disk, and its room",
+    "SQLITE_CANTOPEN": OPENED, "SQLITE_IOERR": "see the disk, and its room",
     "SQLITE_CORRUPT": DAMAGED, "SQLITE_NOTADB": DAMAGED,
     "53": ROOM.replace("the disk has no room", "the server lacks room, memory or connections"),
-    "53100": ROOM, "25006": READ_ONLY, "55P03": BUSY, "40P01": BUSY,
+    "53100": ROOM, "25006": REPLICA, "55P03": BUSY, "40P01": BUSY,
     "42501": "the account may not do this: let the database's owner be the account that drivers use",
     "57": "the server was stopped: start it",
     "57014": "the server broke it off: see statement_timeout of the account and the database", "XX00": DAMAGED,

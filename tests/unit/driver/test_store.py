@@ -354,6 +354,34 @@ def test_database_that_takes_no_writes_is_told(desk: Desk) -> None:
     assert desk.office.register.head()[0] == 2
 
 
+def test_replica_is_verified_by_what_its_primary_wrote_or_says_how_to_have_that(
+    shared_desk: Desk, cluster: Cluster
+) -> None:
+    """It makes no tables, to compare its own with."""
+    shared_desk.submit()
+    place, kept = shared_desk.place.partition("?")[0], shared_desk.office.home.path / "register.schema"
+    name = place.rpartition("/")[2]
+    cluster.admin.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    shared_desk.office.register = shared_desk.register()
+    assert kept.exists() and trust.examine(shared_desk.office).findings == []
+    kept.unlink()
+    shared_desk.office.register = shared_desk.register()
+    with pytest.raises(Failed) as error:
+        trust.examine(shared_desk.office)
+    three_parts(error.value, place, "`sop register verify` on its primary")
+    assert standing.all_standings(shared_desk.office)
+
+
+def test_file_on_a_medium_that_takes_no_writes_is_told(file_desk: Desk) -> None:
+    """SQLite makes a file beside it to read it; here nobody can."""
+    file_desk.submit()
+    file_desk.office.register.close()
+    Path(f"{file_desk.place}-shm").symlink_to("nowhere")
+    with pytest.raises(Failed) as error:
+        file_desk.register()
+    three_parts(error.value, file_desk.place, "copy SOP_HOME from a medium that takes none")
+
+
 def test_full_disk_is_told_and_nothing_is_half_written(file_desk: Desk) -> None:
     request = file_desk.submit()
     db = file_desk.office.register.db
