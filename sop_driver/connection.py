@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Text, create_engine, event
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from sop_driver import explain, schema
@@ -28,6 +28,12 @@ NETWORK = {"connect_timeout": "10", "keepalives_idle": "5", "keepalives_interval
            "tcp_user_timeout": "20000"}
 
 
+class Letters(Text):
+    """Sent to PostgreSQL as what columns hold: for another type somebody could make operators that fit better."""
+
+    render_bind_cast = True
+
+
 def engine(place: Path | URL, recorded: Callable[[], bool] = lambda: False) -> Engine:
     """Connections on which each write is on the disk before it is acknowledged, and each error is explained."""
     if isinstance(place, Path):
@@ -37,6 +43,7 @@ def engine(place: Path | URL, recorded: Callable[[], bool] = lambda: False) -> E
         settings = " ".join(f"-c {name}={value}" for name, value in SESSION.items())
         made = create_engine(place, connect_args={
             **NETWORK, "options": settings, "application_name": "sop", "client_encoding": "utf8"}, **PLAIN)
+        made.dialect.colspecs = {**made.dialect.colspecs, Text: Letters}
     event.listen(made, "handle_error", explain.explainer(str(place), recorded))
     return made
 

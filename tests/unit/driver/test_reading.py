@@ -150,6 +150,22 @@ def test_connection_that_breaks_off_before_the_register_is_shown_is_made_anew(
     assert not desk.office.home.desired.exists()
 
 
+@pytest.mark.parametrize("desk", ["shared_desk"], indirect=True)
+def test_operator_that_was_planted_decides_nothing_that_is_shown(desk: Desk, sop: Sop) -> None:
+    """A gate or a writer refuses it; who only reads would miss entries, and see no warning."""
+    request = desk.submit()
+    commands = (("history", request), ("report", request), ("actors", "list"))
+    before = [sop(*words) for words in commands]
+    db, kinds = desk.office.register.db, ("text", "varchar", "bigint", "int", "smallint", "numeric")
+    for left in kinds:
+        for right in kinds:
+            db.exec_driver_sql(f"CREATE FUNCTION never({left}, {right}) RETURNS bool LANGUAGE sql AS 'SELECT false'")
+            for name in ("=", "<", ">"):
+                db.exec_driver_sql(f"CREATE OPERATOR {name} (LEFTARG={left}, RIGHTARG={right}, FUNCTION=never)")
+    assert [sop(*words) for words in commands] == before and before[0][1].count("\n") == 1
+    assert sop("register", "verify")[0] == 1
+
+
 def test_full_disk_stops_no_reading(desk: Desk, sop: Sop, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*words: object) -> None:
         raise OSError(28, "No space left on device")
