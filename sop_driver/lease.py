@@ -86,16 +86,21 @@ class Lease:
     def __init__(self, store: Store, mark: str) -> None:
         self.store = store
         self.taken_over, self._ended = Event(), Event()
+        self._guard: Guard | None = None
         began = now()
         token = store.db.execute(TAKE, {"holder": f"{holder()} on {socket.gethostname()}", "seconds": SECONDS}).scalar()
         if token is None:
             who, until = store.db.execute(HOLDER).one()
             refuse(f"another run is under way ({who})", GATE, "wait until it has ended, then run again; where its "
                    f"driver died, the fleet is free at {until} UTC")
-        self.token, self._guard = int(token), Guard(mark) if mark else None
-        self._cover(began)
-        self._thread = Thread(target=self._live, name="lease", daemon=True)
-        self._thread.start()
+        self.token = int(token)
+        try:
+            self._guard = Guard(mark) if mark else None
+            self._cover(began)
+            Thread(target=self._live, name="lease", daemon=True).start()
+        except BaseException:  # this machine has no room for them; another one may have
+            self.give_back()
+            raise
 
     def _cover(self, began: float) -> None:
         """It showed then that it lives."""

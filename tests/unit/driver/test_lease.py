@@ -86,6 +86,23 @@ def test_lease_is_given_back_at_once_and_its_token_grows(desk: Desk, other: Offi
     assert len(tokens) == 3 and tokens == sorted(set(tokens))
 
 
+@pytest.mark.parametrize("which", ["Guard", "Thread"])
+def test_lease_is_given_back_where_nothing_can_be_started_beside_the_driver(
+    desk: Desk, other: Office, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    """Its machine has no room for another process just now: the fleet need not wait a minute for that."""
+    def full(*words: object, **more: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(lease, which, full)
+    taking = lease.turn(desk.office.home, desk.office.register, "SOP_DRIVER=1")
+    with pytest.raises(BlockingIOError), taking:
+        pass
+    monkeypatch.undo()
+    with lease.turn(other.home, other.register):
+        pass
+
+
 @pytest.mark.parametrize("lost", [
     "DELETE FROM sop.lease", "UPDATE sop.lease SET token = token - 1, until = '-infinity'",
     "UPDATE sop.lease SET token = 9000000000000000, until = '-infinity'"])
