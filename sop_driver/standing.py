@@ -40,6 +40,7 @@ class Office:
     register: Register
     evidence: Evidence
     procedures: dict[str, Procedure] = field(default_factory=dict)
+    directories: dict[int, Directory] = field(default_factory=dict)  # by their last entry, for who only reads
     warn: Callable[[str], None] | None = None  # set for who only reads: told of what gates refuse
     tell: Callable[[str, Any], None] = lambda place, value: None  # told of what is sealed, before it is signed here
 
@@ -48,7 +49,7 @@ class Office:
         same, each with a warning."""
         if fault := self.register.store.revision_fault():
             warn(f"{fault}; {SINCE}")
-        return replace(self, procedures={}, warn=warn, register=Shown(self.register, warn))
+        return replace(self, procedures={}, directories={}, warn=warn, register=Shown(self.register, warn))
 
     def year(self) -> int:
         return self.register.now().astimezone(ZoneInfo(self.config.timezone)).year
@@ -58,14 +59,18 @@ class Office:
 
         Whether its entries can be relied on is another question.
         """
+        rows = [row for row in self.register.numbered(kind="actors") if size is None or row[0] <= size]
+        last = rows[-1][0] if rows else 0
+        if last in self.directories:
+            return self.directories[last]
         people = Directory(rules={"signers": (), "count": 0})  # of one without its first entry, for who only reads
-        for number, text in self.register.numbered(kind="actors"):
-            if size is not None and number > size:
-                break
+        for number, text in rows:
             digest = leaf_hash(text).hex()
             with self.register.using(number):
                 people.read(self.register.read(text).__dict__, digest)
             people.last = digest
+        if self.warn:
+            self.directories[last] = people
         return people
 
     def actor(self, name: str, ended: bool = False) -> Actor:

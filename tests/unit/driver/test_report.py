@@ -10,6 +10,7 @@ import pytest
 from driver.desk import Desk
 from driver.test_cli import Sop, sop
 from sop_driver import report, run, standing
+from sop_driver.directory import Directory
 
 __all__ = ["sop"]
 
@@ -53,6 +54,28 @@ def test_who_stood_in_is_told_as_that_also_when_it_is_over(desk: Desk) -> None:
     for text in (report.entry_line(desk.office, entry), "\n".join(report.report(desk.office, request))):
         assert "sekretaris (kadis, Plh) " in text
     assert "kasubbag (kasubbag) " in "\n".join(report.report(desk.office, request))
+
+
+def test_actors_are_read_once_for_all_lines_that_they_are_the_same_for(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else who reads a long history waits for each line as long as for all actors."""
+    request, real, read = desk.submit(), Directory.read, list[str]()
+
+    def counted(people: Directory, body: Any, digest: str) -> Any:
+        read.append(digest)
+        return real(people, body, digest)
+
+    desk.take(request, "agenda")
+    desk.enroll("sekretaris", "kadis", stands_in="Plh", until="2026-11-30T15:59:59Z")
+    desk.take(request, "disposition", actor="sekretaris")
+    desk.take(request, "review")
+    monkeypatch.setattr(Directory, "read", counted)
+    reading = desk.office.reading(pytest.fail)
+    lines = report.entry_lines(reading, report.history(reading, request))
+    assert ["sekretaris (kadis, Plh) " in line for line in lines] == [False, False, True, False]
+    assert len(read) == 1 + 2  # before and after the enrolment
+    assert len(lines) == 4 and desk.office.people().actors.keys() - reading.people(2).actors.keys() == {"sekretaris"}
 
 
 def test_history_of_one_request_leaves_others_out(desk: Desk) -> None:
