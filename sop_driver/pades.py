@@ -17,14 +17,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sop_driver import appended
 from sop_driver.errors import Refused, Usage, refuse
 from sop_driver.evidence import Evidence
 from sop_driver.proof import canonical
-from sop_driver.sheet import ROOM, Signed, sheet
+from sop_driver.sheet import Signed, sheet
 
 if TYPE_CHECKING:
     from asn1crypto.x509 import Certificate
-    from pyhanko.pdf_utils.generic import DictionaryObject
     from pyhanko.pdf_utils.reader import PdfFileReader
     from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
     from pyhanko.sign.validation.status import PdfSignatureStatus
@@ -42,9 +42,6 @@ MENDS = (  # where it is not mended by signing that sheet anew
 MAX_SIGNED = 16 * 1024**2
 IDENTITY = ("common_name", "serial_number", "organization_name")
 UNCLEAR, UNKNOWN = "CERTIFICATE_CHAIN_GENERAL_FAILURE", "REVOCATION_UNKNOWN"
-# What the fields of signatures say, and their marks on pages. All else may act (/A, /AA) or show another text.
-MARK = {"/Type", "/Subtype", "/Rect", "/P", "/F", "/AP", "/MK", "/BS", "/Border", "/H", "/M", "/NM", "/Parent"}
-FIELD = MARK | {"/FT", "/T", "/TU", "/TM", "/Ff", "/V", "/Lock", "/DA", "/Q", "/Kids"}
 REASONS = {
     "REVOKED": "its certificate was revoked",
     "EXPIRED": "its certificate had expired",
@@ -90,14 +87,14 @@ def _fault(signed: Signed, subject: dict[str, str], octets: bytes, length: int, 
     made = reader.embedded_regular_signatures
     if not made:
         return "nobody signed the PDF"
-    if found := _changed(reader, octets[:length]):
+    if found := appended.changed(reader, octets, length):
         return found
     if not octets.rstrip().endswith(b"%%EOF"):
         return "its signatures cover a part of the file only"
     for signature in made:
         if found := _against(signature, _contexts(reader, signature, signed, crls), last=signature is made[-1]):
             return found
-    if found := _added(reader):
+    if found := appended.added(reader):
         return found
     names = [signature.signer_cert.subject.native for signature in made]
     if any(found == subject or (not signed.whole and found.items() >= subject.items())
@@ -115,70 +112,6 @@ def _identity(name: Mapping[str, Any]) -> dict[str, Any]:
 def told(name: Mapping[str, Any]) -> str:
     """What a certificate calls its holder, in short."""
     return ", ".join(str(name[key]) for key in IDENTITY if key in name) or "a certificate without a name"
-
-
-def _changed(reader: PdfFileReader, drawn: bytes) -> str | None:
-    """What else than signatures was added to the sheet, or laid over its text: its signer saw another one."""
-    from pyhanko.sign.diff_analysis import (
-        DEFAULT_DIFF_POLICY,
-        CatalogModificationRule,
-        DiffResult,
-        FormUpdatingRule,
-        ModificationLevel,
-        SigFieldCreationRule,
-        SigFieldModificationRule,
-        StandardDiffPolicy,
-    )
-    from pyhanko.sign.diff_analysis.constants import ACROFORM_EXEMPT_STRICT_COMPARISON, ROOT_EXEMPT_STRICT_COMPARISON
-
-    if reader.xrefs.get_startxref_for_revision(0) != drawn.rindex(b"xref\n", 0, drawn.rindex(b"startxref")):
-        return "the PDF holds the sheet, and shows something else"
-    # Unlike in a signed file, the first signature may certify, and say that there are signatures.
-    catalog = CatalogModificationRule(ROOT_EXEMPT_STRICT_COMPARISON | {"/Perms"})
-    fields = [SigFieldCreationRule(), SigFieldModificationRule()]
-    form = FormUpdatingRule(fields, ACROFORM_EXEMPT_STRICT_COMPARISON | {"/SigFlags"})
-    result = StandardDiffPolicy([catalog, *DEFAULT_DIFF_POLICY.global_rules[1:]], form).review_file(reader, 0)
-    if not isinstance(result, DiffResult) or result.modification_level > ModificationLevel.FORM_FILLING:
-        return "the prepared sheet was changed by more than signatures"
-    for page in reader.root["/Pages"]["/Kids"]:
-        for mark in page.get_object().get_and_apply("/Annots", _objects, default=()):
-            _, low, _, high = map(float, mark["/Rect"])
-            if _visible(mark) and not 0 <= min(low, high) <= max(low, high) <= ROOM:
-                return "a visible signature covers the sheet's text: place it in the room at the page's lower end"
-    return None
-
-
-def _objects(references: Any) -> list[DictionaryObject]:
-    return [reference.get_object() for reference in references]
-
-
-def _visible(mark: DictionaryObject) -> bool:
-    left, low, right, high = map(float, mark["/Rect"])
-    return (left, low) != (right, high)
-
-
-def _added(reader: PdfFileReader) -> str | None:
-    """Which field is, or was when somebody signed, more than a signature's: what it does and shows nobody signed."""
-    known = {made.field_name: str(made.sig_object_type) for made in reader.embedded_signatures}
-    for revision in {*(made.signed_revision for made in reader.embedded_signatures), reader.total_revisions - 1}:
-        for field in _objects(reader.get_historical_root(revision)["/AcroForm"]["/Fields"]):
-            if found := _more(field, known):
-                return found
-    return None
-
-
-def _more(field: DictionaryObject, known: dict[str, str]) -> str | None:
-    marks = [field, *field.get_and_apply("/Kids", _objects, default=())]
-    more = field.keys() - FIELD | {key for kid in marks[1:] for key in kid.keys() - MARK}
-    more |= {f"/AP {key}" for mark in marks for key in mark.get_and_apply("/AP", set, default=set()) - {"/N"}}
-    more |= {f"/Subtype {mark['/Subtype']}" for mark in marks if "/Subtype" in mark} - {"/Subtype /Widget"}
-    if more:
-        return f"a field was added that is more than a signature's: it has {', '.join(map(repr, sorted(more)))}"
-    if "/V" not in field or field["/T"] not in known:
-        return "a field without a signature was added: nothing may be but signatures"
-    if known[field["/T"]] != "/Sig" and any("/Rect" in mark and _visible(mark) for mark in marks):
-        return "a timestamp is drawn on the sheet: nothing may be but signatures"
-    return None
 
 
 def _of_a_person(certificate: Certificate) -> bool:

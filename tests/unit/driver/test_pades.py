@@ -334,6 +334,62 @@ def test_timestamp_that_is_drawn_is_refused(trusting: Desk, bsre: Authority, kad
     assert "a timestamp is drawn on the sheet" in refused(trusting, request, sign(out.getvalue(), kadis), bsre.lists)
 
 
+def updated(octets: bytes, number: int, body: bytes, *, rows: Sequence[int] = (0,), blank: bytes = b" ",
+            more: bytes = b"") -> bytes:
+    """A sheet of one page with an object behind it, and how often and where its table says that this lies."""
+    place = len(octets)
+    out = octets + b"%d 0 obj\n%s\nendobj\n" % (number, body)
+    told = b"".join(b"%d 1\n%010d 00000 n%s\n" % (number, row or place, blank) for row in rows)
+    told = told or b"0 1\n0000000000 65535 f%s\n" % blank
+    before, trailer = octets.rindex(b"xref\n0 "), b"trailer\n<< /Size 9 /Root 1 0 R /Prev %d >>\n"
+    return b"".join((out, b"xref\n", told, trailer % before, more, b"startxref\n%d\n%%%%EOF\n" % len(out)))
+
+
+def stream(said: bytes, data: bytes) -> bytes:
+    return b"<< %s /Length %d >>\nstream\n%s\nendstream" % (said, len(data), data)
+
+
+WORDS = stream(b"", b"BT /F2 12 Tf 42 700 Td (R-2026-0009) Tj ET")  # in place of the page's own, object 7
+UNUSED, PAGE = "holds parts that it does not use", "a page was added to the sheet"
+BEHIND: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "an object that no table names": (lambda pdf: updated(pdf, 7, WORDS, rows=(), blank=b""), UNUSED),
+    "within a comment": (lambda pdf: updated(pdf + b"%", 7, WORDS.replace(b"\n", b" "), rows=()), UNUSED),
+    "within a stream": (
+        lambda pdf: updated(pdf, 8, stream(b"", b"7 %\n0 obj\n" + WORDS + b"\nendobj\n"), blank=b""), UNUSED),
+    "one of two that a table names": (
+        lambda pdf: updated(pdf, 7, WORDS, rows=(0, pdf.index(b"\n7 0 obj") + 1)), UNUSED),
+    "a stream of objects that no table names": (
+        lambda pdf: updated(pdf, 8, stream(b"/Type /ObjStm /N 1 /First 4", b"5 0 << >>"), blank=b""), UNUSED),
+    "a table that nothing leads to": (
+        lambda pdf: updated(pdf, 8, stream(b"/Type /XRef /Size 9 /W [1 2 1] /Index [0 0]", b""), blank=b""), UNUSED),
+    "another trailer": (lambda pdf: updated(pdf, 8, b"<< >>", more=b"trailer\n<< /Root 8 0 R >>\n"), UNUSED),
+    "another catalog": (lambda pdf: updated(pdf, 8, b"<< /T#79pe /Catalog /Pages 2 0 R >>"), PAGE),
+}
+
+
+@pytest.mark.parametrize("what", BEHIND)
+def test_what_some_programs_show_in_place_of_the_sheet_is_refused(
+    trusting: Desk, bsre: Authority, kadis: Holder, what: str
+) -> None:
+    """Chrome makes a table that has a blank too few anew, MuPDF takes the first of two: before he signs, and after, the
+    Kadis would read another sheet than the one that pyHanko reads."""
+    request, (change, told) = waiting(trusting), BEHIND[what]
+    pdf = change(prepared(trusting, request))
+    assert told in refused(trusting, request, sign(pdf, kadis), bsre.lists)
+
+
+def test_signature_of_a_program_that_writes_its_table_as_a_stream_counts(
+    trusting: Desk, bsre: Authority, kadis: Holder
+) -> None:
+    request, out = waiting(trusting), BytesIO()
+    writer = IncrementalPdfFileWriter(BytesIO(prepared(trusting, request)))
+    writer.stream_xrefs = True
+    writer.add_object(generic.pdf_string("x"), obj_stream=writer.prepare_object_stream())
+    signers.PdfSigner(signers.PdfSignatureMetadata(field_name="TTE"), kadis.signer).sign_pdf(writer, output=out)
+    assert b"/ObjStm" in out.getvalue() and b"/XRef" in out.getvalue()
+    assert take(trusting, request, signed(trusting, out.getvalue(), bsre.lists))
+
+
 @pytest.mark.parametrize("apart", [False, True], ids=["field", "its mark"])
 def test_service_that_adds_its_field_before_it_signs_is_taken(
     trusting: Desk, bsre: Authority, kadis: Holder, apart: bool
