@@ -40,6 +40,7 @@ MENDS = (  # where it is not mended by signing that sheet anew
                       "`sop actors replace … --certificate`"),
 )
 MAX_SIGNED = 16 * 1024**2
+A_CENTURY = timedelta(days=36500)
 IDENTITY = ("common_name", "serial_number", "organization_name")
 UNCLEAR, UNKNOWN = "CERTIFICATE_CHAIN_GENERAL_FAILURE", "REVOCATION_UNKNOWN"
 REASONS = {
@@ -140,7 +141,7 @@ def _against(signature: EmbeddedPdfSignature, contexts: Contexts, *, last: bool)
     if not isinstance(changes := status.diff_result, DiffResult) or changes.modification_level > most:
         return f"the signature of {who} covers a part of the file only"
     name = None if status.trusted else _problem(status)
-    if name is None and contexts.full.ocsps and _problem(accused := checked(contexts.accusing)).startswith("REVOKED"):
+    if name is None and _problem(accused := checked(contexts.accusing, skip_diff=True)).startswith("REVOKED"):
         name = _problem(accused)  # pyHanko asks nobody else once one answer says that all is well
     if name == UNCLEAR:
         name = UNKNOWN if checked(contexts.bare).trusted else name
@@ -159,7 +160,7 @@ class Contexts(NamedTuple):
 
     full: ValidationContext
     bare: ValidationContext  # takes a certificate without a word on revocation, to tell what is missing
-    accusing: ValidationContext  # with the lists, and those answers only that say that something was revoked
+    accusing: ValidationContext  # with lists of any time, and those answers only that say that something was revoked
 
 
 def _contexts(reader: PdfFileReader, signature: EmbeddedPdfSignature, signed: Signed, crls: bytes) -> Contexts:
@@ -185,8 +186,10 @@ def _contexts(reader: PdfFileReader, signature: EmbeddedPdfSignature, signed: Si
         "moment": datetime.fromisoformat(signed.time), "time_tolerance": timedelta(minutes=1)}
     full = store.as_validation_context({**known, **settings, "revocation_mode": "require"})
     settings |= {"other_certs": list(store.load_certs()), "revocation_mode": "soft-fail"}
-    revoking = [answer for answer in full.ocsps if _revokes(answer)]
-    return Contexts(full, ValidationContext(**settings), ValidationContext(**settings, crls=full.crls, ocsps=revoking))
+    bare = ValidationContext(**settings)
+    # What was revoked stays so, also where the word for it was to hold for an hour.
+    settings |= {"crls": full.crls, "ocsps": list(filter(_revokes, full.ocsps)), "time_tolerance": A_CENTURY}
+    return Contexts(full, bare, ValidationContext(**settings))
 
 
 def _revokes(answer: Any) -> bool:

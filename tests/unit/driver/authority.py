@@ -78,7 +78,7 @@ class Holder:
     def issue(self, subject: x509.Name, **more: Any) -> Holder:
         return issue(subject, self, **more)
 
-    def crl(self, *revoked: Holder, at: datetime = NOW - timedelta(hours=1), days: int = 7000) -> bytes:
+    def crl(self, *revoked: Holder, at: datetime = NOW - timedelta(hours=1), days: float = 7000) -> bytes:
         """This authority's list of revoked certificates, as PEM."""
         made = x509.CertificateRevocationListBuilder(self.certificate.subject, at, at + timedelta(days=days))
         for holder in revoked:
@@ -87,12 +87,12 @@ class Holder:
         return made.sign(self.key, SHA256()).public_bytes(Encoding.PEM)
 
     def answer(self, holder: Holder, status: str = "GOOD", *, at: datetime = NOW - timedelta(hours=1),
-               days: int = 7000, by: Holder | None = None) -> bytes:
+               days: float | None = 7000, by: Holder | None = None) -> bytes:
         """What this authority, or who answers for it, says of a certificate when asked by OCSP."""
         reason = x509.ReasonFlags.key_compromise if status == "REVOKED" else None
         made = ocsp.OCSPResponseBuilder().add_response(
-            holder.certificate, self.certificate, SHA256(), ocsp.OCSPCertStatus[status], at, at + timedelta(days=days),
-            at - timedelta(hours=1) if reason else None, reason)
+            holder.certificate, self.certificate, SHA256(), ocsp.OCSPCertStatus[status], at,
+            None if days is None else at + timedelta(days=days), at - timedelta(hours=1) if reason else None, reason)
         made = made.responder_id(ocsp.OCSPResponderEncoding.HASH, (by or self).certificate)
         if by:
             made = made.certificates([by.certificate])

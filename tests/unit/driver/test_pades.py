@@ -534,6 +534,23 @@ def test_revocation_counts_whoever_tells_it(trusting: Desk, bsre: Authority, kad
         assert "was revoked" in refused(trusting, request, made, b"".join(lists))
 
 
+@pytest.mark.parametrize("days", [None, 1 / 24, 7], ids=["without an end", "over", "running"])
+def test_revocation_counts_however_long_the_word_for_it_holds(
+    trusting: Desk, bsre: Authority, kadis: Holder, days: float | None
+) -> None:
+    """A list from before the revocation still runs. What is revoked after the Kadis signed is no matter."""
+    request, at = waiting(trusting), NOW - timedelta(hours=2)
+    made, before = sign(prepared(trusting, request), kadis), {"at": NOW - timedelta(days=2), "days": 7}
+    lists = bsre.root.crl(**before) + bsre.issuing.crl(**before)
+    accused = stored(made, bsre.issuing.answer(kadis, "REVOKED", at=at, days=days))
+    assert "its certificate was revoked" in refused(trusting, request, accused, lists)
+    if days is not None:
+        named = lists + bsre.issuing.crl(kadis, at=at, days=days)
+        assert "its certificate was revoked" in refused(trusting, request, made, named)
+    later = stored(made, bsre.issuing.answer(kadis, "REVOKED", at=NOW + timedelta(hours=2), days=days))
+    assert take(trusting, request, signed(trusting, later, lists))
+
+
 @pytest.mark.parametrize("octets", [b"0\x03\n\x01\x03", b"0\x03\n\x01\x06"], ids=["later", "no right to ask"])
 def test_answer_without_content_clears_nobody(
     trusting: Desk, bsre: Authority, kadis: Holder, octets: bytes
