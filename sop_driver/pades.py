@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 MEND = ("have the sheet signed as it was prepared, and record it at once; where the request moved on, prepare it anew "
         "(--pades --prepare); docs/register.md says what the signed file must hold")
 MENDS = (  # where it is not mended by signing that sheet anew
-    ("nothing says whether its certificate", "give the authority's lists of now, --crl FILE, or sign with them"),
+    *((part, "give the authority's lists of now, --crl FILE, or sign with them")
+      for part in ("nothing says whether its certificate", "lists of revoked certificates are of another")),
     *((part, "sign with a certificate that is valid now; docs/register.md says when it is entered first")
       for part in ("its certificate was", "its certificate had")),
     ("it is made by", "let the person named sign it; where a certificate calls them otherwise, enter that first: "
@@ -49,7 +50,7 @@ REASONS = {
     "NOT_YET_VALID": "its certificate was not valid yet",
     "OUT_OF_BOUNDS": "its certificate was not valid at that time",
     "NO_CERTIFICATE_CHAIN_FOUND": "it rests on no authority that this register trusts",
-    "TRY_LATER": "the lists of revoked certificates are of another time",
+    "TRY_LATER": "the lists of revoked certificates are of another time, or the answers are",
     "CRYPTO_CONSTRAINTS_FAILURE": "its algorithms are too weak",
     "REVOKED_CA": "the authority that issued its certificate was revoked",
     UNCLEAR: "its certificate does not lead to an authority that this register trusts",

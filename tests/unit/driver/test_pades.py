@@ -804,6 +804,7 @@ def test_each_fault_of_a_certificate_has_its_own_mend(trusting: Desk, bsre: Auth
         (ended, bsre.lists, "mend: sign with a certificate that is valid now"),
         (kadis, bsre.root.crl() + bsre.issuing.crl(kadis), "mend: sign with a certificate that is valid now"),
         (kadis, b"", "mend: give the authority's lists of now, --crl FILE"),
+        (kadis, bsre.root.crl(**OLD) + bsre.issuing.crl(**OLD), "mend: give the authority's lists of now, --crl FILE"),
         (bsre.person("Orang Lain", "9"), bsre.lists, "mend: let the person named sign it"),
     ):
         found = refused(trusting, request, sign(made, holder), lists)
