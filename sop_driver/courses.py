@@ -106,6 +106,8 @@ class Courses:
         if bool(step.gives) != ("agenda" in data):
             found.append(f"{taken.request}: {step} {'gave no' if step.gives else 'gives no'} agenda number")
         fold.take(body, taken)
+        if "askers" not in people.told:
+            fold.earlier.clear()
         return found
 
     def adopt(self, told: Body) -> None:

@@ -96,6 +96,7 @@ class Fold:
         self.flow = flow
         self.done: dict[str, Taken] = {}
         self.opened: Taken | None = None
+        self.earlier: list[Taken] = []  # by what it was brought in earlier forms
         self.form: Body = {}
         self.returned: Taken | None = None
         self.emergency: Body | None = None
@@ -118,6 +119,7 @@ class Fold:
         elif (step := self.flow.steps.get(taken.step)) is None:
             return
         elif step is self.flow.opening:
+            self.earlier += [self.opened] if self.opened else []
             self.opened, self.form = taken, body["data"]["request"]
             self.done = {step.id: taken, **{n: t for n, t in self.done.items() if self._holds(t)}}
             self._unbroken(body["time"])
@@ -203,12 +205,15 @@ class Fold:
             self.returned = taken
 
     def taken_by(self, people: Collection[str], steps: Collection[str], person: Person) -> tuple[Taken, str] | None:
-        """The first of these steps that one of these persons took, by whatever office, or saw the paper of; and who."""
+        """The first of these steps that one of these persons took, by whatever office, or saw the paper of; and who.
+
+        Who brought an earlier form of the request asked for it as well.
+        """
         if not steps:
             return None
-        who = set(map(person, people))
-        for name, taken in self.done.items():
-            if name in steps and (both := who.intersection(map(person, taken.people))):
+        who, asked = set(map(person, people)), self.earlier if self.flow.opening.id in steps else ()
+        for taken in (*asked, *(taken for name, taken in self.done.items() if name in steps)):
+            if both := who.intersection(map(person, taken.people)):
                 return taken, min(both)
         return None
 

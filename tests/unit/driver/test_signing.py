@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from driver import people
-from driver.desk import PROJECT, Desk
+from driver.desk import PROJECT, Desk, without
 from driver.test_cli import Sop, sop
 from sop_driver import actors, export, gates, proof, report, signatures, standing, steps, trust
 from sop_driver.directory import Directory
@@ -400,6 +400,50 @@ def test_requester_does_not_approve_in_another_office(desk: Desk) -> None:
     for step in ("agenda", "disposition", "review"):
         desk.take(request, step)
     assert "request_letter was taken by baru" in refused(desk, request, "decision")
+
+
+def corrected(desk: Desk) -> str:
+    """A request of the Sub Koordinator's, by another id of theirs, that somebody of the same unit corrected."""
+    desk.enroll("baru", "pd", person="subkoor", unit="Dinas Kesehatan", by=("kadis", "kasubbag"))
+    request = desk.submit(requester="baru")
+    desk.submit(replace=request, requester="dinkes")
+    for step in ("agenda", "disposition", "review"):
+        desk.take(request, step)
+    return request
+
+
+def test_who_asked_first_neither_approves_nor_installs_what_was_corrected(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The correction may be that of one letter. A changed driver does not get by."""
+    request = corrected(desk)
+    assert "request_letter was taken by baru (entry 3)" in refused(desk, request, "decision", actor="subkoor")
+    with monkeypatch.context() as changed, pytest.raises(Refused, match="request_letter was taken by baru"):
+        changed.setattr(steps, "_against", lambda *_: [])
+        desk.take(request, "decision", actor="subkoor")
+    desk.approve(request)
+    with pytest.raises(Refused, match="subkoor took request_letter"):
+        desk.run(request, actor="subkoor")
+    assert desk.fleet.played == [] and trust.examine(desk.office).lines() == []
+
+
+def test_who_asked_first_approved_before_the_sop_is_adopted_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an earlier driver took verifies as it did; whether it is run is asked now."""
+    desk = Desk(tmp_path)
+    with without("askers"):
+        request = corrected(desk)
+    with monkeypatch.context() as earlier:
+        earlier.setattr(steps, "_against", lambda *_: [])
+        desk.take(request, "decision", actor="subkoor")
+    desk.enroll("teknisi", "bidang", by=("kadis", "kasubbag"))
+    desk.approve(request)
+    assert trust.examine(desk.office).lines() == []
+    with pytest.raises(Refused, match="were both taken by subkoor"):
+        desk.run(request, actor="teknisi")
+    actors.adopt(desk.office, ["kadis", "kasubbag"], desk.sign, "aturannya ikut")
+    assert trust.examine(desk.office).lines() == []
 
 
 def test_run_signed_by_another_touches_no_server(desk: Desk) -> None:
