@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from sop_driver.statement import FREEZE, Body
 
-TOLD = ("rules", "emergency", "refusals", "order", "persons", "stops", "agencies", "reports", "certificates", "askers")
+TOLD = ("rules", "emergency", "refusals", "order", "persons", "stops", "agencies", "reports", "certificates", "askers",
+        "carriers")
 APPROVAL = "approval"
 # Gates that look at more than whether a step was taken: what nobody's word can replace.
 NEVER_WAIVED = {"request letter", "agenda number", APPROVAL, "existence check", "build evidence"}

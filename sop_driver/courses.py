@@ -103,6 +103,7 @@ class Courses:
                 found.append(other[0])
         if taken.level == "pades":
             found += self._misled(taken.request, step, fold.agenda or "-", data["pades"]["shown"])
+            found += self._carried(taken, data["pades"]["document"], people)
         if bool(step.gives) != ("agenda" in data):
             found.append(f"{taken.request}: {step} {'gave no' if step.gives else 'gives no'} agenda number")
         fold.take(body, taken)
@@ -144,6 +145,14 @@ class Courses:
         for label, text in zip(OF_STEP, (f"{step.number}. {step.activity}", agenda), strict=True):
             if shown.get(label) != text:
                 yield f"{request}: its signer was shown {label}: {shown.get(label)!r}, and it is {text!r}"
+
+    @staticmethod
+    def _carried(taken: Taken, document: str, people: Directory) -> Iterator[str]:
+        """The sheet that is signed stands for no other document that the step brings."""
+        carriers = people.sops.get(taken.sop, {}).get("carriers")
+        if carriers is not None and carriers.get(taken.step) != document:
+            yield (f"{taken.request}: the signature of {taken.step} is carried by {document}, not by "
+                   f"{carriers.get(taken.step, 'any document')}")
 
     @staticmethod
     def _brought_by(taken: Taken, begun: Body | None) -> Iterator[str]:

@@ -176,7 +176,8 @@ class Procedure(Strict):
         return {"rules": self.officials.model_dump(mode="json"), "emergency": emergency, "refusals": self.refusals,
                 "order": self.order, "persons": ["person", "seen_by"], "stops": ["late report"],
                 "agencies": ["steps", "websites", "sheets"], "reports": ["installed or over"],
-                "certificates": ["whole name"], "askers": ["every form"]}
+                "certificates": ["whole name"], "askers": ["every form"],
+                "carriers": {step.id: step.signed_sheet for step in self.steps if "pades" in step.signed}}
 
     def belied(self, told: dict[str, Any]) -> list[str]:
         """What an entry that adopts it tells otherwise; an older one tells less."""

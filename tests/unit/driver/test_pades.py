@@ -36,6 +36,7 @@ from sop_driver import (
     orders,
     outsider,
     pades,
+    procedure,
     report,
     standing,
     steps,
@@ -933,6 +934,29 @@ def test_sheets_tell_who_asks_once_the_sop_is_adopted_anew(tmp_path: Path, bsre:
         assert trust.examine(desk.office).lines() == []
         if asks == "dinkes":
             actors.adopt(desk.office, ["kadis", "kasubbag"], desk.sign, "aturannya ikut")
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["now", "before"])
+def test_sheet_stands_for_no_document_that_the_step_brings(
+    tmp_path: Path, bsre: Authority, kadis: Holder, before: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who signs with a changed driver would save the needs analysis. What was taken before verifies as it did."""
+    desk = from_before("carriers" if before else "nothing", tmp_path, bsre, kadis)
+    kabid, words = bsre.person("Kabid", "3190"), {"step": "needs_analysis", "actor": "kabid"}
+    enter(desk, "kabid", kabid, "bidang", by=("kasubbag", "kadis"))
+    request = waiting(desk)
+    for step in ("disposition", "review", "decision", "existence"):
+        desk.take(request, step)
+    monkeypatch.setattr(procedure.Step, "signed_sheet", "data_kebutuhan_informasi")
+    made = signed(desk, sign(prepared(desk, request, **words), kabid), bsre.lists)
+    if not before:
+        with pytest.raises(Refused, match="needs_analysis is carried by data_kebutuhan_informasi, not by lembar_ttd"):
+            take(desk, request, made, **words)
+        return
+    assert take(desk, request, made, **words)
+    monkeypatch.undo()
+    actors.adopt(desk.office, ["kadis", "kasubbag"], desk.sign, "aturannya ikut")
+    assert trust.examine(desk.office).lines() == []
 
 
 def test_homonym_is_another_person_once_the_sop_is_adopted_anew(tmp_path: Path, bsre: Authority) -> None:

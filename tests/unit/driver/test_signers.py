@@ -455,8 +455,8 @@ def test_sop_that_was_adopted_with_a_letter_of_another_name_goes_on(
     (telling(persons=None, order=None), "it does not tell order, persons, as the adoption before it did"),
     (telling(rules=None), "it does not tell rules, as the adoption before it did"),
     (telling(sop=None, order=None, emergency=None),
-     ("it tells rules, refusals, persons, stops, agencies, reports, certificates, askers of an SOP, and adopts "
-      "none")),
+     ("it tells rules, refusals, persons, stops, agencies, reports, certificates, askers, carriers of an SOP, and "
+      "adopts none")),
     (lambda bodies: [bodies[0], bodies[1] | {"evidence": {}}], "it adopts an SOP, and does not bring its file"),
 ])
 def test_adoption_that_tells_less_than_the_one_before_is_found(file_desk: Desk, change: Change, part: str) -> None:
