@@ -67,7 +67,10 @@ def by_all(office: Office, names: Iterable[str], said: str, sign: Sign) -> list[
     for place, digest in () if prepares else sealed(json.loads(said)["data"]):
         office.tell(place, office.personal(SEALED + digest))
     made, missing = list[tuple[str, str | None]](), dict[str, str]()
+    several = len(names := list(names)) > 1
     for name in names:
+        if several and not isinstance(sign, Elsewhere):  # each may be asked for a passphrase, which says not whose
+            office.tell("now signs", name)
         try:
             made.append((name, sign(name, said)))
         except Unsigned as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -54,10 +55,10 @@ class Unsigned(Usage):
 PATIENCE = 120  # seconds for a passphrase, or a touch on a hardware key
 
 
-def _keygen(arguments: list[str], message: str) -> subprocess.CompletedProcess[str]:
+def _keygen(arguments: list[str], message: str, told: int | None = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(["ssh-keygen", "-Y", *arguments], input=message, capture_output=True, text=True,
-                              timeout=PATIENCE, check=False)
+        return subprocess.run(["ssh-keygen", "-Y", *arguments], input=message, stdout=subprocess.PIPE, stderr=told,
+                              text=True, timeout=PATIENCE, check=False)
     except FileNotFoundError as error:
         raise Usage("ssh-keygen is not installed", "PATH", "install the package openssh-client") from error
     except subprocess.TimeoutExpired as error:
@@ -66,9 +67,11 @@ def _keygen(arguments: list[str], message: str) -> subprocess.CompletedProcess[s
 
 def sign(key: Path, message: str) -> str:
     """Sign with a private key, or with the agent's where `key` is a public one. Raises Usage."""
-    done = _keygen(["sign", "-q", "-n", NAMESPACE, "-f", str(key)], message)
+    told = None if sys.stderr.isatty() else subprocess.PIPE  # where somebody looks, it asks for a touch itself
+    done = _keygen(["sign", "-q", "-n", NAMESPACE, "-f", str(key)], message, told)
     if done.returncode != 0 or not done.stdout.startswith("-----BEGIN"):
-        raise Usage(f"this key did not sign: {' '.join(done.stderr.split()) or 'no word why'}", str(key),
+        why = " ".join((done.stderr or "").split()) or ("no word why" if told else "ssh-keygen says above why")
+        raise Usage(f"this key did not sign: {why}", str(key),
                     "name your private key, or the public one while its agent runs")
     return done.stdout
 

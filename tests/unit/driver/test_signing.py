@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import pty
 import re
 import subprocess
 import sys
@@ -158,7 +160,9 @@ def test_who_signs_here_is_told_what_is_sealed_before_they_sign(desk: Desk) -> N
     desk.submit(contact={"name": "Siti", "email": "siti@example.go.id"})
     desk.enroll("baru", "pd", unit="Bappeda", name="Budi")
     assert known[0] == [("request.contact", {"name": "Siti", "email": "siti@example.go.id", "phone": None})]
-    assert [known[number][1:] for number in (1, 2, 3)] == [[("actors.baru.name", "Budi")]] * 3
+    turns = [("now signs", who) for who in ("baru", "kasubbag", "kabid")]  # a passphrase's prompt tells no name
+    assert [known[number][1:] for number in (1, 2, 3)] == [
+        [("actors.baru.name", "Budi"), *turns[:number]] for number in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("what", ["decision", "emergency"])
@@ -213,6 +217,26 @@ def test_step_is_signed_by_a_key_that_only_an_agent_holds(
     subprocess.run(["ssh-add", "-q", "-D"], check=True)
     code, _, err = sop(*words)
     assert code == 2 and "this key did not sign" in err and "the public one while its agent runs" in err
+
+
+TOUCH = "Confirm user presence for key ED25519-SK"
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["terminal", "none"])
+def test_who_is_to_touch_a_security_key_is_told(tmp_path: Path, seen: bool) -> None:
+    """ssh-keygen says so on a terminal only; without, the refusal tells its words."""
+    keygen = tmp_path / "ssh-keygen"
+    keygen.write_text(f"#!/bin/sh\necho '{TOUCH}' >&2; [ -t 2 ] || echo 'no terminal' >&2; exit 1\n")
+    keygen.chmod(0o755)
+    asked = "import sop_driver.signatures as s\ntry: s.sign(s.Path('k'), 'x')\nexcept s.Usage as told: exit(told)"
+    ours, theirs = pty.openpty()
+    done = subprocess.run([sys.executable, "-c", asked], stderr=theirs if seen else subprocess.PIPE, check=False,
+                          env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    os.close(theirs)
+    told = os.read(ours, 9999) if seen else done.stderr
+    os.close(ours)
+    assert TOUCH.encode() in told and (b"no terminal" in told) is not seen
+    assert (b"this key did not sign: ssh-keygen says above why" in told) is seen
 
 
 def test_submission_prepared_here_is_signed_elsewhere(desk: Desk, sop: Sop, tmp_path: Path) -> None:
