@@ -255,7 +255,7 @@ SIGNED_BY_ALL: list[Argument] = [
 REASON: Argument = ("--reason", {"required": True, "help": "why, e.g. the number of the decree"})
 BY: Argument = ("--signed-by", {"nargs": "+", "required": True, "metavar": "ID", "help": "the two who sign for it"})
 ACTOR: list[Argument] = [
-    ("id", {"metavar": "ID"}), ("--name", {"required": True, "help": "of the office or person"}),
+    ("id", {"metavar": "ID"}), ("--name", {"required": True, "help": "of the person, not the office; or the agency"}),
     ("--role", {"help": "as the SOP's data names it"}), ("--unit", {}),
     ("--public", {"metavar": "KEY.pub", "help": "their SSH key; left out: signs on paper"}),
     ("--certificate", {"type": Path, "metavar": "FILE",
