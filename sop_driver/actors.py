@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from itertools import chain
@@ -22,7 +21,7 @@ from sop_driver.procedure import Procedure
 from sop_driver.proof import fingerprint
 from sop_driver.register import Entry
 from sop_driver.request import plain_text
-from sop_driver.shape import of_actor
+from sop_driver.shape import of_actor, of_first
 from sop_driver.signatures import Sign
 from sop_driver.standing import Office, stamp
 from sop_driver.statement import CERTIFICATE, SEALED, is_id, statement
@@ -77,10 +76,11 @@ def bootstrap(office: Office, file: Path, sign: Sign) -> Entry | None:
     if against := list(_against(first, procedure)):
         raise Refused(against)
     trust.require(office)  # a key without entries is that of a register that was here
-    if not office.register.prepared_key.exists():
-        name = f"{office.config.name_policy.domain}/sop/{secrets.token_hex(4)}"
-        notary.make(office.register.prepared_key, name)
-    key = office.register.notary
+    sealed, _ = _sealed(office, Directory(), first)  # the same again until all have signed
+    name = f"{office.config.name_policy.domain}/sop/{of_first({each: asdict(actor) for each, actor in sealed.items()})}"
+    if not (prepared := office.register.prepared_key).exists() or notary.load(prepared).name != name:
+        notary.make(prepared, name)
+    key = notary.load(prepared)
     data = {"register": key.name, "checkpoint_key": key.verifier, "sop": procedure.hash, **procedure.told,
             "roots": dict(pades.root(file.parent / root) for root in given.roots)}
     return enter(office, "bootstrap", first, [], [], sign, data=data, evidence={"sop": office.evidence.add(source)})

@@ -15,6 +15,7 @@ from sop_driver.audit import UNREADABLE, Audit, is_registers, receipt, whole
 from sop_driver.directory import Directory
 from sop_driver.note import note_in, octets_in, open_note, plain_file, verifier_of
 from sop_driver.proof import NAMESPACE, visible
+from sop_driver.shape import tells_first
 from sop_driver.sheet import sheet
 from sop_driver.statement import NEEDED, PERSONAL, Body, digest_fault, needed, revived
 
@@ -23,6 +24,9 @@ LONGEST = 2**28  # octets of a receipt, letters of an entry
 WHOLE = "copy the whole line as the minutes or a printed report show it: NAME+IDENTITY+KEY, without spaces"
 GIVEN = ("NOT checked here, as the key was taken from the export or receipt itself: whose register this is; compare it "
          "with the one on a printed report, and give that one by --key: ")
+EARLIER = ("NOT checked here, as the register's name is from before names stood for its first actors: whether who has "
+           "its key made others of their own; compare the keys in entry 1 with those of your officials, or name a "
+           "witness by --witness")
 LACKS = {"evidence": "NOT checked here, as the export brings no folder `evidence`: the documents that its entries name "
                      "({}); ask for one that was made with --documents",
          "personal": "NOT checked here, as the receipt brings no `personal`: the personal data that its entries name "
@@ -59,6 +63,8 @@ def _checked(path: Path, key: str | None, witnesses: Sequence[str]) -> tuple[int
     left += found.courses.left()
     if not key:
         left.append(GIVEN + pinned)
+    elif not witnesses and not tells_first(found.people.register):
+        left.append(EARLIER)
     note = [*left, *found.notes(datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))]
     if lines := found.lines():
         if key and found.people.keys and not is_registers(found.people, key):

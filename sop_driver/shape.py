@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import operator
 import re
 from collections.abc import Iterator, Mapping
 
+from sop_driver.proof import canonical
 from sop_driver.statement import CERTIFICATE, PERSONAL, SEALED, Body, is_document
 from sop_driver.tenure import Actor
 
@@ -20,6 +22,7 @@ OUTCOMES = {  # of what people sign and is no step, whose outcomes the SOP names
     "actors": {"bootstrap", "enroll", "replace", "retire", "adopt", "trust", "freeze", "unfreeze", "erase", "rotate"},
     "emergency": {"declared", "reported"}, "void": {"voided"}}
 KINDS = {"agenda": (), "run": UNSIGNED}  # what the register gives to steps, and of which other kinds entries tell it
+BY_CHANCE = 8  # letters that the first drivers ended a register's name by
 REQUEST = re.compile(r"R-\d{4}-\d{4,}", re.ASCII)
 
 
@@ -56,6 +59,8 @@ def _no_step(body: Body, kind: str, outcome: str) -> Iterator[str]:
         people = () if (kind, outcome) == ("run", "started") else ("actor", "role")
         if told := [name for name in (*people, "request", "step", "evidence", "signatures") if body[name]]:
             yield f"it tells {' and '.join(told)}: nobody signs an entry of the kind {kind}"
+    if (kind, outcome) == ("actors", "bootstrap"):
+        yield from _named(body["data"])
     for name in ("actor", "role", "step"):
         if body[name] is not None and (kind == "actors" or (kind, outcome) == ("emergency", "declared")):
             yield f"it tells {name} {body[name]!r}: several sign it, and it is nobody's alone"
@@ -64,6 +69,25 @@ def _no_step(body: Body, kind: str, outcome: str) -> Iterator[str]:
     for name, kinds in KINDS.items():
         if name in body["data"] and kind not in kinds:
             yield f"it tells its {name}, which nobody signs in an entry of the kind {kind}"
+
+
+def _named(data: Body) -> Iterator[str]:
+    """What is against a register's name, which its key has as well: it stands for these first actors alone."""
+    name = data["register"]
+    if data["checkpoint_key"].split("+")[0] != name:
+        yield f"the register is called {name}, and its key of the checkpoints is another's"
+    if tells_first(name) and not name.endswith(f"/{of_first(data['actors'])}"):
+        yield f"the register is called {name}, which is the name of one with other first actors"
+
+
+def tells_first(name: str) -> bool:
+    """Whether a register's name stands for its first actors: else who has its key makes others for it."""
+    return len(name.rpartition("/")[2]) > BY_CHANCE
+
+
+def of_first(actors: Body) -> str:
+    """What a register's name ends with: a hash of its first actors, their keys and what is sealed of them."""
+    return hashlib.sha256(canonical(actors).encode()).hexdigest()[:40]
 
 
 def _loose(data: Body, evidence: Body) -> Iterator[str]:

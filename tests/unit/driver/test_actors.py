@@ -27,6 +27,7 @@ from sop_driver import (
     procedure,
     proof,
     report,
+    shape,
     signatures,
     standing,
     steps,
@@ -63,6 +64,19 @@ def test_bootstrap_enters_all_who_sign_and_the_key_of_the_checkpoints(bare: Desk
     assert bare.office.register.key_file.stat().st_mode & 0o777 == 0o600
     assert entry.data["checkpoint_key"] == bare.office.register.notary.verifier
     assert trust.examine(bare.office).findings == []
+
+
+def test_key_of_the_checkpoints_is_named_for_the_first_actors(bare: Desk) -> None:
+    """So who compares it has compared them; prepared once more it is the same, of another file it is another."""
+    names, said = list[str](), list[str]()
+    for but in ((), (), ("dinsos",)):
+        elsewhere = signatures.Elsewhere(lambda _, message: said.append(message), bare.folder / "ceremony")
+        assert actors.bootstrap(bare.office, first(bare, *but), elsewhere) is None
+        names.append(json.loads(said[-1])["data"]["register"])
+    assert names[0] == names[1] != names[2]
+    entry = actors.bootstrap(bare.office, first(bare), people.sign)
+    assert entry and entry.data["checkpoint_key"].split("+")[0] == names[0] == entry.data["register"]
+    assert names[0].endswith(f"/{shape.of_first(entry.data['actors'])}") and trust.examine(bare.office).findings == []
 
 
 def test_nothing_is_recorded_before_the_first_actors(bare: Desk) -> None:

@@ -23,7 +23,7 @@ import pytest
 from driver import insider, people
 from driver.desk import Desk, without
 from driver.test_cli import Sop, sop
-from sop_driver import administration, audit, export, merkle, notary, orders, outsider, standing, trust
+from sop_driver import actors, administration, audit, export, merkle, notary, orders, outsider, standing, trust
 from sop_driver.errors import Refused, Usage
 from sop_driver.note import COSIGNED, Checkpoint
 from sop_driver.proof import leaf_hash, node_hash
@@ -222,6 +222,21 @@ def test_nothing_is_proven_by_the_key_that_comes_along(desk: Desk, tmp_path: Pat
         code, told = verify(folder / "verify.py", path)
         assert code == 3 and "the key was taken from the export or receipt itself" in told and key in told
         assert told.splitlines()[-1].startswith("what was checked here holds; NOT all was")
+
+
+def test_nothing_is_proven_by_a_key_whose_name_tells_no_first_actors(
+    file_desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the first drivers do not: whoever has such a key makes officials for it. A witness saw the real ones."""
+    desk, desk.begun = file_desk, None
+    monkeypatch.setattr(actors, "of_first", lambda _: "0a1b2c3d")
+    request, key = desk.submit(), desk.office.people().checkpoint_key
+    (tmp_path / "update").write_text(export.update(desk.office, 0))
+    note, mine = export.witness(tmp_path / "update", tmp_path / "w", "w", key)
+    (tmp_path / "receipt").write_text(json.dumps({**desk.receipt(request), "checkpoint": note}))
+    code, lines = outsider.check(tmp_path / "receipt", key)
+    assert code == 3 and lines[1].startswith("NOT checked here, as the register's name is from before names stood for")
+    assert outsider.check(tmp_path / "receipt", key, [mine])[0] == 0
 
 
 def test_export_beside_a_writer_is_of_its_checkpoint(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import secrets
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from driver.cluster import Cluster
 from driver.desk import Desk
 from driver.test_attacks import takes_nothing_more, verified
 from driver.test_export import verify
-from sop_driver import emergency, export, merkle, notary, orders, outsider, trust, voiding
+from sop_driver import actors, emergency, export, merkle, notary, orders, outsider, shape, trust, voiding
 from sop_driver.errors import Refused
 from sop_driver.notary import Notary
 from sop_driver.note import Checkpoint, announcement
@@ -146,18 +146,26 @@ def test_void_that_a_superuser_hides_while_the_plan_is_made_still_stops_a_run(
     assert [played[:2] for played in desk.fleet.played] == [("websites.yml", True)]
 
 
-@pytest.fixture
-def forger(tmp_path: Path, file_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Desk:
-    """A register under the real one's name, whose actors, approvals and key are all invented."""
-    name = file_desk.office.people().register.rsplit("/", 1)[1]
-    token = secrets.token_hex
-    with monkeypatch.context() as patched:
-        patched.setattr(secrets, "token_hex", lambda size=16: name if size == 4 else token(size))
-        (tmp_path / "forger").mkdir()
-        forger = Desk(tmp_path / "forger")
+def invented(folder: Path, real: Desk, *, key: bool = False) -> Desk:
+    """A register under the real one's name, whose actors and approvals are invented: root has that one's `key`, and
+    no official's."""
+    secret, forger = people.secret, Desk(folder)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(actors, "of_first", lambda _: real.office.people().register.rsplit("/", 1)[1])
+        patched.setattr(shape, "_named", lambda _: ())
+        if key:
+            patched.setattr(people, "secret", lambda name: secret(f"false {name}"))
+            (folder / "home/keys").mkdir(parents=True, mode=0o700)
+            shutil.copy2(real.office.register.key_file, folder / "home/keys/prepared.key")
         forger.approved()
-    assert forger.office.people().register == file_desk.office.people().register
+    assert forger.office.people().register == real.office.people().register
     return forger
+
+
+@pytest.fixture
+def forger(tmp_path: Path, file_desk: Desk) -> Desk:
+    (tmp_path / "forger").mkdir()
+    return invented(tmp_path / "forger", file_desk)
 
 
 def rotation(forger: Desk, key: str, **fields: Any) -> str:
@@ -182,7 +190,26 @@ def test_invented_export_is_not_the_real_registers(file_desk: Desk, forger: Desk
     with (folder / "register.jsonl").open("a") as file:
         file.write(f"{rotation(forger, key)}\n")
     code, lines = outsider.check(folder, key)
-    assert code == 1 and "entry 10: no checkpoint signs it" in lines[0], lines
+    assert code == 1 and any(line.startswith("entry 10: no checkpoint signs it") for line in lines), lines
+
+
+@pytest.mark.parametrize("what", ["export", "receipt"])
+def test_key_of_the_checkpoints_makes_no_other_first_actors(file_desk: Desk, tmp_path: Path, what: str) -> None:
+    """Root has it, and the agency compares nothing else: officials of root's own would approve whatever it likes."""
+    (tmp_path / "forger").mkdir()
+    request, forger, path = file_desk.approved(), invented(tmp_path / "forger", file_desk, key=True), tmp_path / what
+    key = forger.office.people().checkpoint_key
+    assert key == file_desk.office.people().checkpoint_key
+    for desk, expected in ((file_desk, 0), (forger, 1)):
+        if what == "export":
+            export.export(desk.office, path, documents=True)
+        else:
+            path.write_text(json.dumps(desk.receipt(request)))
+        code, lines = outsider.check(path, key)
+        assert code == expected, lines
+        if path.is_dir():
+            shutil.rmtree(path)
+    assert lines[0].startswith("entry 1: the register is called ") and "other first actors" in lines[0]
 
 
 def test_invented_receipt_is_not_the_real_registers(file_desk: Desk, forger: Desk, tmp_path: Path) -> None:
