@@ -188,7 +188,8 @@ def verify(options: Namespace, opened: Opened) -> Told:
 def export_register(options: Namespace, opened: Opened) -> Told:
     files = export.export(opened(), options.folder, options.documents)
     lacks = [] if options.documents else ["documents are no part of it, so that verify.py ends with 3: --documents"]
-    return Told([*map(str, files), f"check it anywhere: python3 {options.folder}/verify.py {options.folder} --key KEY",
+    command = f"python3 -P {options.folder}/verify.py {options.folder} --key KEY"
+    return Told([*map(str, files), f"check it anywhere: {command}",
                  "KEY is the register's as the minutes or a printed report show it, not as the export does", *lacks],
                 {"files": [str(file) for file in files]})
 

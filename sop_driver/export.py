@@ -37,11 +37,25 @@ from sop_driver.note import COSIGNED, Checkpoint, note_in, open_note, signed_by,
 from sop_driver.standing import Office
 from sop_driver.statement import PERSONAL
 
+BEGINNING = '''
+import sys
+
+if __name__ == "__main__":
+    if sys.version_info < (3, 11):
+        print("nothing was checked: this needs Python 3.11 or newer, and was run by " + sys.version.split()[0])
+        sys.exit(2)
+    if not sys.flags.safe_path:
+        del sys.path[0]  # the folder that this lies in, where others could have laid what is taken for Python's own
+    try:
+        import cryptography
+    except ImportError:
+        print("nothing was checked: this needs the package cryptography (python3 -m pip install cryptography)")
+        sys.exit(2)
+'''
 ENDING = '''
 
 if __name__ == "__main__":
     import argparse
-    import sys
 
     parser = argparse.ArgumentParser(
         description="Check an export or a receipt of a register, offline.",
@@ -60,12 +74,12 @@ if __name__ == "__main__":
 
 def verifier() -> str:
     """The verifier in one file: these modules one after the other, without their imports of each other."""
-    parts: list[str] = []
+    parts, future = list[str](), "from __future__ import annotations\n"
     for module in (proof, note, statement, seen, sheet, taken, adoption, flow, tenure, shape, directory, agencies,
                    courses, audit, outsider):
         text = Path(module.__file__ or "").read_text(encoding="utf-8")
         text = re.sub(r"^from sop_driver\.\w+ import (\([^)]*\)|.*)\n", "", text, flags=re.MULTILINE)
-        parts.append(text if not parts else text.replace("from __future__ import annotations\n", ""))
+        parts.append(text.replace(future, "" if parts else future + BEGINNING))
     return "\n".join(parts) + ENDING
 
 

@@ -202,15 +202,16 @@ def small_order(public: bytes) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
-def _public(line: str) -> tuple[bytes, Ed25519PublicKey, bytes]:
-    """A line of OpenSSH (`ssh-ed25519 AAAA…`) as its blob, its key, and a hardware key's application."""
+def _public(line: str) -> tuple[bytes, bytes, bytes]:
+    """A line of OpenSSH (`ssh-ed25519 AAAA…`) as its blob, its key's octets, and a hardware key's application."""
     blob = base64.b64decode(line.split()[1], validate=True)
     kind, public, *application = _strings(blob)
     if kind not in (ED25519, SK_ED25519) or len(application) != (kind == SK_ED25519):
         raise ValueError("only ed25519 keys are taken")
     if small_order(public):
         raise ValueError("anybody can sign by this key, a point of small order")
-    return blob, Ed25519PublicKey.from_public_bytes(public), b"".join(application)
+    Ed25519PublicKey.from_public_bytes(public)  # raises ValueError for what is none
+    return blob, public, b"".join(application)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -222,7 +223,7 @@ def fingerprint(line: str) -> str:
 @functools.lru_cache(maxsize=4096)
 def octets_of(line: str) -> bytes:
     """A key itself: a hardware key's may be in a file as well, and is the same one. Raises ValueError as above."""
-    return _public(line)[1].public_bytes_raw()
+    return _public(line)[1]
 
 
 @functools.lru_cache(maxsize=4096)
@@ -238,13 +239,13 @@ def _dalek(octets: bytes) -> Callable[[bytes, bytes], None] | None:
         signed, Signature.from_base64(base64.b64encode(signature).decode()))
 
 
-def _verify(public: Ed25519PublicKey, signature: bytes, signed: bytes) -> None:
+def _verify(octets: bytes, signature: bytes, signed: bytes) -> None:
     """Raises InvalidSignature, where OpenSSL does. It takes all that ed25519-dalek takes, which needs half the time."""
     with contextlib.suppress(ValueError):
-        if check := _dalek(public.public_bytes_raw()):
+        if check := _dalek(octets):
             check(signature, signed)
             return
-    public.verify(signature, signed)
+    Ed25519PublicKey.from_public_bytes(octets).verify(signature, signed)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -263,7 +264,7 @@ def _preamble(octets: bytes) -> tuple[str | None, str, bytes]:
 def ssh_fault(line: str, message: str, armored: str) -> str | None:
     """Why an SSH signature (SSHSIG) is not this key's over this message; None where it is."""
     try:
-        enrolled, public, application = _public(line)
+        enrolled, octets, application = _public(line)
         first, *lines, last = armored.strip().splitlines()
         blob = base64.b64decode("".join(lines), validate=True)
         if (first, last) != ARMOR or not blob.startswith(SSHSIG):
@@ -286,7 +287,7 @@ def ssh_fault(line: str, message: str, armored: str) -> str | None:
         named, raw = _strings(signature)
         if named != kind:
             raise ValueError("it is not of the key's kind")
-        _verify(public, raw, signed)
+        _verify(octets, raw, signed)
     except InvalidSignature:
         return "it is not over what the entry says"
     except (ValueError, TypeError, AttributeError, IndexError, struct.error) as error:

@@ -32,6 +32,22 @@ from sop_driver.statement import PERSONAL
 __all__ = ["sop"]
 
 
+OLDER = """
+import runpy, sys
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+class Older:
+    def __init__(self, key):
+        self.verify = key.verify
+
+real = ed25519.Ed25519PublicKey.from_public_bytes
+ed25519.Ed25519PublicKey = Older
+Older.from_public_bytes = staticmethod(lambda octets: Older(real(octets)))
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def verify(*words: object, python: str | Path = sys.executable) -> tuple[int, str]:
     """The exported verifier as an outsider runs it: nothing of this project on the path."""
     done = subprocess.run([python, "-I", *map(str, words)], capture_output=True, text=True, cwd="/")
@@ -69,6 +85,43 @@ def test_verifier_needs_nothing_but_cryptography(desk: Desk, outside: Path, tmp_
         (folder / "register.jsonl").write_text(attacked)
         code, told = verify(folder / "verify.py", folder, "--key", key, python=outside)
         assert code == 1 and part in told and "rely on nothing from entry" in told, told
+
+
+def test_verifier_reads_nothing_of_python_out_of_the_folder_that_it_lies_in(file_desk: Desk, tmp_path: Path) -> None:
+    """As people call it: else a sound copy of it runs what whoever passes an export on has laid beside it."""
+    file_desk.submit()
+    folder = tmp_path / "export"
+    export.export(file_desk.office, folder, documents=True)
+    for name in ("base64", "argparse", "cryptography", "json", "dataclasses"):
+        (folder / f"{name}.py").write_text("print('2 entries; every signature holds')\nraise SystemExit(0)\n")
+    for words, where in (((folder / "verify.py", folder), "/"), (("verify.py", "."), folder)):
+        done = subprocess.run([sys.executable, *map(str, words)], capture_output=True, text=True, cwd=where)
+        assert done.returncode == 3 and "NOT checked here, as the key was taken" in done.stdout, done
+
+
+@pytest.mark.parametrize("lacks", ["cryptography", "Python"])
+def test_verifier_says_what_it_needs_by_no_exit_code_of_a_finding(
+    file_desk: Desk, tmp_path: Path, lacks: str
+) -> None:
+    """A traceback ends with 1, as a forged register does."""
+    file_desk.submit()
+    folder = tmp_path / "export"
+    export.export(file_desk.office, folder, documents=True)
+    before = "sys.version_info = (3, 10)" if lacks == "Python" else "sys.modules['cryptography'] = None"
+    (folder / "run.py").write_text(f"import runpy, sys; {before}; runpy.run_path(sys.argv[1], run_name='__main__')")
+    code, told = verify(folder / "run.py", folder / "verify.py")
+    assert code == 2 and told.startswith("nothing was checked: this needs") and lacks in told, told
+
+
+def test_verifier_calls_no_register_false_by_an_older_cryptography(file_desk: Desk, tmp_path: Path) -> None:
+    """Debian 12's own is 38, whose keys do not tell their octets by `public_bytes_raw`."""
+    request, folder = file_desk.approved(), tmp_path / "export"
+    export.export(file_desk.office, folder, documents=True)
+    receipt, key = tmp_path / "receipt", file_desk.office.people().checkpoint_key
+    receipt.write_text(json.dumps(file_desk.receipt(request)))
+    for path in (folder, receipt):
+        code, told = verify("-c", OLDER, folder / "verify.py", path, "--key", key)
+        assert code == 0, told
 
 
 def test_export_is_verified_by_its_own_file(desk: Desk, sop: Sop, tmp_path: Path) -> None:

@@ -282,8 +282,7 @@ def verify(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
 
 
 def test_signature_is_taken_as_openssl_takes_it(verify: Any) -> None:
-    public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(ODD_KEY))
-    good = bytes.fromhex(PLAIN_SIGNATURE)
+    public, good = bytes.fromhex(ODD_KEY), bytes.fromhex(PLAIN_SIGNATURE)
     verify(public, good, b"hello")
     larger = good[:32] + (int.from_bytes(good[32:], "little") + ORDER).to_bytes(32, "little")
     for bad in (bytes.fromhex(ODD_SIGNATURE), larger, good[:-1], good[:32] + bytes(32), b""):
