@@ -83,12 +83,12 @@ class Directory:
 
     def person(self, name: str, new: Mapping[str, Actor] | None = None) -> str:
         """Whose an id is: the one id of a human being to which all others lead, one by one or all at once."""
-        ids = [name]
-        while (actor := (new or {}).get(ids[-1]) or self.known(ids[-1])) and actor.person:
+        ids = {name: 0}
+        while (actor := (new or {}).get(name) or self.known(name)) and actor.person:
             if actor.person in ids:  # they lead around
-                return min(ids[ids.index(actor.person):])
-            ids.append(actor.person)
-        return ids[-1]
+                return min([*ids][ids[actor.person]:])
+            ids[name := actor.person] = len(ids)
+        return name
 
     def strangers(self, actors: Mapping[str, Actor], new: Iterable[str]) -> Iterator[str]:
         """Who is said to be somebody whom the register does not know, so that nothing would keep them apart."""

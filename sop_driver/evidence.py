@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from sop_driver.config import settle, write_atomic
 from sop_driver.errors import Failed, refuse
-from sop_driver.note import plain_file
+from sop_driver.note import document, plain_file
 from sop_driver.proof import canonical
 from sop_driver.statement import digest_fault
 
@@ -145,7 +145,7 @@ class Evidence:
         if fault := digest_fault(digest):
             return fault
         try:
-            with plain_file(self.path(digest)) as file:
+            with document(self.path(digest)) as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             return f"{self.path(digest)} cannot be read ({error.strerror})"
@@ -155,7 +155,7 @@ class Evidence:
         """A document as it was: the octets that were compared, whatever lies there a moment later. Raises Refused."""
         path = self.path(digest)
         try:
-            with plain_file(path) as file:
+            with document(path) as file:
                 octets = file.read()
         except OSError as error:
             refuse(f"{path} cannot be read ({error.strerror})", "evidence", BACK)

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from sop_driver.proof import small_order
 
 SIGNED, COSIGNED = 1, 4  # C2SP's algorithm octets: Ed25519 note, Ed25519 cosignature
+LARGEST = 2**31  # octets of a document: a release's archive has no more
 SIZE = re.compile(r"0|[1-9][0-9]*")
 LINE = re.compile("\u2014 ([^ ]+) ([^ ]+)")  # of a note's signature: whose, and what it is
 
@@ -144,6 +145,15 @@ def plain_file(path: Path) -> BufferedReader:
         os.close(handle)
         raise OSError(errno.EINVAL, "it is no plain file", str(path))
     return os.fdopen(handle, "rb")
+
+
+def document(path: Path) -> BufferedReader:
+    """Open a document to read. Raises OSError as above, and for one larger than any, which is read for days."""
+    file = plain_file(path)
+    if os.fstat(file.fileno()).st_size > LARGEST:
+        file.close()
+        raise OSError(errno.EFBIG, "it is larger than any document", str(path))
+    return file
 
 
 def octets_in(path: Path, most: int = 2**20) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sop_driver.audit import UNREADABLE, Audit, is_registers, receipt, whole
 from sop_driver.directory import Directory
-from sop_driver.note import note_in, octets_in, open_note, plain_file, verifier_of
+from sop_driver.note import document, note_in, octets_in, open_note, plain_file, verifier_of
 from sop_driver.proof import NAMESPACE, visible
 from sop_driver.shape import tells_first
 from sop_driver.sheet import sheet
@@ -272,7 +272,7 @@ def documents(entries: Iterator[str], folder: Path | None, personal: Path,
 
 def _document_fault(path: Path, digest: str, erased: bool) -> str:
     try:
-        with plain_file(path) as file:
+        with document(path) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         gone = erased and isinstance(error, FileNotFoundError)

@@ -12,6 +12,7 @@ import struct
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
+from itertools import islice
 from typing import Any, NoReturn
 
 from cryptography.exceptions import InvalidSignature
@@ -205,7 +206,7 @@ def small_order(public: bytes) -> bool:
 def _public(line: str) -> tuple[bytes, bytes, bytes]:
     """A line of OpenSSH (`ssh-ed25519 AAAA…`) as its blob, its key's octets, and a hardware key's application."""
     blob = base64.b64decode(line.split()[1], validate=True)
-    kind, public, *application = _strings(blob)
+    kind, public, *application = islice(_strings(blob), 4)  # of a key they are three at the most
     if kind not in (ED25519, SK_ED25519) or len(application) != (kind == SK_ED25519):
         raise ValueError("only ed25519 keys are taken")
     if small_order(public):

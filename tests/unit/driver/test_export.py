@@ -23,10 +23,10 @@ import pytest
 from driver import insider, people
 from driver.desk import Desk, without
 from driver.test_cli import Sop, sop
-from sop_driver import actors, administration, audit, export, merkle, notary, orders, outsider, standing, trust
+from sop_driver import actors, administration, archive, audit, export, merkle, notary, orders, outsider, standing, trust
 from sop_driver.errors import Refused, Usage
-from sop_driver.note import COSIGNED, Checkpoint
-from sop_driver.proof import leaf_hash, node_hash
+from sop_driver.note import COSIGNED, LARGEST, Checkpoint
+from sop_driver.proof import canonical, leaf_hash, node_hash
 from sop_driver.statement import PERSONAL
 
 __all__ = ["sop"]
@@ -227,6 +227,47 @@ def test_verifier_reads_no_more_than_there_can_be(file_desk: Desk, tmp_path: Pat
                           text=True, timeout=120, capture_output=True,
                           preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32)))
     assert (done.returncode, done.stderr) == (expected, ""), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kind", ["evidence", "personal"])
+def test_no_document_is_read_that_is_larger_than_any(file_desk: Desk, tmp_path: Path, kind: str) -> None:
+    """It would be read for days, and takes no room in what is passed on, where it has no contents."""
+    file_desk.submit()
+    home = file_desk.office.evidence
+    folder, key = tmp_path / "export", file_desk.office.people().checkpoint_key
+    export.export(file_desk.office, folder, documents=True)
+    name = sorted(path.name for path in (folder / kind).iterdir())[0]
+    for path in (folder / kind / name, home.path(name)):
+        path.chmod(0o600)
+        os.truncate(path, 2**40)
+    done = subprocess.run([sys.executable, "-I", folder / "verify.py", folder, "--key", key], text=True, timeout=120,
+                          capture_output=True)
+    said = f"{name} cannot be read (it is larger than any document)"
+    assert done.returncode == 1 and said in done.stdout, done.stdout
+    assert said in str(home.fault(name)) and archive.MAX_BYTES == LARGEST
+    with pytest.raises(Refused, match="larger than any"):
+        home.read(name)
+
+
+@pytest.mark.parametrize("how", ["ids that lead on and on", "a key without end"])
+def test_verifier_ends_in_time_whatever_first_actors_somebody_made_up(
+    file_desk: Desk, tmp_path: Path, how: str
+) -> None:
+    """A megabyte of them would keep whoever checks it for hours."""
+    file_desk.submit()
+    folder = tmp_path / "export"
+    export.export(file_desk.office, folder, documents=True)
+    lines = (folder / "register.jsonl").read_text().splitlines()
+    first = json.loads(lines[0])
+    actors_ = first["data"]["actors"]
+    if how == "a key without end":
+        actors_["kadis"]["key"] = f"ssh-ed25519 {base64.b64encode(bytes(2**23)).decode()}"
+    else:
+        actors_ |= {f"x{n}": {**actors_["dinkes"], "key": None, "person": f"x{n + 1}"} for n in range(4000)}
+    (folder / "register.jsonl").write_text("\n".join([canonical(first), *lines[1:], ""]))
+    done = subprocess.run([sys.executable, "-I", folder / "verify.py", folder], text=True, timeout=120,
+                          capture_output=True)
+    assert done.returncode == 1 and not done.stderr
 
 
 @pytest.mark.parametrize("name", ["evidence", "personal", "witnessed"])
