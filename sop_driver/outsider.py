@@ -166,7 +166,7 @@ def _export(folder: Path, key: str, witnesses: Sequence[str]) -> tuple[Audit, st
         if (folder / name).is_symlink():
             raise ValueError(f"{name} is no folder of it, but leads to another")
     signed = (folder / "checkpoint", *sorted(folder.glob("witnessed/*")))
-    notes = {path.relative_to(folder).as_posix(): note_in(path) for path in signed}
+    notes = {path.relative_to(folder).as_posix(): as_typed(note_in(path)) for path in signed}
     entries, evidence = folder / "register.jsonl", folder / "evidence"
     found, left = whole(lambda: texts(entries), notes, key, witnesses), list[str]()
     erased = found.people.erased
@@ -183,6 +183,11 @@ def _export(folder: Path, key: str, witnesses: Sequence[str]) -> tuple[Audit, st
     elif not found.findings:
         left = _lacking("evidence", texts(entries), erased)
     return found, f"{found.tree.size} entries of {found.people.register}, root {found.tree.root().hex()}", left
+
+
+def as_typed(note: str) -> str:
+    """A checkpoint that people wrote off a report, without what their editor put around its lines."""
+    return "\n".join(line.rstrip("\r\t ") for line in note.strip("\ufeff\r\n\t ").split("\n")) + "\n"
 
 
 def _lacking(what: str, entries: Iterable[str], erased: Container[str]) -> list[str]:

@@ -498,6 +498,22 @@ def test_witness_named_like_the_exports_own_checkpoint_hides_and_accuses_nothing
         (folder / "checkpoint").touch()
 
 
+@pytest.mark.parametrize("how", ["as printed", "by Windows", "with an empty line more", "another root"])
+def test_checkpoint_typed_from_paper_accuses_no_sound_register(file_desk: Desk, tmp_path: Path, how: str) -> None:
+    """What an editor puts around lines is not what the paper says."""
+    file_desk.submit()
+    folder, key = tmp_path / "export", file_desk.office.people().checkpoint_key
+    note = file_desk.office.register.checkpoint()
+    file_desk.submit()
+    export.export(file_desk.office, folder, documents=True)
+    typed = {"as printed": note, "by Windows": "\ufeff" + note.replace("\n", "\r\n"),
+             "with an empty line more": f"{note} \n\n", "another root": note.replace("\n2\n", "\n1\n")}[how]
+    (folder / "witnessed").mkdir()
+    (folder / "witnessed/paper").write_bytes(typed.encode())
+    code, lines = outsider.check(folder, key)
+    assert code == (1 if how == "another root" else 0), lines
+
+
 def test_documents_that_were_erased_are_not_missed(desk: Desk, tmp_path: Path) -> None:
     request = desk.submit()
     orders.erase(desk.office, [f"{request}/surat", f"{request}/contact"], ["kadis", "kasubbag"], desk.sign, "UU PDP")
