@@ -134,7 +134,7 @@ class Audit:
         self._follows(number, body, digest)
         found = [*self.courses.emergency(body, self.people)]
         try:
-            faults, signed = self.people.emergency(body, self.courses.opened[body["request"]]["data"]["person"])
+            faults, signed = self.people.emergency(body, self.courses.askers(body["request"]))
         except ValueError as error:
             faults, signed = [str(error)], []
         self.findings += [(number, fault) for fault in (*found, *faults)]

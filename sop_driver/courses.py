@@ -180,6 +180,11 @@ class Courses:
         self.agenda[year] = max(number, due - 1)
         self.numbers.add(text)
 
+    def askers(self, request: str) -> list[str]:
+        """Whom a request is of, and was of in earlier forms."""
+        fold = self.folds.get(request)
+        return [self.opened[request]["data"]["person"], *(taken.person for taken in (fold.earlier if fold else ()))]
+
     def emergency(self, body: Body, people: Directory) -> Iterator[str]:
         """Take an emergency, or the report on one: that is of what was done, and ends the alarm."""
         number, request, data = body["sequence"], body["request"], body["data"]

@@ -250,7 +250,7 @@ class Directory:
                          f"sign; {' and '.join(sorted(officials)) or 'nobody'} did")
         return found, signatures
 
-    def emergency(self, body: Body, asker: str) -> tuple[list[str], list[Signature]]:
+    def emergency(self, body: Body, askers: Iterable[str]) -> tuple[list[str], list[Signature]]:
         """An emergency as declared, or its report. Gives what is against it, and the signatures to check."""
         if (rules := self.sops.get(body["data"]["sop"], {}).get("emergency")) is None:
             return ["the SOP of the request knows no emergency"], []
@@ -259,7 +259,7 @@ class Directory:
                 f"{body['actor']} is {body['role']}; {' or '.join(rules['reported_by'])} reports it"]
             lacking = ["it brings no report"] * ("laporan" not in body["evidence"])
             return strange + lacking, [self.step_signature(body)]
-        found, signatures = self._countersigned(body, {}, rules, {self.person(asker)})
+        found, signatures = self._countersigned(body, {}, rules, set(map(self.person, askers)))
         return [*found, *emergency_faults(body, rules)], signatures
 
     def refuses(self, made: Taken) -> bool:
