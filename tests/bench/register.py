@@ -89,9 +89,9 @@ class Step:
         own, keygen, ran = list[float](), list[float](), list[float]()
         real = signatures._keygen
 
-        def timed(arguments: list[str], message: str) -> subprocess.CompletedProcess[str]:
+        def timed(*given: Any) -> subprocess.CompletedProcess[str]:
             began = time.perf_counter()
-            done = real(arguments, message)
+            done = real(*given)
             ran.append(time.perf_counter() - began)
             return done
 

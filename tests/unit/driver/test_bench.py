@@ -37,6 +37,17 @@ def test_measuring_the_register_ends_with_1_where_a_goal_is_missed(
     assert module.main() == code
 
 
+def test_register_is_measured_by_commands_of_its_own(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("SOP_HOME", "SOP_REGISTER", "SOP_KEYS", "SOP_CONFIG"):
+        monkeypatch.setenv(name, "")  # what measuring sets ends with this test
+    rows = {row.what: row.value for row in bench("register").verified(tmp_path / "grown", [60], 1)}
+    assert {"a signed step beyond the interpreter's start", "  of it in ssh-keygen", "verifying all of it",
+            "a receipt's verification beyond that start"} <= rows.keys()
+    assert min(rows.values()) > 0
+
+
 @pytest.mark.parametrize("words", [[], ["--json"]])
 @pytest.mark.parametrize(("value", "code"), [(2.0, 0), (2.1, 1)])
 def test_measuring_the_fleet_ends_with_1_where_a_number_is_missed(
