@@ -181,9 +181,9 @@ class Courses:
         self.numbers.add(text)
 
     def askers(self, request: str) -> list[str]:
-        """Whom a request is of, and was of in earlier forms."""
+        """As a request's fold tells them; who brought it last where its SOP's order is known nowhere."""
         fold = self.folds.get(request)
-        return [self.opened[request]["data"]["person"], *(taken.person for taken in (fold.earlier if fold else ()))]
+        return fold.askers if fold else [self.opened[request]["data"]["person"]]
 
     def emergency(self, body: Body, people: Directory) -> Iterator[str]:
         """Take an emergency, or the report on one: that is of what was done, and ends the alarm."""

@@ -38,8 +38,7 @@ def declare(office: Office, request: str, until: str, signers: list[str], sign: 
     if not at < datetime.fromisoformat(until) <= at + rules.lasts.delta():
         raise Usage(f"an emergency lasts {rules.lasts} at the most", "--until", "name a time within that")
     people = office.people()
-    askers = {people.person(now.opened.data["person"]), *(people.person(each.person) for each in now.fold.earlier)}
-    if both := askers.intersection(map(people.person, signers)):
+    if both := set(map(people.person, now.fold.askers)).intersection(map(people.person, signers)):
         refuse(f"{min(both)} asked for {request}", GATE, f"let others of {', '.join(rules.signers)} sign")
     due = stamp(datetime.fromisoformat(until) + rules.report.delta())
     fields = _fields(office, now, "declared", plain(reason),

@@ -105,6 +105,11 @@ class Fold:
         self.voided: dict[int, Taken] = {}
 
     @property
+    def askers(self) -> list[str]:
+        """Whose the request is, and was in earlier forms."""
+        return [taken.person for taken in (self.opened, *self.earlier) if taken]
+
+    @property
     def installed(self) -> bool:
         return self.flow.installation.id in self.done
 
