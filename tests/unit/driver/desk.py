@@ -266,6 +266,12 @@ class Desk:
         assert now is not None
         return now.id
 
+    def corrected(self, person: str) -> str:
+        """A request of somebody's, by another id of theirs, that somebody of the same unit corrected."""
+        self.enroll("baru", "pd", person=person, unit="Dinas Kesehatan", by=("kadis", "kasubbag"))
+        request = self.submit(requester="baru")
+        return self.submit(replace=request, requester="dinkes")
+
     def take(self, request: str, step: str, outcome: str | None = None, actor: str | None = None, **more: Any) -> Any:
         now = standing.stand(self.office, request)
         found = now.procedure.step(step)

@@ -82,18 +82,10 @@ def test_requester_does_not_declare_an_emergency_of_their_own(desk: Desk) -> Non
         declare(desk, desk.submit(), ["kadis", "dinkes-2"])
 
 
-def corrected(desk: Desk) -> str:
-    """A request of the Kabid's, by another id of theirs, that somebody of the same unit corrected."""
-    desk.enroll("baru", "pd", person="kabid", unit="Dinas Kesehatan", by=("kadis", "kasubbag"))
-    request = desk.submit(requester="baru")
-    desk.submit(replace=request, requester="dinkes")
-    return request
-
-
 def test_who_asked_first_declares_no_emergency_for_what_was_corrected(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = corrected(desk)
+    request = desk.corrected("kabid")
     with pytest.raises(Refused, match="kabid asked for"):
         declare(desk, request, ["kadis", "kabid"])
     with monkeypatch.context() as changed, pytest.raises(Refused, match="it does not concern must sign; kadis did"):
@@ -108,7 +100,7 @@ def test_emergency_that_who_asked_first_declared_stands_where_no_entry_told_that
 ) -> None:
     desk = Desk(tmp_path)
     with without("askers"):
-        request = corrected(desk)
+        request = desk.corrected("kabid")
     with monkeypatch.context() as earlier:
         earlier.setattr(emergency, "refuse", lambda *_: None)
         declare(desk, request, ["kadis", "kabid"])

@@ -48,6 +48,13 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+def exported(desk: Desk, tmp_path: Path) -> Path:
+    """The folder of an export, with its documents, of a register in which somebody has asked for something."""
+    desk.submit()
+    export.export(desk.office, folder := tmp_path / "export", documents=True)
+    return folder
+
+
 def verify(*words: object, python: str | Path = sys.executable) -> tuple[int, str]:
     """The exported verifier as an outsider runs it: nothing of this project on the path."""
     done = subprocess.run([python, "-I", *map(str, words)], capture_output=True, text=True, cwd="/")
@@ -89,9 +96,7 @@ def test_verifier_needs_nothing_but_cryptography(desk: Desk, outside: Path, tmp_
 
 def test_verifier_reads_nothing_of_python_out_of_the_folder_that_it_lies_in(file_desk: Desk, tmp_path: Path) -> None:
     """As people call it: else a sound copy of it runs what whoever passes an export on has laid beside it."""
-    file_desk.submit()
-    folder = tmp_path / "export"
-    export.export(file_desk.office, folder, documents=True)
+    folder = exported(file_desk, tmp_path)
     for name in ("base64", "argparse", "cryptography", "json", "dataclasses"):
         (folder / f"{name}.py").write_text("print('2 entries; every signature holds')\nraise SystemExit(0)\n")
     for words, where in (((folder / "verify.py", folder), "/"), (("verify.py", "."), folder)):
@@ -104,9 +109,7 @@ def test_verifier_says_what_it_needs_by_no_exit_code_of_a_finding(
     file_desk: Desk, tmp_path: Path, lacks: str
 ) -> None:
     """A traceback ends with 1, as a forged register does."""
-    file_desk.submit()
-    folder = tmp_path / "export"
-    export.export(file_desk.office, folder, documents=True)
+    folder = exported(file_desk, tmp_path)
     before = "sys.version_info = (3, 10)" if lacks == "Python" else "sys.modules['cryptography'] = None"
     (folder / "run.py").write_text(f"import runpy, sys; {before}; runpy.run_path(sys.argv[1], run_name='__main__')")
     code, told = verify(folder / "run.py", folder / "verify.py")
@@ -186,9 +189,7 @@ def test_verifier_prints_by_any_encoding(file_desk: Desk, tmp_path: Path) -> Non
 
 def test_verifier_shows_no_file_that_a_link_in_an_export_leads_to(file_desk: Desk, tmp_path: Path) -> None:
     """It would print what it takes for a key."""
-    file_desk.submit()
-    folder, secret = tmp_path / "export", tmp_path / "secret"
-    export.export(file_desk.office, folder, documents=True)
+    folder, secret = exported(file_desk, tmp_path), tmp_path / "secret"
     secret.write_text("words of whoever checks")
     (folder / "key").unlink()
     (folder / "key").symlink_to(secret)
@@ -199,9 +200,7 @@ def test_verifier_shows_no_file_that_a_link_in_an_export_leads_to(file_desk: Des
 @pytest.mark.parametrize("name", ["checkpoint", "register.jsonl", "key", "allowed_signers", "witnessed/x"])
 def test_verifier_waits_for_nothing_that_an_export_brings(file_desk: Desk, tmp_path: Path, name: str) -> None:
     """A pipe in a file's place has no end that anybody writes."""
-    file_desk.submit()
-    folder, key = tmp_path / "export", file_desk.office.people().checkpoint_key
-    export.export(file_desk.office, folder, documents=True)
+    folder, key = exported(file_desk, tmp_path), file_desk.office.people().checkpoint_key
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
@@ -216,9 +215,7 @@ def test_verifier_waits_for_nothing_that_an_export_brings(file_desk: Desk, tmp_p
     ("checkpoint", 1), ("witnessed/x", 1), ("key", 2), ("register.jsonl", 2), ("allowed_signers", 1), ("receipt", 2)])
 def test_verifier_reads_no_more_than_there_can_be(file_desk: Desk, tmp_path: Path, name: str, expected: int) -> None:
     """A file without contents takes no room in what is passed on, and all memory of who checks it."""
-    file_desk.submit()
-    folder = tmp_path / "export"
-    export.export(file_desk.office, folder, documents=True)
+    folder = exported(file_desk, tmp_path)
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).unlink(missing_ok=True)
     (folder / name).touch()
@@ -232,10 +229,8 @@ def test_verifier_reads_no_more_than_there_can_be(file_desk: Desk, tmp_path: Pat
 @pytest.mark.parametrize("kind", ["evidence", "personal"])
 def test_no_document_is_read_that_is_larger_than_any(file_desk: Desk, tmp_path: Path, kind: str) -> None:
     """It would be read for days, and takes no room in what is passed on, where it has no contents."""
-    file_desk.submit()
     home = file_desk.office.evidence
-    folder, key = tmp_path / "export", file_desk.office.people().checkpoint_key
-    export.export(file_desk.office, folder, documents=True)
+    folder, key = exported(file_desk, tmp_path), file_desk.office.people().checkpoint_key
     name = sorted(path.name for path in (folder / kind).iterdir())[0]
     for path in (folder / kind / name, home.path(name)):
         path.chmod(0o600)
@@ -254,9 +249,7 @@ def test_verifier_ends_in_time_whatever_first_actors_somebody_made_up(
     file_desk: Desk, tmp_path: Path, how: str
 ) -> None:
     """A megabyte of them would keep whoever checks it for hours."""
-    file_desk.submit()
-    folder = tmp_path / "export"
-    export.export(file_desk.office, folder, documents=True)
+    folder = exported(file_desk, tmp_path)
     lines = (folder / "register.jsonl").read_text().splitlines()
     first = json.loads(lines[0])
     actors_ = first["data"]["actors"]
@@ -273,9 +266,7 @@ def test_verifier_ends_in_time_whatever_first_actors_somebody_made_up(
 @pytest.mark.parametrize("name", ["evidence", "personal", "witnessed"])
 def test_verifier_looks_into_no_folder_that_an_export_leads_to(file_desk: Desk, tmp_path: Path, name: str) -> None:
     """It would tell what else lies on the computer of whoever checks, or prove what is no part of the export."""
-    file_desk.submit()
-    folder, other = tmp_path / "export", tmp_path / "other"
-    export.export(file_desk.office, folder, documents=True)
+    folder, other = exported(file_desk, tmp_path), tmp_path / "other"
     shutil.copytree(folder / "personal", other)
     shutil.rmtree(folder / name, ignore_errors=True)
     (folder / name).symlink_to(other)

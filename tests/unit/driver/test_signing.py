@@ -426,11 +426,9 @@ def test_requester_does_not_approve_in_another_office(desk: Desk) -> None:
     assert "request_letter was taken by baru" in refused(desk, request, "decision")
 
 
-def corrected(desk: Desk) -> str:
-    """A request of the Sub Koordinator's, by another id of theirs, that somebody of the same unit corrected."""
-    desk.enroll("baru", "pd", person="subkoor", unit="Dinas Kesehatan", by=("kadis", "kasubbag"))
-    request = desk.submit(requester="baru")
-    desk.submit(replace=request, requester="dinkes")
+def reviewed(desk: Desk) -> str:
+    """A request of the Sub Koordinator's that a colleague corrected, up to the decision."""
+    request = desk.corrected("subkoor")
     for step in ("agenda", "disposition", "review"):
         desk.take(request, step)
     return request
@@ -440,7 +438,7 @@ def test_who_asked_first_neither_approves_nor_installs_what_was_corrected(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The correction may be that of one letter. A changed driver does not get by."""
-    request = corrected(desk)
+    request = reviewed(desk)
     assert "request_letter was taken by baru (entry 3)" in refused(desk, request, "decision", actor="subkoor")
     with monkeypatch.context() as changed, pytest.raises(Refused, match="request_letter was taken by baru"):
         changed.setattr(steps, "_against", lambda *_: [])
@@ -457,7 +455,7 @@ def test_who_asked_first_approved_before_the_sop_is_adopted_anew(
     """What an earlier driver took verifies as it did; whether it is run is asked now."""
     desk = Desk(tmp_path)
     with without("askers"):
-        request = corrected(desk)
+        request = reviewed(desk)
     with monkeypatch.context() as earlier:
         earlier.setattr(steps, "_against", lambda *_: [])
         desk.take(request, "decision", actor="subkoor")
