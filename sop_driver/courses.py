@@ -64,7 +64,7 @@ class Courses:
     alarms: dict[int, Alarm] = field(default_factory=dict)  # by the entry that declared it
     uids: dict[int, str] = field(default_factory=dict)  # uid → the website that a run, applied or not, gave it
     addresses: dict[str, str] = field(default_factory=dict)  # an address of its own → the website that has it
-    started: dict[str, list[Body]] = field(default_factory=dict)  # run → its requests, each with its place
+    started: dict[str, list[Body]] = field(default_factory=dict)  # the run under way → its requests and their places
     begun: dict[str, Body] = field(default_factory=dict)  # run → its first entry
     unsigned: dict[tuple[str, str, str], int] = field(default_factory=dict)  # (run, request, digest) → applied by
 
@@ -220,12 +220,16 @@ class Courses:
         """What a run brings onto the servers counts for the desired state: in no freeze, each installation signed."""
         data, run = body["data"], body["data"]["run"]
         if body["outcome"] == "started":
-            self.started[run], self.begun[run] = data["allocations"], body
+            self.started, self.begun[run] = {run: data["allocations"]}, body  # nothing is asked of one before it again
             yield from self._started(run, data, body["time"], people)
             exempt = all(self._waives(row["request"], body["time"]) for row in data["allocations"])
             for window in () if exempt and data["allocations"] else people.frozen(body["time"]):
                 yield f"{run} was started while entry {window.number} let nothing be changed until {window.until}"
-        elif body["outcome"] == "applied":
+        elif body["outcome"] != "applied":
+            self.started.pop(run, None)  # the servers are as before it, or the next run puts them back
+        elif run not in self.started:
+            yield f"{run} was applied, and was not under way then: nobody asked whether its gates still stood open"
+        else:
             for row in self.started.pop(run):
                 self.unsigned[run, row["request"], row["digest"]] = body["sequence"]
                 self._exists(row)

@@ -20,7 +20,7 @@ from driver.insider import Body
 from driver.test_emergency import declare, urgent
 from driver.test_export import verify
 from driver.test_freeze import freeze
-from sop_driver import actors, emergency, export, gates, outsider, procedure, run, standing, trust, voiding
+from sop_driver import actors, emergency, export, gates, outsider, procedure, run, standing, steps, trust, voiding
 from sop_driver.errors import Failed, Refused, SopError
 
 SOP = procedure.parse((PROJECT / "sop_driver/data/sop-website-2024.yml").read_bytes(), Path("sop.yml"))
@@ -377,6 +377,49 @@ def test_run_begun_after_the_emergency_was_over_is_found(desk: Desk, monkeypatch
     monkeypatch.setattr(run.gates, "lapsed", lambda *words: [])
     desk.run(request)
     found(desk, f"run-000001: the gate review of {request} was closed")
+
+
+def installed_by_hand(desk: Desk, request: str, of: str) -> None:
+    """Who installs signs for it; that a run (`of`) was applied, nobody signs."""
+    now = standing.stand(desk.office, request)
+    fields = steps.draft(desk.office, "subkoor", now.procedure.installation, request, None, **steps.binding(now))
+    assert now.request.release
+    fields["evidence"] = {"release": now.request.release.sha256}
+    signatures = steps.signed(desk.office, fields, desk.sign)
+    with desk.office.register.writing():
+        desk.office.register.append("run", outcome="applied", data={"run": of, "desired": "0" * 64})
+        desk.office.register.append(
+            "step", **fields | {"signatures": signatures, "data": {**fields["data"], "run": of}})
+
+
+def rolled_back(desk: Desk, request: str) -> None:
+    desk.fleet.faults = {"websites.yml": failing}
+    with pytest.raises(Failed):
+        desk.run(request)
+    desk.fleet.faults.clear()
+
+
+@pytest.mark.parametrize("died", [False, True])
+def test_run_that_was_over_is_not_applied_by_an_emergency_that_was(desk: Desk, died: bool) -> None:
+    """Its gates stood open when it began; they do not any more."""
+    request = desk.submit()
+    declare(desk, request)
+    urgent(desk, request)
+    rolled_back(desk, request)
+    desk.clock.time += timedelta(days=1)
+    if died:
+        desk.run(desk.approved(name="lain.tarakankota.go.id", requester="disdik"))
+    installed_by_hand(desk, request, "run-000001")
+    written(desk, lambda bodies: [body for body in bodies if not (died and body["outcome"] == "rolled_back")])
+    found(desk, "run-000001 was applied, and was not under way then")
+
+
+def test_run_that_was_over_brings_no_website_that_is_another_agencys_by_now(desk: Desk) -> None:
+    mine, others = desk.approved(), desk.approve(desk.submit(requester="dinsos"))
+    rolled_back(desk, others)
+    desk.run(mine)
+    installed_by_hand(desk, others, "run-000001")
+    found(desk, "run-000001 was applied, and was not under way then")
 
 
 WHO = ("kadis", "kasubbag", "kabid", "subkoor", "dinkes", "disdik")
