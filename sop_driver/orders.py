@@ -7,7 +7,8 @@ import secrets
 from datetime import datetime, time
 from zoneinfo import ZoneInfo
 
-from sop_driver import actors, notary, trust
+from sop_driver import actors, notary, pades, trust
+from sop_driver.audit import Audit
 from sop_driver.directory import Window
 from sop_driver.errors import Usage, refuse
 from sop_driver.note import announcement
@@ -59,7 +60,7 @@ def erase(office: Office, words: list[str], signers: list[str], sign: Sign, reas
     A word is REQ/contact, REQ/NAME of a document, or actor/ID for past holders' names, certificates and decrees. Raises
     Refused where it is nothing, or gone: then what an interrupted erasure left is removed.
     """
-    trust.require(office, ())  # what goes is what entries name: let all of them hold
+    verified = trust.require(office, ())  # what goes is what entries name: let all of them hold
     found = dict[str, str]()
     for word in words:
         found |= dict.fromkeys(_meant(office, word), word)
@@ -67,6 +68,7 @@ def erase(office: Office, words: list[str], signers: list[str], sign: Sign, reas
     for digest in found:
         office.evidence.path(digest)  # it leads to a document
     _not_needed(office, found)  # before anybody signs
+    _proven(office, verified, found)
     entry = None
     if new := sorted(found.keys() - erased.keys()):
         entry = actors.enter(office, "erase", {}, [], signers, sign, reason=reason, data={"erased": new},
@@ -77,6 +79,16 @@ def erase(office: Office, words: list[str], signers: list[str], sign: Sign, reas
         refuse(f"{', '.join(words)}: {', '.join(dict.fromkeys(str(erased[digest]) for digest in found))}", "erasure",
                "what was left or had come back of it is removed: nothing is left to do")
     return entry
+
+
+def _proven(office: Office, verified: Audit, words: dict[str, str]) -> None:
+    """Raises Refused where a signature within a PDF does not hold that nobody could check without these documents."""
+    for signed in verified.pdfs:
+        gone = sorted({words[digest] for digest in signed.documents if digest in words})
+        if gone and verified.people.erased.keys().isdisjoint(signed.documents) and (
+                fault := pades.fault(signed, office.evidence)):
+            refuse(f"the signature of {signed.by} in entry {signed.entry} does not hold ({fault}), and rests on "
+                   f"{', '.join(gone)}", "erasure", "see `sop register verify`: what shows that stays")
 
 
 def _not_needed(office: Office, words: dict[str, str]) -> None:

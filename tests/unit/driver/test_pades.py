@@ -885,6 +885,17 @@ def test_forged_pdf_is_found_even_with_the_checkpoint_key(trusting: Desk, bsre: 
     assert trust.refusals(trusting.office, [request]) and not trust.refusals(trusting.office, ["R-2026-0009"])
 
 
+def test_forged_pdf_is_not_erased(trusting: Desk, bsre: Authority) -> None:
+    """Two officials sign for the erasure of a number in it: what they do not know would then be found by nobody."""
+    own = Authority()
+    request = forged(trusting, own.person("dr. Kepala", "3171"), own.lists)
+    trusting.retire("kadis")
+    for words in ([f"{request}/surat_terdisposisi"], ["actor/kadis"]):
+        with pytest.raises(Refused, match=r"signature of kadis in entry 6 does not hold"):
+            orders.erase(trusting.office, words, ["kasubbag", "kabid"], trusting.sign, "UU PDP")
+    assert trust.examine(trusting.office).lines()
+
+
 @pytest.mark.parametrize("told", [
     {"Instansi": "Dinas Pendidikan"}, {"Arti tanda tangan": "hanya tanda terima berkas"},
     {"Pemohon": "disdik (Dinas Pendidikan)"}, {"Pemohon": ""}, {"Jenis": "update"}])
