@@ -22,6 +22,7 @@ OUTCOMES = {  # of what people sign and is no step, whose outcomes the SOP names
     "actors": {"bootstrap", "enroll", "replace", "retire", "adopt", "trust", "freeze", "unfreeze", "erase", "rotate"},
     "emergency": {"declared", "reported"}, "void": {"voided"}}
 KINDS = {"agenda": (), "run": UNSIGNED}  # what the register gives to steps, and of which other kinds entries tell it
+BRINGS = ("replaces", "request")  # what makes an entry the one that brought a request, and whose that is
 BY_CHANCE = 8  # letters that the first drivers ended a register's name by
 REQUEST = re.compile(r"R-\d{4}-\d{4,}", re.ASCII)
 
@@ -69,6 +70,8 @@ def _no_step(body: Body, kind: str, outcome: str) -> Iterator[str]:
     for name, kinds in KINDS.items():
         if name in body["data"] and kind not in kinds:
             yield f"it tells its {name}, which nobody signs in an entry of the kind {kind}"
+    if told := [name for name in BRINGS if name in body["data"]]:
+        yield f"it tells {' and '.join(told)}, as if it brought a request: steps alone do"
 
 
 def _named(data: Body) -> Iterator[str]:

@@ -13,7 +13,7 @@ from driver.insider import Body
 from driver.test_attacks import verified
 from driver.test_emergency import declare
 from driver.test_export import verify
-from sop_driver import actors, audit, export, steps, voiding
+from sop_driver import actors, audit, export, standing, steps, voiding
 from sop_driver.errors import Refused
 
 YES = {"actor": "kadis", "role": "kadis", "request": "R-2026-0001", "step": "decision", "outcome": "yes",
@@ -211,6 +211,17 @@ def test_what_the_register_gives_to_a_step_is_found_in_other_entries(desk: Desk,
     value = {"agenda": {"year": 2026, "number": 50, "text": "50/2026"}, "run": "run-000001"}[name]
     insider.rewrite(desk, last(lambda body: {"data": {**body["data"], name: value}}), key=True, signed=True)
     both(desk, f"it tells its {name}, which nobody signs in an entry of the kind {kind}")
+
+
+def test_void_brings_no_request(desk: Desk) -> None:
+    """Who voids a step of their own would be who asked for it: a website of theirs, or one that they may change."""
+    request = desk.submit()
+    entry = desk.take(request, "agenda")
+    voiding.void(desk.office, request, entry.sequence, "kasubbag", desk.sign, "salah")
+    form = standing.stand(desk.office, request).opened.data["request"]
+    insider.rewrite(desk, last(lambda body: {"data": {**body["data"], "replaces": request, "request": form}}),
+                    key=True, signed=True)
+    both(desk, "it tells replaces and request, as if it brought a request: steps alone do")
 
 
 def test_erasure_is_the_officials_only(desk: Desk) -> None:
