@@ -168,10 +168,11 @@ def test_actor_whose_name_the_entry_does_not_name_is_refused(desk: Desk, monkeyp
         desk.enroll("baru", "pd", name="Budi Santoso")
 
 
-def test_request_of_another_id_is_found(desk: Desk) -> None:
-    """Nobody signs a request's id as it begins, and people read it."""
+@pytest.mark.parametrize("name", ["R-2026-0001\n\x1b[2J", "R-2026-00001", "R-2026-1" + "0" * 5000])
+def test_request_of_another_id_is_found(desk: Desk, name: str) -> None:
+    """Nobody signs a request's id as it begins, and people read it; the next request's follows on it."""
     desk.submit()
-    insider.rewrite(desk, last(lambda body: {"request": "R-2026-0001\n\x1b[2J"}), key=True, signed=True)
+    insider.rewrite(desk, last(lambda body: {"request": name}), key=True, signed=True)
     assert any("is no request's id" in line for line in verified(desk))
 
 
