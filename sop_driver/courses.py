@@ -138,6 +138,9 @@ class Courses:
         for what, _ in fold.alone(fold.flow.opening, new, body["evidence"].keys()):
             yield f"{new.request}: {what}"
         fold.form = form
+        for name in fold.flow.opening.evidence:
+            if body["evidence"].get(name, new.letter) != new.letter:
+                yield f"{new.request}: the letter that is approved, {new.letter}, is not its {name}"
 
     @staticmethod
     def _misled(request: str, step: Rule, agenda: str, shown: Body) -> Iterator[str]:

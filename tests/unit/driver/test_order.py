@@ -138,6 +138,17 @@ def test_step_that_no_driver_takes_is_found(file_desk: Desk, change: Change, par
     found(file_desk, part)
 
 
+def test_letter_that_another_document_stands_for_is_found(file_desk: Desk) -> None:
+    """The approvals stay with the letter that they are of, and people read the one that the request brings."""
+    request = file_desk.approved()
+    steps.submit(file_desk.office, file_desk.folder / "request.yml", None, "dinkes", request, file_desk.sign)
+    assert "build" in standing.stand(file_desk.office, request).done
+    other = file_desk.office.evidence.add(file_desk.document("lain.pdf", "%PDF-1.4 surat lain"))
+    written(file_desk, lambda bodies: [*bodies[:-1], {**bodies[-1], "evidence": {
+        **bodies[-1]["evidence"], "surat": other, "lampiran": bodies[-1]["data"]["letter"]}}])
+    found(file_desk, f"{request}: the letter that is approved, ")
+
+
 @pytest.mark.parametrize(("actor", "old"), [("disdik", False), ("disdik", True), ("kabid", True)])
 def test_request_taken_over_by_another_agency_is_found(file_desk: Desk, actor: str, old: bool) -> None:
     """Where its SOP was adopted by a driver that asked; who is no agency at all is found in any case."""
