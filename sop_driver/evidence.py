@@ -105,9 +105,10 @@ class Evidence:
     def seal(self, value: Any, purpose: str) -> str:
         """Keep personal data as a document that begins with a random salt: its sha256 tells nothing of them.
 
-        The same one again until `signed`, as a statement may be written in one command and signed in another.
+        The same one again until `signed`, as a statement may be written in one command and signed in another; another
+        value's, whoever noted that, is not taken.
         """
-        if (known := self.noted(value, purpose)) and self.fault(known) is None:
+        if (known := self.noted(value, purpose)) and self.fault(known) is None and self.unsealed(known) == value:
             return known
         data = secrets.token_bytes(SALT) + canonical(value).encode()
         digest = hashlib.sha256(data).hexdigest()

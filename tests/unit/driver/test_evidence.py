@@ -56,6 +56,14 @@ def test_what_is_no_sha256_names_no_document(evidence: Evidence, name: Any) -> N
     assert said in str(evidence.fault(name)) and not evidence.has(name)
 
 
+def test_what_is_sealed_is_never_another_value(evidence: Evidence) -> None:
+    """Whoever writes to the evidence could let a clerk's certificate be entered where the Kadis's was given."""
+    clerks = evidence.seal("Staf Nakal", "certificate of kadis")
+    evidence.note("dr. Kepala", "certificate of kadis", clerks)
+    found = evidence.seal("dr. Kepala", "certificate of kadis")
+    assert evidence.unsealed(found) == "dr. Kepala" and found == evidence.seal("dr. Kepala", "certificate of kadis")
+
+
 def test_link_is_no_document(evidence: Evidence, tmp_path: Path) -> None:
     """It could be another file, or none, by the time it is read."""
     (tmp_path / "paper.pdf").write_bytes(b"%PDF")
