@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sop_driver.directory import Directory
 from sop_driver.flow import Against, Rule
 from sop_driver.statement import Body, shown
@@ -51,3 +53,10 @@ def not_its_website(people: Directory, website: str, asks: str, owner: Body) -> 
         f"replace {actor}" if actor in people.actors else f"enroll ID --person {actor}")
     return (fault, f"let {actor} or somebody of the same unit ask for it; where {asks}'s agency succeeded to it, two "
             f"officials hand it over first: `sop actors {how} …`")
+
+
+def not_its_zone(people: Directory, zone: str, asks: str, owners: Iterable[Body]) -> str | None:
+    """Why somebody makes no website in an agency's zone. `owners` are as above, of the websites in it."""
+    faults = (anothers(people, f"the zone {zone}", owner["request"], asks, owner["actor"], owner["data"]["person"])
+              for owner in (owners if "agencies" in people.told else ()))
+    return next(filter(None, faults), None)

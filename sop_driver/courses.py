@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from sop_driver.agencies import anothers, not_its_website, of_another
+from sop_driver.agencies import anothers, not_its_website, not_its_zone, of_another
 from sop_driver.directory import Directory
 from sop_driver.flow import STATES, Existing, Flow, Fold, Person, Rule
 from sop_driver.statement import FREEZE, OF_STEP, Body
@@ -255,11 +255,20 @@ class Courses:
             there = None if form["kind"] == "create" else self.existing.rows.get(form["name"])
             if there and (other := not_its_website(people, form["name"], opened["actor"], there["owner"])):
                 yield f"{run}: {other[0]}"
+            if (zone := form.get("zone")) and (
+                    fault := not_its_zone(people, zone, opened["actor"], self._in_zone(zone, data["requests"]))):
+                yield f"{run}: {fault}"
             yield from self._shared(run, form["name"], row, addresses)
             for name in (form["name"], *form.get("aliases", ())):
                 if name in names:
                     yield f"{run}: {names[name]} and {request} both ask for {name}"
                 names[name] = request
+
+    def _in_zone(self, zone: str, beside: list[str]) -> Iterator[Body]:
+        """The entries that brought what is in a zone, and what is brought there together."""
+        yield from (row["owner"] for row in self.existing.rows.values() if row["zone"] == zone)
+        yield from (self.opened[request] for request in beside
+                    if self.opened[request]["data"]["request"].get("zone") == zone)
 
     def _shared(self, run: str, name: str, row: Body, addresses: dict[str, str]) -> Iterator[str]:
         """Two websites of one account read each other's files; of one address, one gets the other's visitors.
@@ -292,8 +301,9 @@ class Courses:
         aliases = old.get("aliases", []) if form["kind"] in STATES else form.get("aliases", [])
         for gone in old.get("aliases", []):
             holders.pop(gone, None)
+        zone = old.get("zone") if form["kind"] in STATES else form.get("zone")
         rows[name] = {"web_host": row["web_host"], "agenda": row["agenda"], "state": state, "aliases": aliases,
-                      "owner": opened}
+                      "zone": zone, "owner": opened}
         holders.update(dict.fromkeys((name, *aliases), name))
         if row["address"]["own"]:
             self.addresses.setdefault(row["address"]["ipv4"], name)

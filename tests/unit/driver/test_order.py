@@ -204,6 +204,22 @@ def test_run_that_changes_another_agencys_website_is_found_once_the_sop_is_adopt
     found(file_desk, "dinkes.tarakankota.go.id is dinkes's (R-2026-0001), disdik is of another agency")
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_run_that_makes_a_website_in_another_agencys_zone_is_found(
+    file_desk: Desk, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    """By a driver whose gates do not ask. What the agency itself makes there, later too, is its own."""
+    mine, *others = [file_desk.approved(name=f"{name}rsud-kita.go.id", zone="rsud-kita.go.id", requester=requester)
+                     for name, requester in (("", "dinkes"), ("ppid.", "dinkes"), ("palsu.", "dinsos"))]
+    if not together:
+        file_desk.run(mine)
+        file_desk.run(others[0])
+        assert trust.examine(file_desk.office).lines() == []
+    monkeypatch.setattr(steps, "of_others", lambda *_: [])
+    file_desk.run(*(others[1:] if not together else (mine, *others)))
+    found(file_desk, "the zone rsud-kita.go.id is dinkes's (R-2026-000")
+
+
 @pytest.mark.parametrize("order", [
     {}, [], None, {"steps": [], "separation": []}, {"steps": {}, "separation": []}, {"steps": [{}], "separation": []},
     {"steps": SOP.order["steps"][:3], "separation": []}, {"steps": "x", "separation": "x"},
