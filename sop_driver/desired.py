@@ -13,6 +13,7 @@ from sop_driver.config import FleetFacts, write_atomic
 from sop_driver.errors import Refusal
 from sop_driver.evidence import Evidence
 from sop_driver.flow import STATES
+from sop_driver.note import LARGEST, octets_in
 from sop_driver.proof import canonical
 from sop_driver.reading import USELESS
 from sop_driver.register import Entry, Register
@@ -169,8 +170,8 @@ def fingerprint(websites: dict[str, Website]) -> str:
 def read(path: Path) -> dict[str, Website] | None:
     """The websites of a desired state file; None where there is none or it is not whole."""
     try:
-        return {row["name"]: row for row in json.loads(path.read_bytes())["websites"]}
-    except (FileNotFoundError, *USELESS):
+        return {row["name"]: row for row in json.loads(octets_in(path, LARGEST))["websites"]}
+    except (OSError, *USELESS):
         return None
 
 

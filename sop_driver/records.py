@@ -14,6 +14,7 @@ from sop_driver import desired
 from sop_driver.config import write_atomic
 from sop_driver.desired import Website
 from sop_driver.fleet import FleetResult, Result
+from sop_driver.note import LARGEST, octets_in
 from sop_driver.proof import canonical
 from sop_driver.reading import USELESS
 from sop_driver.standing import Office
@@ -101,7 +102,8 @@ def keep_result(folder: Path, name: str, result: FleetResult) -> None:
 def result(folder: Path, name: str, key: str) -> tuple[dict[str, dict[str, Any]], str]:
     """What they told under a key of each website; nobody signs that file, so what cannot be used is told beside it."""
     try:
-        lines = json.loads((folder / f"{name}.json").read_text(encoding="utf-8").replace(r"\u0000", r"\ufffd"))
+        text = octets_in(folder / f"{name}.json", LARGEST).decode()
+        lines = json.loads(text.replace(r"\u0000", r"\ufffd"))
         results = [Result(line["host"], line["task"], line["result"]) for line in lines]
         found = FleetResult(name, results).of_website(key)
         canonical(found)  # the register takes nothing else
@@ -110,7 +112,7 @@ def result(folder: Path, name: str, key: str) -> tuple[dict[str, dict[str, Any]]
         return found, ""
     except FileNotFoundError:
         return {}, ""
-    except USELESS as error:
+    except (OSError, *USELESS) as error:  # a folder, say, or a pipe
         return {}, f"; runs/{folder.name}/{name}.json cannot be used ({type(error).__name__}), and was left out"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -1015,6 +1016,22 @@ def test_dead_run_is_put_back_though_what_it_kept_cannot_be_read(file_desk: Desk
         assert "runs/run-000002/backup-before.json cannot be used" in said
 
 
+def no_file(path: Path, kind: str) -> None:
+    """Something else is where a file is read."""
+    path.unlink(missing_ok=True)
+    path.mkdir() if kind == "a folder" else os.mkfifo(path)
+
+
+@pytest.mark.parametrize("kind", ["a folder", "a pipe"])
+def test_dead_run_is_put_back_though_what_it_kept_is_no_file(file_desk: Desk, kind: str) -> None:
+    """To read a pipe would never end, and keep the servers from everybody else."""
+    request = crash(file_desk, "probe.yml")
+    no_file(file_desk.office.home.runs / "run-000001/backup-before.json", kind)
+    ended_by_the_same_command(file_desk, request, "started", "interrupted")
+    entry = next(e for e in file_desk.office.register.entries(kind="run") if e.outcome == "interrupted")
+    assert "runs/run-000001/backup-before.json cannot be used" in str(entry.reason)
+
+
 def test_letter_that_no_database_takes_is_replaced_in_what_a_dead_run_kept(desk: Desk) -> None:
     request = desk.approved()
     killed_after_it_was_applied(desk, request, "keep_result 1")
@@ -1028,6 +1045,13 @@ def test_letter_that_no_database_takes_is_replaced_in_what_a_dead_run_kept(desk:
 def test_desired_states_file_that_was_made_another_is_made_anew(file_desk: Desk, kept: str) -> None:
     request = file_desk.approved()
     file_desk.office.home.desired.write_text(kept)
+    go(file_desk, request)
+    assert desired.read(file_desk.office.home.desired) == desired.fold(file_desk.office.register)
+
+
+def test_desired_states_file_that_was_made_a_pipe_is_made_anew(file_desk: Desk) -> None:
+    request = file_desk.approved()
+    no_file(file_desk.office.home.desired, "a pipe")
     go(file_desk, request)
     assert desired.read(file_desk.office.home.desired) == desired.fold(file_desk.office.register)
 
