@@ -158,8 +158,11 @@ class Fleet:
             return FleetResult(playbook, canceled=True, lost=self.lost())
         if selection is not None:
             variables["selection_file"] = str(selection)
-        with _folder() as folder:
-            return self._play(folder, f"playbooks/{playbook}", variables, check, stoppable)
+        try:
+            with _folder() as folder:
+                return self._play(folder, f"playbooks/{playbook}", variables, check, stoppable)
+        except OSError as error:  # no room, say: whoever puts back goes on, and tells what could not be
+            return FleetResult(playbook, output=f"{error.strerror or error} ({error.filename or MEMORY})")
 
     def end_leftovers(self) -> None:
         """Kill what a stopped play, or a driver that died, left running: it could still change a server later.

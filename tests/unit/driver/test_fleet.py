@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -263,6 +264,16 @@ def test_play_is_unknown_when_the_runner_raises(fleet: Fleet, monkeypatch: pytes
 
     monkeypatch.setattr("ansible_runner.run", burst)
     assert "slow handler" in fleet.play("fail.yml", state(fleet)).trouble
+
+
+def test_play_is_unknown_where_this_machine_has_no_room_for_it(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever puts the servers back goes on, and records what could not be."""
+    def full(prefix: str, **more: object) -> None:
+        raise OSError(28, "No space left on device", f"/dev/shm/{prefix}x")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
+    result = fleet.play("websites.yml", state(fleet))
+    assert not result.ok and "No space left on device (/dev/shm/sop-x)" in result.trouble
 
 
 def test_events_never_raise(monkeypatch: pytest.MonkeyPatch) -> None:
