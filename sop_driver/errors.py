@@ -46,7 +46,7 @@ class Failed(SopError):
 
     def __init__(self, what: str, where: str, mend: str) -> None:
         super().__init__(parts(failed=what, where=where, mend=mend))
-        self.what, self.mend = what, mend
+        self.what, self.where, self.mend = what, where, mend
 
 
 class Uncertain(Failed):
@@ -80,13 +80,34 @@ class Interrupted(Failed):
 
 
 @contextlib.contextmanager
-def after(done: str, run: str) -> Iterator[None]:
-    """What is refused within it is no mere refusal: that would say that nothing was changed. Raises Failed."""
+def after(done: str, undone: str, run: str) -> Iterator[None]:
+    """What ends a run within it says what was done before, and what was not recorded then. Raises Failed.
+
+    A mere refusal would say that nothing was changed, a full disk nothing of the servers.
+    """
+    left = "the next `sop run` does what is left"
     try:
         yield
+    except (Recorded, Uncertain) as error:
+        raise Failed(f"{done}: {error.what}", f"{run}, {error.where}", f"mend what it names; {left}") from error
+    except Failed as error:
+        raise Failed(f"{done}{undone}: {error.what}", f"{run}, {error.where}", f"{error.mend}; {left}") from error
     except Refused as error:
-        raise Failed(f"{done}: {error.what}", f"{run}, its word in the register",
-                     "mend what it names; the next `sop run` does what is left") from error
+        raise Failed(f"{done}{undone}: {error.what}", f"{run}, its word in the register",
+                     f"mend what it names; {left}") from error
+    except OSError as error:
+        raise Failed(f"{done}{undone}: {error.strerror or error}", f"{run}, {error.filename or 'this machine'}",
+                     f"make room, or mend the file's rights; {left}") from error
+
+
+@contextlib.contextmanager
+def begun(run: str) -> Iterator[None]:
+    """A run that could only begin within it has changed nothing on the servers, and says so. Raises Failed."""
+    try:
+        yield
+    except Recorded as error:
+        raise Failed(f"{run} has begun, and went no further; nothing was changed on the servers: {error.what}",
+                     f"{run}, {error.where}", "make room, or mend the file's rights; then `sop run` again") from error
 
 
 def refuse(what: str, gate: str, mend: str) -> NoReturn:

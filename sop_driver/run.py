@@ -11,7 +11,7 @@ from sop_driver import desired, gates, lease, records, steps, trust
 from sop_driver import plan as plans
 from sop_driver.config import FleetFacts
 from sop_driver.desired import Website
-from sop_driver.errors import Failed, Interrupted, Recorded, Refusal, Refused, Uncertain, after, refuse
+from sop_driver.errors import Failed, Interrupted, Recorded, Refusal, Refused, Uncertain, after, begun, refuse
 from sop_driver.fleet import FleetResult, Plays
 from sop_driver.flow import Existing
 from sop_driver.job import Job, died, prepare, selected, wanted
@@ -41,8 +41,7 @@ def closed_gates(office: Office, requests: list[str]) -> tuple[list[Standing], l
     people = office.people()
     return standings, [*gates.check(
         gates.Case(now, office.evidence, existing, people.person, windows, people.erased, office.since)
-        for now in standings),
-        *_of_others(office, standings, websites)]
+        for now in standings), *_of_others(office, standings, websites)]
 
 
 def _of_others(office: Office, standings: Sequence[Standing], websites: dict[str, Website]) -> list[Refusal]:
@@ -129,10 +128,12 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
             raise kind(f"{error.what} (the servers were put back as they were{job.not_undone})", error.where,
                        "mend what it names, then `sop run` again; the approvals still hold") from error
         except Exception as error:
-            if not _stands(office, job.run, error):
-                put_back(office, fleet, job.run, job.names, job.previous_file, f"{type(error).__name__}: {error}")
-            raise
-        with after(f"{job.run} is applied, and its records were not made", job.run):
+            if _stands(office, job.run, error):
+                raise
+            put_back(office, fleet, job.run, job.names, job.previous_file, f"{type(error).__name__}: {error}")
+            with after(f"{job.run} failed, and the servers were put back as they were{job.not_undone}", "", job.run):
+                raise
+        with after(f"{job.run} is applied", ", and its records were not made", job.run):
             _written(office, job.target)
             _record(office, fleet, job.folder, outcome)
     return outcome
@@ -143,7 +144,7 @@ def _begin(office: Office, facts: FleetFacts, job: Job, orders: list[dict[str, A
 
     `actors` is the last entry on actors from before the orders were signed.
     """
-    with office.register.writing():
+    with begun(job.run), office.register.writing():
         trust.unchanged(office)
         people, now = office.people(), stamp(office.register.now())
         for order in orders:
@@ -233,7 +234,7 @@ def put_back(office: Office, fleet: Plays, run_id: str, names: Collection[str], 
     trouble = "; ".join(left)
     told = (f"{reason}; and putting the servers back failed too: {trouble}" if trouble
             else f"{reason}; the servers were put back as they were")
-    with after(f"{told}, and that is not recorded", run_id):
+    with after(told, ", and that is not recorded", run_id):
         office.register.append(
             "run", outcome="unknown" if trouble else outcome, data={"run": run_id, "put_back": plans.named(changes)},
             reason=f"{reason}; then putting back failed: {trouble}" if trouble else reason)

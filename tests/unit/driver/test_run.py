@@ -15,7 +15,7 @@ import yaml
 
 from driver import people
 from driver.desk import PROJECT, Desk, failing, silent, tar_of, unreachable
-from sop_driver import desired, lease, notary, orders, records, report, run, standing, trust
+from sop_driver import desired, job, lease, notary, orders, records, report, run, standing, trust
 from sop_driver.errors import Failed, Interrupted, Recorded, Refused, SopError
 from sop_driver.fleet import FleetResult, Result
 
@@ -831,6 +831,66 @@ def test_run_that_is_recorded_is_not_put_back_where_what_comes_after_fails(
     assert desk.outcomes() == ["started", "applied"] and list(desk.fleet.existing) == [NAME]
     assert len(go(desk, request).records) == 4 and list(desk.fleet.existing) == [NAME]
     assert trust.examine(desk.office).findings == []
+
+
+@pytest.mark.parametrize(("outcome", "told"), [
+    ("started", "run-000001 has begun, and went no further; nothing was changed on the servers: entries up to 10 were"),
+    ("rolled_back", "no space left; the servers were put back as they were: entries up to 11 were recorded, but not")])
+def test_run_that_is_not_installed_says_so_though_the_checkpoint_is_not_written(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, outcome: str, told: str
+) -> None:
+    """*Do not repeat it* alone would be taken for a website that is there."""
+    request, real = desk.approved(), notary.keep
+
+    def keep(path: Path, note: str) -> None:
+        if outcome in desk.outcomes():
+            raise OSError(28, "No space left on device", str(path))
+        real(path, note)
+
+    monkeypatch.setattr(notary, "keep", keep)
+    desk.fleet.faults["probe.yml"] = failing
+    error = str(ends(desk, request))
+    assert told in error and f"{desk.office.home.path}/checkpoint" in error and "do not repeat" not in error
+    assert not desk.fleet.existing
+    monkeypatch.undo()
+    desk.fleet.faults.clear()
+    ended_by_the_same_command(desk, request, "started", "interrupted" if outcome == "started" else outcome)
+
+
+@pytest.mark.parametrize(("place", "what", "told", "outcomes"), [
+    ("put back", Failed("it is gone", "the database", "start it"),
+     "no space left; the servers were put back as they were, and that is not recorded: it is gone", ["started"]),
+    ("put back", OSError(28, "No space left on device", "/home/x"),
+     "as they were, and that is not recorded: No space left on device\nwhere: run-000001, /home/x\n", ["started"]),
+    ("kept", OSError(28, "No space left on device", "/home/x"),
+     "run-000001 failed, and the servers were put back as they were: No space left", ["started", "rolled_back"]),
+    ("records", OSError(28, "No space left on device", "/home/x"),
+     "run-000001 is applied, and its records were not made: No space left on device", ["started", "applied"]),
+])
+def test_run_says_what_became_of_the_servers_though_the_driver_s_machine_fails(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, place: str, what: Exception, told: str, outcomes: list[str]
+) -> None:
+    """Its disk is full, or the database is gone just then; that alone says nothing of the websites."""
+    request, real = desk.approved(), desk.office.register.append
+
+    def fails(kind: str = "", *words: Any, **fields: Any) -> Any:
+        if place != "put back" or fields.get("outcome") == "rolled_back":
+            raise what
+        return real(kind, *words, **fields)
+
+    if place == "put back":
+        desk.fleet.faults["probe.yml"] = failing
+    owner, name = {"put back": (desk.office.register, "append"), "kept": (job.Job, "keep"),
+                   "records": (records, "overview")}[place]
+    changed_at(desk, lambda desk: monkeypatch.setattr(owner, name, fails), "websites.yml")
+    with pytest.raises(Failed) as error:
+        go(desk, request)
+    assert told in str(error.value) and desk.outcomes() == outcomes
+    assert list(desk.fleet.existing) == ([NAME] if place == "records" else [])
+    monkeypatch.undo()
+    desk.fleet.faults.clear()
+    go(desk, request)
+    assert desk.outcomes()[-1] == "applied" and trust.examine(desk.office).findings == []
 
 
 def retired(desk: Desk) -> None:
