@@ -27,7 +27,6 @@ from sop_driver.standing import Office
 
 EPILOG = ("exit codes: 0 done · 1 failed, or found something (drift, probe, verify); `sop history REQ` says how a "
           "run ended · 2 usage · 3 refused by a gate · 70 a bug · 130 interrupted")
-
 LOOK = "look by `sop status`, `sop history REQ` or `sop actors list` before you repeat anything"
 GROUPS = {**admin.GROUPS, **officials.GROUPS}
 
@@ -70,16 +69,18 @@ def parser(argv: Sequence[str]) -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options = argparse.Namespace()
+    options, code = argparse.Namespace(), 0
     try:
         options = parser(sys.argv[1:] if argv is None else argv).parse_args(argv)
         with contextlib.ExitStack() as options.closing:
-            return _run(options)
+            code = _run(options)
+        _print_out()
+        return code
     except SopError as error:
         return _end(error.code, str(error))
     except BrokenPipeError:  # `sop history … | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return code
     except OSError as error:
         mend = LOOK if entrance.recorded(options) else "check the path, its rights and the disk's room, then run again"
         return _end(1, str(Failed(error.strerror or str(error), error.filename or "this machine", mend)))
@@ -88,6 +89,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _end(130, f"interrupted: {kept} of this command was recorded\nwhere: sop\nmend: {mend}")
     except Exception:
         return _end(70, traceback.format_exc() + "bug: please report the lines above")
+
+
+def _print_out() -> None:
+    """Have what was printed where it goes now: Python would try as it ends, and end by a code of its own."""
+    try:
+        print(end="", flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -223,8 +233,7 @@ def run(options: argparse.Namespace) -> int:
 def probe(options: argparse.Namespace) -> int:
     work = office(options)
     result = plans.look(work, fleet(work), runs.PROBE, options.websites)
-    failures = result.told
-    probes = result.of_website("probes")
+    failures, probes = result.told, result.of_website("probes")
     lines = [f"{name}  {host}  {canonical(seen)}" for name, hosts in sorted(probes.items())
              for host, seen in sorted(hosts.items())]
     say(options, lines, {"probes": probes, "failures": failures})

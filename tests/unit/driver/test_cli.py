@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import re
 import subprocess
 import sys
@@ -365,3 +366,24 @@ def test_command_that_is_ended_says_whether_something_was_recorded(
         found, _, err = sop(*words)
     assert (found, "`sop history REQ`" in err, "run" in err.splitlines()[-1]) == (code, recorded, not recorded)
     assert desk.office.register.head()[0] == (2 if recorded else 1)
+
+
+@pytest.mark.parametrize(("reader", "ends", "told"), [
+    ("/dev/full", 1, "failed: No space left on device"), (None, 0, "")])
+def test_output_that_reaches_nobody_ends_by_a_code_of_ours(
+    desk: Desk, reader: str | None, ends: int, told: str
+) -> None:
+    """A full disk is told; who reads no more has seen enough. Python itself ends with 120 and words of its own."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    words = [sys.executable, "-m", "sop_driver", "status"]
+    environment |= {"SOP_HOME": str(desk.office.home.path), "SOP_REGISTER": desk.place, "PYTHONPATH": str(PROJECT),
+                    "SOP_CONFIG": str(PROJECT / "sop_driver/data/sop.example.yml")}
+    desk.submit()
+    if reader:
+        handle = os.open(reader, os.O_WRONLY)
+    else:
+        nobody, handle = os.pipe()
+        os.close(nobody)
+    done = subprocess.run(words, env=environment, stdout=handle, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(handle)
+    assert done.returncode == ends and done.stderr.partition("\n")[0] == told
