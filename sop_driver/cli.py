@@ -85,8 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         mend = LOOK if entrance.recorded(options) else "check the path, its rights and the disk's room, then run again"
         return _end(1, str(Failed(error.strerror or str(error), error.filename or "this machine", mend)))
     except KeyboardInterrupt:
-        kept, mend = ("some", LOOK) if entrance.recorded(options) else ("nothing", "run it again")
-        return _end(130, f"interrupted: {kept} of this command was recorded\nwhere: sop\nmend: {mend}")
+        kept, mend = ("some may be", LOOK) if entrance.recorded(options) else ("nothing is", "run it again")
+        return _end(130, f"interrupted: of this command {kept} recorded\nwhere: sop\nmend: {mend}")
     except Exception:
         return _end(70, traceback.format_exc() + "bug: please report the lines above")
 

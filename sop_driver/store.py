@@ -118,7 +118,11 @@ class Store:
         self.writing = True
 
     def commit(self) -> None:
-        self.db.exec_driver_sql("COMMIT")
+        try:
+            self.db.exec_driver_sql("COMMIT")
+        except KeyboardInterrupt:  # which may have come while that was done
+            self.committed = True
+            raise
         self.writing, self.committed = False, True
 
     def rollback(self) -> None:

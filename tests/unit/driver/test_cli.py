@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import Connection
 
 from driver import insider, people
 from driver.desk import PROJECT, Desk, FakeFleet, failing, unreachable
@@ -366,6 +367,26 @@ def test_command_that_is_ended_says_whether_something_was_recorded(
         found, _, err = sop(*words)
     assert (found, "`sop history REQ`" in err, "run" in err.splitlines()[-1]) == (code, recorded, not recorded)
     assert desk.office.register.head()[0] == (2 if recorded else 1)
+
+
+def test_command_that_is_interrupted_while_it_commits_does_not_say_that_nothing_is_recorded(
+    desk: Desk, sop: Sop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python tells of ^C only once the database has ended what it was asked for."""
+    real = Connection.exec_driver_sql
+
+    def commits(db: Connection, statement: str, *words: Any) -> Any:
+        answer = real(db, statement, *words)
+        if statement == "COMMIT":
+            raise KeyboardInterrupt
+        return answer
+
+    request = desk.write(desk.form())
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "exec_driver_sql", commits)
+        code, _, err = sop("submit", request, "--letter", desk.letter, "--as", "dinkes")
+    assert desk.office.register.head()[0] == 2
+    assert code == 130 and "some may be recorded" in err and "`sop history REQ`" in err
 
 
 @pytest.mark.parametrize(("reader", "ends", "told"), [
