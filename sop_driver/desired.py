@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +14,7 @@ from sop_driver.config import FleetFacts, write_atomic
 from sop_driver.errors import Refusal
 from sop_driver.evidence import Evidence
 from sop_driver.flow import STATES
-from sop_driver.note import LARGEST, octets_in
+from sop_driver.note import LARGEST, octets_in, plain_file
 from sop_driver.proof import canonical
 from sop_driver.reading import USELESS
 from sop_driver.register import Entry, Register
@@ -21,6 +22,7 @@ from sop_driver.request import Request
 from sop_driver.standing import Standing
 
 FIRST_UID = 20000  # below lie the system's and people's accounts
+PLACE = re.compile(rb'"sequence":([0-9]{1,18})')  # in such a file, of the register's last entry then
 WEIGHT = {"small": 1, "medium": 2, "large": 4}  # for spreading websites over hosts
 Website = dict[str, Any]
 Allocation = dict[str, Any]
@@ -181,6 +183,17 @@ def write(path: Path, register: Register, websites: dict[str, Website]) -> Path:
 
 
 def provide(path: Path, register: Register) -> None:
-    """Have the file that the playbooks read when run by hand; one that is there stays as it is."""
+    """Have the file that the playbooks read when run by hand, of no state before the last run that was applied: by an
+    older one, as a backup brings it back, they would take websites away."""
     if not path.exists():
         write(path, register, fold(register))
+        return
+    applied = next((entry.sequence for entry in register.latest_first("run") if entry.outcome == "applied"), 0)
+    try:
+        with plain_file(path) as file:
+            found = PLACE.search(file.read(200))
+    except OSError:  # the next run tells
+        return
+    if (int(found[1]) if found else 0) < applied:
+        with register.writing():  # no run writes a newer one meanwhile
+            write(path, register, fold(register))

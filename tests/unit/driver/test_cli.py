@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from driver import insider, people
 from driver.desk import PROJECT, Desk, FakeFleet, failing, unreachable
-from sop_driver import cli
+from sop_driver import cli, desired
 from sop_driver.config import FleetFacts
 from sop_driver.errors import Usage
 
@@ -349,6 +349,21 @@ def test_facts_of_another_domain_are_refused(desk: Desk, tmp_path: Path) -> None
 def test_desired_state_is_there_for_playbooks_run_by_hand(desk: Desk, sop: Sop) -> None:
     assert sop("status")[0] == 0
     assert json.loads(desk.office.home.desired.read_text())["websites"] == []
+
+
+@pytest.mark.parametrize("command", [["status"], ["record", "R-2026-0001", "agenda", "--as", "kasubbag"]])
+def test_desired_state_that_a_backup_brought_back_is_not_older_than_the_register(
+    desk: Desk, sop: Sop, command: list[str]
+) -> None:
+    """Where the database is newer than the home, say: by hand, the playbooks would take the last website away."""
+    assert sop("status")[0] == 0
+    old = desk.office.home.desired.read_bytes()
+    desk.run(desk.approved())
+    new = desk.office.home.desired.read_bytes()
+    desk.office.home.desired.write_bytes(old)
+    sop(*command)
+    assert json.loads(desk.office.home.desired.read_bytes())["websites"] == json.loads(new)["websites"] != []
+    assert desired.read(desk.office.home.desired) == desired.fold(desk.office.register)
 
 
 @pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (OSError(28, "No space left on device"), 1)])
