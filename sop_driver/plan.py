@@ -10,7 +10,7 @@ from typing import Any
 
 from sop_driver import desired
 from sop_driver.config import write_atomic
-from sop_driver.errors import Failed, Refusal, Usage
+from sop_driver.errors import Failed, Interrupted, Refusal, Usage
 from sop_driver.fleet import FleetResult, Plays, told
 from sop_driver.proof import canonical
 from sop_driver.standing import Office
@@ -19,7 +19,7 @@ SIGNS = {"create": "+", "update": "~", "suspend": "!", "remove": "-", "purge": "
 
 
 def look(office: Office, fleet: Plays, playbook: str, names: Sequence[str] = (), check: bool = False) -> FleetResult:
-    """Play a read-only playbook on the desired state as it is. Raises Usage for names of no website, Failed."""
+    """Play a read-only playbook on the desired state. Raises Usage for names of no website, Interrupted, Failed."""
     websites = desired.fold(office.register)
     if unknown := set(names) - set(websites):
         raise Usage(f"no website {', '.join(sorted(unknown))}", "sop list", "`sop list` names them")
@@ -28,6 +28,8 @@ def look(office: Office, fleet: Plays, playbook: str, names: Sequence[str] = (),
         write_atomic(selection, canonical({"websites": list(names) or sorted(websites)}).encode())
         state = desired.write(Path(folder, "desired.json"), office.register, websites)
         result = fleet.play(playbook, state, check=check, selection=selection)
+    if result.canceled:  # what it told by then is not all
+        raise Interrupted("it was interrupted", f"{playbook}; nothing was changed", "look again")
     if not result.ok and not result.told:
         raise Failed(result.trouble, playbook, "mend what it names, then look again")
     return result

@@ -183,6 +183,16 @@ def test_interrupted_run_exits_130(desk: Desk, sop: Sop, fleet: FakeFleet) -> No
     assert sop("run", desk.approved())[0] == 130
 
 
+@pytest.mark.parametrize("command", ["drift", "probe"])
+def test_look_at_the_servers_that_is_interrupted_exits_130(
+    desk: Desk, sop: Sop, fleet: FakeFleet, command: str
+) -> None:
+    """1 would say that something differs."""
+    fleet.on_play = lambda playbook, check: fleet.stopped.set()
+    code, out, err = sop(command)
+    assert (code, out) == (130, "") and "it was interrupted" in err
+
+
 def test_drift_and_failed_probe_exit_1(desk: Desk, sop: Sop, fleet: FakeFleet) -> None:
     assert sop("run", desk.approved())[0] == 0
     fleet.existing.clear()
