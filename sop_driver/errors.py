@@ -25,6 +25,11 @@ class Refusal:
         return parts(refused=self.what, gate=self.gate, mend=self.mend)
 
 
+def place(error: OSError) -> str:
+    """Where it happened: the file that could not be replaced, not the new one, which is gone."""
+    return str(error.filename2 or error.filename or "")
+
+
 class SopError(Exception):
     """An expected end of a command. `code` is the exit code."""
 
@@ -58,7 +63,7 @@ class Recorded(Failed):
 
     def __init__(self, size: int, error: OSError) -> None:
         super().__init__(f"entries up to {size} were recorded, but not the checkpoint beside the register: "
-                         f"{error.strerror}", error.filename or "the driver's home",
+                         f"{error.strerror}", place(error) or "the driver's home",
                          "do not repeat it: make room, or mend the file's rights; the next command that records writes "
                          "it, and the next `sop run` the records of this one")
 
@@ -96,7 +101,7 @@ def after(done: str, undone: str, run: str) -> Iterator[None]:
         raise Failed(f"{done}{undone}: {error.what}", f"{run}, its word in the register",
                      f"mend what it names; {left}") from error
     except OSError as error:
-        raise Failed(f"{done}{undone}: {error.strerror or error}", f"{run}, {error.filename or 'this machine'}",
+        raise Failed(f"{done}{undone}: {error.strerror or error}", f"{run}, {place(error) or 'this machine'}",
                      f"make room, or mend the file's rights; {left}") from error
 
 

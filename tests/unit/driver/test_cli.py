@@ -433,3 +433,21 @@ def test_output_that_reaches_nobody_ends_by_a_code_of_ours(
     done = subprocess.run(words, env=environment, stdout=handle, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(handle)
     assert done.returncode == ends and done.stderr.partition("\n")[0] == told
+
+
+@pytest.mark.parametrize(("name", "made", "told"), [
+    ("desired.json", Path.mkdir, "Is a directory"), ("run.lock", os.mkfifo, "it is no plain file")])
+def test_what_is_in_a_file_s_place_is_named(
+    file_desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str,
+    made: Callable[[Path], None], told: str
+) -> None:
+    """The new file, which was to get its name, is gone by then; and a pipe cannot say whose lock it is."""
+    request, path = file_desk.approved(), file_desk.office.home.path / name
+    for variable, value in {"SOP_HOME": path.parent, "SOP_KEYS": people.write_keys(file_desk.folder / "keys"),
+                            "SOP_CONFIG": PROJECT / "sop_driver/data/sop.example.yml"}.items():
+        monkeypatch.setenv(variable, str(value))
+    monkeypatch.setattr(cli, "fleet", lambda work: file_desk.fleet)
+    monkeypatch.setattr(cli.config, "load_facts", lambda project, config: file_desk.facts)
+    made(path)
+    assert cli.main(["run", request, "--as", "subkoor"]) == 1
+    assert capsys.readouterr().err.splitlines()[:2] == [f"failed: {told}", f"where: {path}"]
