@@ -167,8 +167,10 @@ def enroll(office: Office, name: str, actor: Actor, signers: list[str], sign: Si
     old = people.actors.get(name) if replaces else None
     if old is None or old.role != actor.role:  # a lost key does not wait for who is writing the next SOP
         _is_role(actor.role, name, *_sop(office), map(office.procedure, people.sops))
+    said = now if actor.person or old is None else people.since[name]
     if old:
         actor = _goes_on(office, people, name, old, actor, now)
+    _is_still(people, name, actor, said)
     if actor.stands_in is not None and (fault := people.stand_in_fault(name, actor, now)):
         refuse(f"{name}: {fault[0]}", GATE, fault[1])
     if fault := people.held_already(name, {name: actor}, now):
@@ -200,6 +202,20 @@ def _goes_on(office: Office, people: Directory, name: str, old: Actor, new: Acto
                "before that, retire it, or enter it anew as somebody of its own, with a new key: "
                "`sop actors replace ID … --person ID`")
     return new
+
+
+def _is_still(people: Directory, name: str, new: Actor, since: str) -> None:
+    """Raises Refused where another person took over an id that somebody is said to be since a time, or has a former id
+    that was said to be: who was in an office would be one person with who is in it."""
+    ids, each = [name], new
+    while each.person and each.person not in ids and (holder := people.known(each.person)):
+        spans = [(before, start, until) for who, before, start, until in people.closed if who == each.person]
+        if any(until > since and before.name != holder.name and before.role in people.rules["signers"]
+               for before, _, until in spans):
+            refuse(f"{name} is said to be {each.person}, whom another person took over since", GATE,
+                   f"say whose it is now, with a new key: --person ID; {name} itself, where they have no other id")
+        ids.append(each.person)
+        since, each = people.since.get(each.person) or spans[-1][1], holder
 
 
 def _takes_over(office: Office, people: Directory, old: Actor | None, new: Actor) -> bool:

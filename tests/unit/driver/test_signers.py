@@ -212,6 +212,25 @@ def test_another_holder_does_not_become_who_the_one_before_is_by_other_ids(desk:
     assert trust.examine(desk.office).lines() == []
 
 
+def test_who_stood_in_is_entered_anew_as_who_they_are_and_not_as_their_successor(desk: Desk) -> None:
+    """Nor by an id that leads there by one that was retired. In time they could take back what the next one refuses."""
+    stand_in(desk, "plh-kasubbag", "kasubbag", "kabid", ("kadis", "subkoor"))
+    desk.clock.time += timedelta(days=90)
+    keys = {"kabid": "baru", "plh-kasubbag": "baru-3"}
+    desk.sign = lambda who, said: people.sign(keys.get(who, who), said)
+    assert desk.enroll("kabid", "bidang", BY, name="Kabid baru", key=people.public("baru"), replaces=True)
+    anew = {"key": people.public("baru-3"), "stands_in": "Plh", "until": "2027-03-31T15:59:59Z", "decree": None}
+    with pytest.raises(Refused, match="said to be kabid, whom another person took over since") as error:
+        desk.enroll("plh-kasubbag", "kasubbag", ("kadis", "subkoor"), **anew, replaces=True)
+    assert "--person" in error.value.refusals[0].mend
+    desk.retire("plh-kasubbag", by=("kadis", "subkoor"))
+    with pytest.raises(Refused, match="plh-2 is said to be kabid, whom another person took over since"):
+        desk.enroll("plh-2", "kasubbag", ("kadis", "subkoor"), person="plh-kasubbag", **anew)
+    keys["plh-2"] = "baru-4"
+    assert desk.enroll("plh-2", "kasubbag", ("kadis", "subkoor"), **anew | {"key": people.public("baru-4")})
+    assert trust.examine(desk.office).lines() == []
+
+
 @pytest.mark.parametrize("old", [False, True])
 def test_approver_who_installs_by_a_chain_of_ids_is_found(file_desk: Desk, old: bool) -> None:
     """By whichever driver."""
