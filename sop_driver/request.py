@@ -151,7 +151,7 @@ class Release(Strict):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-COMMON = {"agency", "unit", "letter", "requester", "kind", "name", "purpose", "contact"}
+COMMON = {"agency", "unit", "letter", "requester", "kind", "zone", "name", "purpose", "contact"}
 
 
 class Request(Strict):
@@ -164,7 +164,7 @@ class Request(Strict):
     requester: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] | None = Field(
         None, description="the agency's id in the register (`sop actors list`)")
     kind: Literal["create", "update", "suspend", "resume"] = Field(
-        description="suspend and resume name the website and why (purpose), and nothing of its description")
+        description="suspend and resume name the website (with its zone) and why (purpose), nothing of its description")
     zone: Annotated[str, Field(max_length=253)] | None = Field(
         None, description="a domain of the agency's own that these name servers are to serve, e.g. rsud-contoh.go.id")
     name: str = Field(max_length=300, description="the website's full name, below the government's domain or in `zone`")

@@ -689,6 +689,19 @@ def test_run_suspends_and_resumes_with_everything_else_of_the_website_kept(desk:
     assert trust.examine(desk.office).findings == []
 
 
+def test_website_in_a_zone_of_its_own_is_suspended_and_resumed_there(desk: Desk) -> None:
+    """Its name lies nowhere else: without its zone it is none that a request could name."""
+    inside = {"name": "rsud-tarakan.go.id", "zone": "rsud-tarakan.go.id"}
+    go(desk, desk.approved(**inside))
+    for kind, state in (("suspend", "suspended"), ("resume", "present")):
+        go(desk, desk.approved(kind=kind, **inside))
+        row = desired.fold(desk.office.register)["rsud-tarakan.go.id"]
+        assert (row["state"], row["zone"]) == (state, "rsud-tarakan.go.id")
+        with pytest.raises(Refused, match=r"rsud-tarakan\.go\.id is dinkes's"):
+            desk.submit(kind=kind, requester="disdik", **inside)
+    assert trust.examine(desk.office).lines() == []
+
+
 def test_update_of_a_suspended_website_leaves_it_suspended(desk: Desk) -> None:
     go(desk, desk.approved())
     go(desk, desk.approved(kind="suspend"))
