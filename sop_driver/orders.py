@@ -11,6 +11,7 @@ from sop_driver import actors, notary, pades, trust
 from sop_driver.audit import Audit
 from sop_driver.directory import Window
 from sop_driver.errors import Usage, refuse
+from sop_driver.evidence import BACK
 from sop_driver.note import announcement
 from sop_driver.register import Entry
 from sop_driver.signatures import Sign
@@ -82,7 +83,11 @@ def erase(office: Office, words: list[str], signers: list[str], sign: Sign, reas
 
 
 def _proven(office: Office, verified: Audit, words: dict[str, str]) -> None:
-    """Raises Refused where a signature within a PDF does not hold that nobody could check without these documents."""
+    """Raises Refused where a document is not there as it was, or where a signature within a PDF does not hold that
+    nobody could check without these: an erasure would take away what shows that."""
+    for digest in sorted(words.keys() - verified.people.erased.keys()):
+        if fault := office.evidence.fault(digest):
+            refuse(f"{words[digest]} is not there as it was: {fault}", "erasure", BACK)
     for signed in verified.pdfs:
         gone = sorted({words[digest] for digest in signed.documents if digest in words})
         if gone and verified.people.erased.keys().isdisjoint(signed.documents) and (

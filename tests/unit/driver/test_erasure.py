@@ -376,6 +376,18 @@ def test_note_of_an_erased_contact_goes_with_it(desk: Desk, late: bool) -> None:
     assert not list(desk.office.evidence.folder.glob(".unsigned.*"))
 
 
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"lain")], ids=["gone", "another"])
+def test_what_is_not_there_as_it_was_is_not_erased(desk: Desk, change: Callable[[Path], object]) -> None:
+    """Who took a step without its document would have two officials say that it was there."""
+    request = desk.submit()
+    path = desk.office.evidence.path(desk.take(request, "agenda").evidence["scan"])
+    path.chmod(0o600)
+    change(path)
+    with pytest.raises(Refused, match=rf"{request}/scan is not there as it was: .*{path.name}"):
+        erase(desk, f"{request}/surat", f"{request}/scan")
+    assert not desk.office.people().erased
+
+
 def test_what_was_erased_does_not_come_back_as_another(desk: Desk, tmp_path: Path) -> None:
     """Who passes it on puts a value of their own under the hash: it would look like the one that was signed for."""
     request = desk.submit(contact=CONTACT)
