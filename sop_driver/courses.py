@@ -15,8 +15,6 @@ from sop_driver.statement import FREEZE, OF_STEP, Body
 from sop_driver.taken import Taken
 
 A_DAY = timedelta(hours=14)  # by which the agency's clock may be another day's than the entry's
-
-
 Order = Callable[[str], Body | None]  # an SOP's order by its sha256, where its entry does not tell it
 
 
@@ -56,7 +54,8 @@ class Courses:
     flows: dict[str, Flow | None] = field(default_factory=dict)
     folds: dict[str, Fold] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)  # requests whose SOP's order is known nowhere → that SOP
-    agenda: dict[int, int] = field(default_factory=dict)  # year → the last number
+    requests: dict[str, int] = field(default_factory=dict)  # year → the last number
+    agenda: dict[int, int] = field(default_factory=dict)  # the same of letters
     numbers: set[str] = field(default_factory=set)
     existing: Existing = field(default_factory=lambda: Existing({}, {}))
     opened: dict[str, Body] = field(default_factory=dict)  # request → the entry that brought it, as it is now
@@ -75,6 +74,8 @@ class Courses:
         found, data, ran = list[str](), body["data"], False
         if "agenda" in data:
             found += self._numbered(body, data["agenda"])
+        if data.get("replaces", "") is None and not self.partial:
+            found += self._called(taken.request)
         if "run" in data:
             ran = self.unsigned.pop((data["run"], taken.request, taken.digest), None) is not None
             found += self._brought_by(taken, self.begun.get(data["run"]))
@@ -163,6 +164,13 @@ class Courses:
         if begun and taken.request == begun["data"]["requests"][0] and (
                 (begun["actor"], begun["role"]) != (taken.actor, taken.role)):
             yield f"{begun['data']['run']} names {begun['actor']} as who began it, and {taken.actor} signed for that"
+
+    def _called(self, request: str) -> Iterator[str]:
+        """Nobody signs a new request's id: it is its year's next, or the one after it could be another's."""
+        year = request[2:6]
+        self.requests[year] = number = self.requests.get(year, 0) + 1
+        if request != (due := f"R-{year}-{number:04d}"):
+            yield f"it is called {request}, and the next one is {due}"
 
     def _numbered(self, body: Body, agenda: Body) -> Iterator[str]:
         """Agenda numbers are given by the register, without a gap in each year; nobody signs for them."""
@@ -255,20 +263,14 @@ class Courses:
             there = None if form["kind"] == "create" else self.existing.rows.get(form["name"])
             if there and (other := not_its_website(people, form["name"], opened["actor"], there["owner"])):
                 yield f"{run}: {other[0]}"
-            if (zone := form.get("zone")) and (
-                    fault := not_its_zone(people, zone, opened["actor"], self._in_zone(zone, data["requests"]))):
+            beside = filter(None, map(self.opened.get, data["requests"]))
+            if fault := not_its_zone(people, form, opened["actor"], self.existing.rows.values(), beside):
                 yield f"{run}: {fault}"
             yield from self._shared(run, form["name"], row, addresses)
             for name in (form["name"], *form.get("aliases", ())):
                 if name in names:
                     yield f"{run}: {names[name]} and {request} both ask for {name}"
                 names[name] = request
-
-    def _in_zone(self, zone: str, beside: list[str]) -> Iterator[Body]:
-        """The entries that brought what is in a zone, and what is brought there together."""
-        yield from (row["owner"] for row in self.existing.rows.values() if row["zone"] == zone)
-        yield from (self.opened[request] for request in beside
-                    if self.opened[request]["data"]["request"].get("zone") == zone)
 
     def _shared(self, run: str, name: str, row: Body, addresses: dict[str, str]) -> Iterator[str]:
         """Two websites of one account read each other's files; of one address, one gets the other's visitors.

@@ -24,7 +24,7 @@ OUTCOMES = {  # of what people sign and is no step, whose outcomes the SOP names
 KINDS = {"agenda": (), "run": UNSIGNED}  # what the register gives to steps, and of which other kinds entries tell it
 BRINGS = ("replaces", "request")  # what makes an entry the one that brought a request, and whose that is
 BY_CHANCE = 8  # letters that the first drivers ended a register's name by
-REQUEST = re.compile(r"R-\d{4}-(?:\d{4}|[1-9]\d{4,8})", re.ASCII)  # each in one spelling: the next one follows on it
+REQUEST = re.compile(r"R-\d{4}-(?:\d{4}|[1-9]\d{4,})", re.ASCII)
 
 
 def misshapen(body: Body) -> list[str]:
