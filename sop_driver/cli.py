@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from sop_driver import administration as admin
 from sop_driver import config, desired, emergency, entrance, officials, report, standing, steps
@@ -27,6 +27,7 @@ from sop_driver.standing import Office
 
 EPILOG = ("exit codes: 0 done · 1 failed, or found something (drift, probe, verify); `sop history REQ` says how a "
           "run ended · 2 usage · 3 refused by a gate · 70 a bug · 130 interrupted")
+
 LOOK = "look by `sop status`, `sop history REQ` or `sop actors list` before you repeat anything"
 GROUPS = {**admin.GROUPS, **officials.GROUPS}
 
@@ -69,18 +70,13 @@ def parser(argv: Sequence[str]) -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    options, code = argparse.Namespace(), 0
+    options = argparse.Namespace()
     try:
         options = parser(sys.argv[1:] if argv is None else argv).parse_args(argv)
         with contextlib.ExitStack() as options.closing:
-            code = _run(options)
-        _print_out()
-        return code
+            return _run(options)
     except SopError as error:
         return _end(error.code, str(error))
-    except BrokenPipeError:  # `sop history … | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return code
     except OSError as error:
         mend = LOOK if entrance.recorded(options) else "check the path, its rights and the disk's room, then run again"
         return _end(1, str(Failed(error.strerror or str(error), place(error) or "this machine", mend)))
@@ -91,13 +87,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _end(70, traceback.format_exc() + "bug: please report the lines above")
 
 
-def _print_out() -> None:
-    """Have what was printed where it goes now: Python would try as it ends, and end by a code of its own."""
+def _print(text: str, stream: TextIO | None) -> None:
+    """Print now: Python would end by a code of its own where it cannot. Raises OSError for a full disk; a reader that
+    has gone (`sop history … | head`) has seen enough, and nothing ends for an aside."""
+    if stream is None:  # closed
+        return
     try:
-        print(end="", flush=True)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise
+        print(text, file=stream, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if stream is sys.stdout and not isinstance(error, BrokenPipeError):
+            raise
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -112,7 +112,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _end(code: int, text: str) -> int:
-    print(_visible(text.split("\n")), file=sys.stderr)
+    _print(_visible(text.split("\n")), sys.stderr)
     return code
 
 
@@ -125,7 +125,7 @@ def say(options: argparse.Namespace, lines: Sequence[str], value: Any) -> None:
     if getattr(options, "json", False):
         lines = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).split("\n")
     if lines:
-        print(_visible(lines))
+        _print(_visible(lines), sys.stdout)
 
 
 def office(options: argparse.Namespace) -> Office:
@@ -143,7 +143,7 @@ def _warn(text: str) -> None:
 
 def _aside(text: str) -> None:
     """What is no part of a command's output, at once: somebody may be about to sign."""
-    print(visible(text), file=sys.stderr, flush=True)
+    _print(visible(text), sys.stderr)
 
 
 def fleet(work: Office) -> Fleet:
@@ -262,7 +262,7 @@ def show_report(options: argparse.Namespace) -> int:
 
 
 def schema(options: argparse.Namespace) -> int:
-    print(json.dumps(Form.model_json_schema(), indent=2, ensure_ascii=False))
+    _print(json.dumps(Form.model_json_schema(), indent=2, ensure_ascii=False), sys.stdout)
     return 0
 
 

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -414,25 +414,58 @@ def test_command_that_is_interrupted_while_it_commits_does_not_say_that_nothing_
     assert code == 130 and "some may be recorded" in err and "`sop history REQ`" in err
 
 
-@pytest.mark.parametrize(("reader", "ends", "told"), [
-    ("/dev/full", 1, "failed: No space left on device"), (None, 0, "")])
-def test_output_that_reaches_nobody_ends_by_a_code_of_ours(
-    desk: Desk, reader: str | None, ends: int, told: str
-) -> None:
-    """A full disk is told; who reads no more has seen enough. Python itself ends with 120 and words of its own."""
+def command(desk: Desk, *words: str, **streams: Any) -> subprocess.CompletedProcess[str]:
+    """As a process of its own, whose output goes to `streams`."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    words = [sys.executable, "-m", "sop_driver", "status"]
     environment |= {"SOP_HOME": str(desk.office.home.path), "SOP_REGISTER": desk.place, "PYTHONPATH": str(PROJECT),
-                    "SOP_CONFIG": str(PROJECT / "sop_driver/data/sop.example.yml")}
-    desk.submit()
-    if reader:
-        handle = os.open(reader, os.O_WRONLY)
-    else:
-        nobody, handle = os.pipe()
-        os.close(nobody)
-    done = subprocess.run(words, env=environment, stdout=handle, stderr=subprocess.PIPE, text=True, timeout=60)
-    os.close(handle)
-    assert done.returncode == ends and done.stderr.partition("\n")[0] == told
+                    "SOP_CONFIG": str(PROJECT / "sop_driver/data/sop.example.yml"),
+                    "SOP_KEYS": str(people.write_keys(desk.folder / "keys"))}
+    program = [sys.executable, "-m", "sop_driver", *words]
+    return subprocess.run(program, env=environment, text=True, timeout=60, **streams)
+
+
+@pytest.fixture
+def nobody() -> Iterator[int]:
+    """A pipe whose reader has gone."""
+    read, write = os.pipe()
+    os.close(read)
+    yield write
+    os.close(write)
+
+
+@pytest.mark.parametrize("words", [("status",), ("register", "export", "--json", "x"), ("schema",)])
+def test_output_that_a_full_disk_does_not_take_is_told(file_desk: Desk, words: tuple[str, ...]) -> None:
+    """Python itself ends with 120 and words of its own."""
+    file_desk.submit()
+    words = tuple(str(file_desk.folder / word) if word == "x" else word for word in words)
+    with Path("/dev/full").open("w") as full:
+        done = command(file_desk, *words, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 1 and done.stderr.startswith("failed: No space left on device\n")
+
+
+@pytest.mark.parametrize(("words", "code"), [(("status",), 0), (("status", "R-2026-0009"), 2), (("--json", "list"), 0)])
+def test_command_ends_as_it_does_though_nobody_reads_what_it_prints(
+    file_desk: Desk, nobody: int, words: tuple[str, ...], code: int
+) -> None:
+    file_desk.submit()
+    done = command(file_desk, *words, stdout=nobody, stderr=subprocess.PIPE)
+    assert done.returncode == code and "Broken pipe" not in done.stderr
+    assert command(file_desk, *words, stdout=nobody, stderr=nobody).returncode == code
+
+
+def test_step_is_recorded_though_nobody_reads_its_asides(file_desk: Desk, nobody: int) -> None:
+    """It warns of a request that asks for the same; 0 without an entry would say that it is in."""
+    file_desk.submit()
+    words = ("submit", str(file_desk.folder / "request.yml"), "--letter", str(file_desk.letter), "--as", "dinkes")
+    assert command(file_desk, *words, stdout=subprocess.PIPE, stderr=nobody).returncode == 0
+    assert file_desk.office.register.head()[0] == 3
+
+
+def test_what_is_no_output_goes_nowhere_where_stderr_is_closed(file_desk: Desk) -> None:
+    """Into a receipt, say, that somebody writes to a file."""
+    file_desk.submit()
+    done = command(file_desk, "status", "R-2026-0009", stdout=subprocess.PIPE, preexec_fn=lambda: os.close(2))
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 @pytest.mark.parametrize(("name", "made", "told"), [
