@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from sop_driver.config import settle, write_atomic
 from sop_driver.errors import Failed, refuse
-from sop_driver.note import document, plain_file
+from sop_driver.note import document, note_in, plain_file
 from sop_driver.proof import canonical
 from sop_driver.statement import digest_fault
 
@@ -89,7 +89,7 @@ class Evidence:
         """
         for left in self.folder.glob(".*"):
             with contextlib.suppress(OSError):  # gone meanwhile, or no file
-                if NOTE.match(left.name) and left.read_text(errors="replace") in notes:
+                if NOTE.match(left.name) and note_in(left) in notes:
                     left.unlink()
         for each in [*self.half_written(), *map(self.path, digests)]:
             each.unlink(missing_ok=True)
@@ -120,8 +120,7 @@ class Evidence:
 
     def noted(self, value: Any, purpose: str) -> str:
         """What a command before this one noted; an empty text where none did."""
-        note = self._note(value, purpose)
-        return note.read_text() if note.exists() else ""
+        return note_in(self._note(value, purpose))
 
     def note(self, value: Any, purpose: str, text: str) -> None:
         """Remember what belongs to something that is not in the register yet, until it is `signed`."""

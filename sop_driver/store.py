@@ -18,6 +18,7 @@ from sop_driver import explain, schema
 from sop_driver.config import write_atomic
 from sop_driver.connection import begin, engine
 from sop_driver.errors import Failed, SopError, Usage, refuse
+from sop_driver.note import note_in
 from sop_driver.proof import HASH, Tree, leaf_hash
 from sop_driver.schema import CHECKPOINTS, ENTRIES
 from sop_driver.statement import digest_fault
@@ -195,7 +196,7 @@ class Store:
         kept = self.folder / "register.schema"
         version = self.db.exec_driver_sql("SHOW server_version_num").scalar_one()
         key = f"PostgreSQL {version}, {schema.HEAD} {schema.ASKED}"
-        lines = kept.read_text().splitlines() if kept.exists() else []
+        lines = note_in(kept).splitlines()
         if lines[:1] == [key] and len(lines) == 2:
             return lines[1]
         expected = schema.made(self.engine)

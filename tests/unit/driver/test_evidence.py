@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +179,18 @@ def test_name_that_leads_elsewhere_stops_no_reading(desk: Desk) -> None:
     office = desk.office.reading(warned.append)
     assert report.report(office, request) and warned[0].startswith(f"'{KEY}' is no sha256")
     assert office.personal(f"sealed:{KEY}").startswith(f"missing ('{KEY}' is no sha256")
+
+
+@pytest.mark.parametrize("made", [lambda path: path.write_bytes(b"\xff\0"), os.mkfifo], ids=["damaged", "a pipe"])
+def test_note_that_is_none_is_made_anew(evidence: Evidence, made: Callable[[Path], None]) -> None:
+    """As a failing disk leaves it: the request that was being prepared could never be submitted."""
+    first = evidence.seal("Siti", "contact")
+    note, = evidence.folder.glob(".unsigned.*")
+    note.unlink()
+    made(note)
+    second = evidence.seal("Siti", "contact")
+    assert second not in (first, "") and evidence.seal("Siti", "contact") == second
+    note.unlink()
+    made(note)
+    evidence.erase([first], {second})
+    assert not evidence.has(first) and evidence.has(second)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -352,6 +354,19 @@ def test_database_that_takes_no_writes_is_told(desk: Desk) -> None:
         desk.take(request, "agenda")
     three_parts(error.value, desk.office.register.path, "it takes no writes")
     assert desk.office.register.head()[0] == 2
+
+
+@pytest.mark.parametrize("made", [lambda path: path.write_bytes(b"\xff\0"), os.mkfifo], ids=["damaged", "a pipe"])
+def test_what_is_remembered_of_the_tables_is_made_anew_where_it_is_damaged(
+    shared_desk: Desk, made: Callable[[Path], None]
+) -> None:
+    """As a failing disk leaves it; every step and run would end with a traceback, and wait for ever for a pipe."""
+    kept = shared_desk.office.home.path / "register.schema"
+    kept.unlink(missing_ok=True)
+    made(kept)
+    register = shared_desk.register()
+    assert register.store.schema_fault() is None and len(kept.read_text().splitlines()) == 2
+    register.close()
 
 
 def test_replica_is_verified_by_what_its_primary_wrote_or_says_how_to_have_that(
