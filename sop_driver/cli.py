@@ -30,7 +30,6 @@ EPILOG = ("exit codes: 0 done · 1 failed, or found something (drift, probe, ver
 
 LOOK = "look by `sop status`, `sop history REQ` or `sop actors list` before you repeat anything"
 GROUPS = {**admin.GROUPS, **officials.GROUPS}
-
 Run = Callable[[argparse.Namespace], int]
 
 
@@ -151,7 +150,8 @@ def fleet(work: Office) -> Fleet:
     made = Fleet(work.project, work.project / work.config.inventory, work.home.evidence,
                  lambda text: _aside(f"  … {text}"))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: made.stopped.set())
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under `nohup`
+            signal.signal(number, lambda *_: made.stopped.set())
     return made
 
 

@@ -143,3 +143,21 @@ def test_signal_in_the_middle_puts_back_and_exits_130(desk: Desk, project: Path,
     code, _, err = finish(process)
     assert code == 130, err
     assert "put back" in err and sites(project) == [] and desk.outcomes() == ["started", "rolled_back"]
+
+
+def test_run_that_was_told_to_outlive_its_terminal_does(file_desk: Desk, project: Path) -> None:
+    """`nohup` has it ignore SIGHUP; whoever logs out would else have the run put back."""
+    (project / "playbooks/probe.yml").write_text(CHOSEN + SLOW.replace("60", "3"))
+    request = file_desk.approved()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which the process inherits
+    try:
+        process = start(file_desk, project, "run", request)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    deadline = time.monotonic() + 30
+    while not sites(project) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGHUP)
+    code, _, err = finish(process)
+    assert code == 0, err
+    assert file_desk.outcomes() == ["started", "applied"]
