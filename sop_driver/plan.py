@@ -49,8 +49,9 @@ class Plan:
     nightly: list[dict[str, Any]] = field(default_factory=list)
     refused: list[dict[str, str]] = field(default_factory=list)
 
-    def refusals(self, names: Iterable[str], inventory: str) -> list[Refusal]:
-        """Why this plan must not be applied for these websites: taken names, what a layer refuses, and drift.
+    def refusals(self, names: Iterable[str], inventory: str, known: Container[str] | None = None) -> list[Refusal]:
+        """Why this plan must not be applied for these websites: taken names, what a layer refuses, and drift. `known`
+        are all that the register has.
 
         What is wrong with another website alone stops none of these; see `others`. Nor does what that website's own
         account can change (`by_website`): whoever got into one website could stop all others. The run puts it right.
@@ -71,6 +72,12 @@ class Plan:
         for website in sorted({c["website"] for c in strange} - wanted):
             what = ", ".join(sorted({f"{c['action']} {c['subject']} on {c['host']}" for c in strange
                                      if c["website"] == website}))
+            if known is not None and website not in known:
+                found.append(Refusal(
+                    f"{website} is on the servers as one of ours, and not in this register: {what}", "drift",
+                    "where the register came back from an older backup, bring back the newer one, or look whose "
+                    "website it is; `playbooks/websites.yml` would take it off the servers"))
+                continue
             found.append(Refusal(f"{website} is not part of this run, but the servers differ there: {what}", "drift",
                                  f"see `sop drift`; put it right by `ansible-playbook -i {inventory} "
                                  "playbooks/websites.yml` first"))

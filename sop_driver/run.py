@@ -79,7 +79,7 @@ def show(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str]) -
             if not refusals or isinstance(error, Interrupted):
                 raise
             raise Refused([*refusals, Refusal(error.what, "the servers", error.mend)]) from error
-    return plan, [*refusals, *plan.refusals(job.names, office.config.inventory)]
+    return plan, [*refusals, *plan.refusals(job.names, office.config.inventory, job.target)]
 
 
 def _checked(fleet: Plays, job: Job) -> Plan:
@@ -116,7 +116,7 @@ def run(office: Office, fleet: Plays, facts: FleetFacts, requests: list[str], si
             run_id = lease.next_run(office.register)
             job = prepare(office, facts, standings, run_id, office.home.runs / run_id)
         plan = _checked(fleet, job)
-        if refusals := plan.refusals(job.names, office.config.inventory):
+        if refusals := plan.refusals(job.names, office.config.inventory, job.target):
             raise Refused(refusals)
         _begin(office, facts, job, orders, actors)
         try:

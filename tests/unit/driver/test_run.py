@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -132,6 +133,21 @@ def test_run_refuses_drift_and_says_which(desk: Desk) -> None:
     assert f"`ansible-playbook -i {desk.config.inventory} playbooks/websites.yml`" in str(error)
     _, refusals = run.show(desk.office, desk.fleet, desk.facts, [desk.approved(name="baru.tarakankota.go.id")])
     assert [f"-i {desk.config.inventory} " in refusal.mend for refusal in refusals] == [True]
+
+
+def test_run_never_says_to_take_off_what_only_a_newer_register_knows(file_desk: Desk, tmp_path: Path) -> None:
+    """An older backup was brought back: what was installed since is on the servers, and serves."""
+    request = file_desk.approved()
+    shutil.copytree(file_desk.office.home.path, tmp_path / "older")
+    go(file_desk, file_desk.approve(file_desk.submit(name="lain.tarakankota.go.id")))
+    file_desk.office.register.close()
+    shutil.rmtree(file_desk.office.home.path)
+    (tmp_path / "older").rename(file_desk.office.home.path)
+    file_desk.office = file_desk.opened(file_desk.clock)
+    error = ends(file_desk, request)
+    assert isinstance(error, Refused) and "lain.tarakankota.go.id is on the servers as one of ours" in str(error)
+    assert "bring back the newer one" in str(error) and "put it right by" not in str(error)
+    assert list(file_desk.fleet.existing) == ["lain.tarakankota.go.id"] and file_desk.outcomes() == []
 
 
 def test_run_puts_right_what_another_websites_own_account_did_and_the_register_tells(desk: Desk) -> None:
