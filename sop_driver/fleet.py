@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 import re
@@ -196,9 +197,16 @@ class Fleet:
         except Exception as error:  # whatever it raises, the servers' state is unknown and the caller must know
             return FleetResult(playbook, output=f"ansible-runner: {type(error).__name__}: {error}")
         output = folder / "artifacts" / runner.config.ident / "stdout"
+        try:
+            results, whole = read_results(results_file)
+        except Failed as error:
+            return FleetResult(playbook, output=error.what)
+        if not whole and events.stats:  # Ansible goes on without them, and nobody would know what they told
+            lost = f"not all that servers answered has arrived: see whether {folder.parent} has room"
+            events.failures.append(Fault("controller", "", lost))
         return FleetResult(
-            playbook, read_results(results_file), events.failures, events.unreachable,
-            events.stats, bool(runner.canceled), plain(output.read_text(errors="replace")) if output.exists() else "",
+            playbook, results, events.failures, events.unreachable, events.stats if whole else None,
+            bool(runner.canceled), plain(output.read_text(errors="replace")) if output.exists() else "",
             bool(runner.canceled) and self.lost(),
         )
 
@@ -260,12 +268,11 @@ class Events:
             (self.unreachable if kind == "runner_on_unreachable" else self.failures).append(fault)
 
 
-def read_results(path: Path) -> list[Result]:
-    """The lines that plugins/callback/sop_results.py wrote. Raises Failed for a line that is no JSON."""
-    if not path.exists():
-        return []
-    found = []
-    with path.open(encoding="utf-8") as lines:
+def read_results(path: Path) -> tuple[list[Result], bool]:
+    """The lines that plugins/callback/sop_results.py wrote, and whether these are all. Raises Failed for a line that is
+    no JSON."""
+    found, count = list[Result](), -1
+    with path.open(encoding="utf-8") if path.exists() else io.StringIO() as lines:
         for line in lines:
             if not line.endswith("\n"):
                 break  # the play was killed while it wrote; its stats are missing too
@@ -276,5 +283,8 @@ def read_results(path: Path) -> list[Result]:
                     value = json.loads(said)
             except ValueError as error:
                 raise Failed(f"a result is not readable: {error}", str(path), "report this as a bug") from error
-            found.append(Result(value["host"], value["task"], value["result"]))
-    return found
+            if "count" in value:
+                count = value["count"]
+            else:
+                found.append(Result(value["host"], value["task"], value["result"]))
+    return found, len(found) == count

@@ -276,6 +276,30 @@ def test_play_is_unknown_where_this_machine_has_no_room_for_it(fleet: Fleet, mon
     assert not result.ok and "No space left on device (/dev/shm/sop-x)" in result.trouble
 
 
+FULL = """        if 'host' in lines[0] and {when}:
+            pathlib.Path(os.environ["SOP_RESULTS_FILE"]).open("a").write({half!r})
+            raise OSError(28)
+        if lines and"""
+LOST = "not all that servers answered has arrived"
+
+
+@pytest.mark.parametrize(("when", "half", "told"), [
+    ("True", "", LOST), ("self._count == 1", "", LOST), ("self._count == 2", "", LOST),
+    ("self._count == 1", '{"host"', "a result is not readable"), ("self._count == 2", '{"host"', "not readable")])
+def test_play_is_not_well_where_answers_are_lost_on_the_way(
+    fleet: Fleet, tmp_path: Path, when: str, half: str, told: str
+) -> None:
+    """The disk is full: Ansible warns and counts every server as well done, and what is foreign, differs or was refused
+    would be as if it were not there."""
+    again = LAYER.replace("Converge the websites", "Converge them again")
+    (tmp_path / "playbooks/websites.yml").write_text(LAYER + again)
+    callback = tmp_path / "plugins/callback/sop_results.py"
+    text = callback.read_text()
+    callback.write_text(text.replace("        if lines and", FULL.format(when=when, half=half)))
+    result = fleet.play("websites.yml", state(fleet))
+    assert not result.ok and told in result.trouble
+
+
 def test_events_never_raise(monkeypatch: pytest.MonkeyPatch) -> None:
     events = Events(lambda text: None)
     assert events.handle({"event": "runner_on_failed", "event_data": {"res": "no mapping"}}) is False
@@ -286,7 +310,7 @@ def test_read_results_stops_at_a_half_line_and_refuses_nonsense(tmp_path: Path) 
     path = tmp_path / "results"
     line = json.dumps({"host": "a", "task": "t", "result": {}})
     path.write_text(f"{line}\n{line[:9]}")
-    assert read_results(path) == [Result("a", "t", {})] and read_results(tmp_path / "none") == []
+    assert read_results(path) == ([Result("a", "t", {})], False) and read_results(tmp_path / "none") == ([], False)
     path.write_text("nonsense\n")
     with pytest.raises(Failed, match="not readable"):
         read_results(path)
@@ -319,7 +343,7 @@ def test_what_a_server_answers_can_be_recorded(shared_desk: Desk, tmp_path: Path
     path.write_text(json.dumps({"host": "a", "task": "t", "result": {"probes": {"x": {"error": odd}}}}) + "\n")
     events = Events(lambda text: None)
     events.handle({"event": "runner_on_failed", "event_data": {"host": "a", "task": "t", "res": {"msg": str(odd)}}})
-    result, = read_results(path)
+    (result,), _ = read_results(path)
     assert result.values == {"probes": {"x": {"error": kept}}}
     entry = shared_desk.office.register.append("record", reason=events.failures[0].msg, data=result.values)
     assert list(shared_desk.office.register.entries())[-1] == entry
