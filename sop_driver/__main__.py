@@ -7,6 +7,7 @@ import os
 import sys
 from locale import CODESET, nl_langinfo
 
+INTERRUPTED = "interrupted: of this command nothing is recorded\nwhere: sop\nmend: run it again\n"  # while it loads
 UNICODE = "C.UTF-8"  # the locale that each system brings
 
 
@@ -18,8 +19,11 @@ def main() -> int:
         os.execv(sys.executable, sys.orig_argv)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # to look for some reads every package's metadata
     gc.disable()  # nothing of what is loaded is garbage; to look for some takes a tenth of the time
-    from sop_driver import cli  # only here: its modules are what is loaded
-
+    try:
+        from sop_driver import cli  # only here: its modules are what is loaded
+    except KeyboardInterrupt:
+        sys.stderr.write(INTERRUPTED)
+        return 130
     gc.freeze()
     gc.enable()
     return cli.main()

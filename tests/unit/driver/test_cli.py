@@ -484,3 +484,11 @@ def test_what_is_in_a_file_s_place_is_named(
     made(path)
     assert cli.main(["run", request, "--as", "subkoor"]) == 1
     assert capsys.readouterr().err.splitlines()[:2] == [f"failed: {told}", f"where: {path}"]
+
+
+def test_command_that_is_interrupted_while_it_loads_ends_130(tmp_path: Path) -> None:
+    """It takes a quarter of a second, in which Python would end with a traceback."""
+    (tmp_path / "sqlalchemy.py").write_text("raise KeyboardInterrupt")
+    done = subprocess.run([sys.executable, "-m", "sop_driver", "status"], capture_output=True, text=True, timeout=60,
+                          env={**os.environ, "PYTHONPATH": f"{tmp_path}:{PROJECT}"}, cwd=tmp_path)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (130, "interrupted: of this command nothing is recorded")
