@@ -112,8 +112,7 @@ class Audit:
         """A step follows on the request's last one; a new request on the last that the same actor brought."""
         mine, data = body["request"], body["data"]
         new = data.get("replaces", mine) is None
-        before = f"of {body['actor']}" if new else mine
-        if data["previous"] != self.chains.get(before):
+        if data["previous"] != self.chains.get(f"of {body['actor']}" if new else mine):
             self.found(number, f"it was signed for another state of {mine} than it stands in")
         if new and data["sop"] != self.people.sop:
             self.found(number, f"{mine} begins under an SOP that the officials did not adopt")
@@ -172,8 +171,7 @@ class Audit:
                   "checked when it was recorded" for signed in self.pdfs
                   if (gone := [digest for digest in signed.documents if digest in erased])]
         said = dict.fromkeys(f"documents or personal data were {erasure}" for erasure in erased.values())
-        alarms = self.courses.alarms.values()
-        return [*said, *unseen, *(alarm.words + ", LATE" * (now > alarm.due) for alarm in alarms)]
+        return [*said, *unseen, *(each.words + ", LATE" * (now > each.due) for each in self.courses.alarms.values())]
 
     def one(self, number: int, body: Body, digest: str) -> list[Job]:
         """As `signatures`, for an entry whose actor's other requests are not read."""
@@ -290,7 +288,7 @@ def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = (), orde
     note = open_note(value["checkpoint"], witnesses)
     audit = Audit(courses=Courses(order, partial=True), seen=Seen(partial=True),
                   signers=words_of(value["checkpoint"], witnesses))
-    last, request = 0, value["request"]
+    last, latest, request = 0, "", value["request"]
     for item in value["entries"]:
         (body, spell), digest = parsed(item["text"]), leaf_hash(item["text"])
         number, proof = body["sequence"], [base64.b64decode(part) for part in item["proof"]]
@@ -299,7 +297,9 @@ def receipt(value: dict[str, Any], key: str, witnesses: Sequence[str] = (), orde
             return audit
         if number <= last:
             audit.found(number, f"it stands behind entry {last}: who acted when is not as the register has it")
-        last = number
+        if body["time"] < latest:  # by an earlier one, somebody whose time is over would have acted in it
+            audit.found(number, f"its time {body['time']} lies before {latest}, that of an entry before it")
+        last, latest = number, max(latest, body["time"])
         if spell(body) != item["text"]:
             audit.found(number, "it is not in the one spelling that entries have")
         if body["kind"] != "actors" and (request is None or body["request"] != request):

@@ -737,6 +737,29 @@ def test_receipt_in_another_order_is_found(desk: Desk, tmp_path: Path) -> None:
         export.witness(tmp_path / "update", tmp_path / "w", "w", key, tmp_path / "receipt")
 
 
+def test_receipt_whose_entry_bears_an_earlier_time_is_found(file_desk: Desk, tmp_path: Path) -> None:
+    """Nobody signs it, and root has the key: who stood in would go on to approve, in days that are over."""
+    desk, until = file_desk, "2026-11-03T15:59:59Z"
+    desk.enroll("plh", "bidang", by=("kadis", "kasubbag"), stands_in="Plh", until=until)
+    request, key = desk.submit(), desk.office.people().checkpoint_key
+    desk.take(request, "agenda")
+    desk.take(request, "disposition")
+    desk.clock.time += timedelta(days=3)
+    desk.take(request, "review")
+    desk.take(request, "decision")
+    (tmp_path / "receipt").write_text(json.dumps(desk.receipt(request)))
+    assert outsider.check(tmp_path / "receipt", key)[0] == 0
+
+    def approved_by_who_stood_in(all_: list[insider.Body]) -> list[insider.Body]:
+        last = all_[-1]
+        return [*all_[:-1], {**last, "actor": "plh", "time": until, "data": {**last["data"], "person": "plh"}}]
+
+    insider.rewrite(desk, approved_by_who_stood_in, key=True, signed=True)
+    (tmp_path / "receipt").write_text(json.dumps(desk.receipt(request)))
+    code, told = outsider.check(tmp_path / "receipt", key)
+    assert code == 1 and told[0].startswith(f"entry 7: its time {until} lies before 2026-11-05T"), told
+
+
 def test_witness_signs_growth_round_after_round(desk: Desk, sop: Sop, tmp_path: Path) -> None:
     """By commands, as the two sides type them."""
     request = desk.submit()
