@@ -151,6 +151,8 @@ def receipt_in(path: Path) -> Any:
 
 def _receipt(value: dict[str, Any], key: str, witnesses: Sequence[str]) -> tuple[Audit, str, list[str]]:
     found = receipt(value, key, witnesses)
+    if not found.findings:
+        found.findings += _unbrought(item["text"] for item in value["entries"])
     if not found.findings and value.get("key") != found.people.key_at(
             size := open_note(value["checkpoint"], []).size):
         found.found(size + 1, "the key that it brings is not the one that the entries before make")
@@ -159,6 +161,17 @@ def _receipt(value: dict[str, Any], key: str, witnesses: Sequence[str]) -> tuple
     of = f"{value['request']} and " if value["request"] else ""
     return found, (f"{len(value['entries'])} entries of {of}the actors, each in its place; their documents are no part "
                    "of a receipt"), left
+
+
+def _unbrought(entries: Iterable[str]) -> Iterator[tuple[int, str]]:
+    """What is wrong with the documents that a receipt's entries name, which it does not bring."""
+    erasures = Erasures(partial=True)
+    for body in map(json.loads, entries):
+        for fault in erasures.against(body):
+            yield body["sequence"], fault
+        for name, digest in body["evidence"].items():
+            if fault := digest_fault(digest):
+                yield body["sequence"], f"evidence {name}: {fault}"
 
 
 def _export(folder: Path, key: str, witnesses: Sequence[str]) -> tuple[Audit, str, list[str]]:
@@ -224,8 +237,10 @@ class Erasures:
 
     Else a step would rest on a document that was never there, and would be missing by an order that was given for
     another, or beforehand. What entries are read by is never erased: what it says against them would go with it.
+    Where only some entries are read (`partial`), others may name what is erased.
     """
 
+    partial: bool = False
     named: set[str] = field(default_factory=set)
     kept: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
@@ -236,10 +251,10 @@ class Erasures:
         data, evidence = body["data"], body["evidence"]
         erased = data.get("erased", ()) if body.get("kind") == "actors" else ()  # what others write so orders nothing
         for digest in erased:
-            if digest not in self.named:
-                yield f"it erases {str(digest)[:12]}…, which no entry before it names"
-            elif digest in self.kept:
+            if digest in self.kept:
                 yield f"it erases {digest[:12]}…, {NEEDED}: these are never erased"
+            elif digest not in self.named and not self.partial:
+                yield f"it erases {str(digest)[:12]}…, which no entry before it names"
         earlier = self.brought.setdefault(body["request"], set()) if "replaces" in data else set[tuple[str, str]]()
         for name in revived(evidence, self.gone, earlier):
             yield f"evidence {name}: it was erased before, and cannot have been brought"

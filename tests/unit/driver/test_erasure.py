@@ -36,6 +36,12 @@ def erase(desk: Desk, *words: str, by: list[str] = BY) -> Entry:
     return entry
 
 
+def in_a_receipt(desk: Desk, request: str) -> tuple[int, list[str]]:
+    """What an outsider finds in the receipt of a request."""
+    path = desk.document("receipt", json.dumps(desk.receipt(request)))
+    return outsider.check(path, desk.office.people().checkpoint_key)
+
+
 def everything(desk: Desk) -> bytes:
     return b"".join(insider.take_copy(desk.office.home.path).values())
 
@@ -159,6 +165,8 @@ def test_document_that_was_erased_before_is_none(desk: Desk, sop: Sop, tmp_path:
     export.export(desk.office, folder, documents=True)
     code, told = verify(folder / "verify.py", folder, "--key", key)
     assert code == 1 and line in told
+    code, lines = in_a_receipt(desk, request)
+    assert code == 1 and lines[0] == line
 
 
 @pytest.mark.parametrize("meanwhile", [True, False])
@@ -177,6 +185,7 @@ def test_corrected_request_keeps_its_erased_letter(desk: Desk, sop: Sop, tmp_pat
     assert sop("register", "verify")[0] == 0
     export.export(desk.office, tmp_path / "export", documents=True)
     assert outsider.check(tmp_path / "export", desk.office.people().checkpoint_key)[0] == 0
+    assert in_a_receipt(desk, request)[0] == 0
 
 
 def test_what_is_erased_while_a_step_is_signed_is_not_brought_by_it(desk: Desk) -> None:
@@ -304,6 +313,8 @@ def test_erasure_of_what_the_register_needs_is_found(desk: Desk, sop: Sop, tmp_p
     export.export(desk.office, folder, documents=True)
     code, told = verify(folder / "verify.py", folder, "--key", key)
     assert code == 1 and line in told
+    code, lines = in_a_receipt(desk, request)
+    assert code == 1 and lines[0] == line
 
 
 @pytest.mark.parametrize("name", KEPT)

@@ -17,7 +17,7 @@ from driver import insider
 from driver.desk import Desk
 from driver.test_cli import Sop, sop
 from driver.test_erasure import erase
-from sop_driver import export, orders, outsider, report, standing, trust
+from sop_driver import export, orders, outsider, report, standing, steps, trust
 from sop_driver.config import write_atomic
 from sop_driver.errors import Refused
 from sop_driver.evidence import Evidence
@@ -171,6 +171,17 @@ def test_name_that_leads_elsewhere_is_found_and_not_followed(tmp_path: Path) -> 
                                     tmp_path / "personal", {}))
     assert found == [(1, f"evidence {name}: {digest!r} is no sha256, and so names no document")
                      for name, digest in said.items()]
+
+
+def test_name_that_is_no_sha256_is_found_in_a_receipt(file_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It brings no documents: whoever has one could compare it with nothing."""
+    request = file_desk.submit()
+    monkeypatch.setattr(steps, "keep_document", lambda *_: "di lemari")
+    file_desk.take(request, "agenda")
+    path = file_desk.document("receipt", json.dumps(file_desk.receipt(request)))
+    code, lines = outsider.check(path, file_desk.office.people().checkpoint_key)
+    said = "'di lemari' is no sha256, and so names no document"
+    assert code == 1 and f"entry 3: evidence scan: {said}" in lines
 
 
 def test_name_that_leads_elsewhere_stops_no_reading(desk: Desk) -> None:
