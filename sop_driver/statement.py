@@ -149,7 +149,7 @@ def personal_faults(value: dict[str, Any], erased: Container[str]) -> Iterator[t
             named.add(digest)
             if digest in erased and digest not in given:
                 continue
-            if hashlib.sha256(base64.b64decode(given.get(digest, ""))).hexdigest() != digest:
+            if hashlib.sha256(base64.b64decode(given.get(digest, ""), validate=True)).hexdigest() != digest:
                 how = "was erased, and is another" if digest in erased else (
                     "is missing or was changed, and nobody erased it")
                 yield number, f"{name} {how}"

@@ -115,6 +115,17 @@ def test_receipt_with_other_personal_data_is_found(desk: Desk) -> None:
         assert any("nobody erased" in what for _, what in audit.receipt({**value, "personal": changed}, key).findings)
 
 
+@pytest.mark.parametrize("more", ["IGRpZ2FudGk=", "?", "\n"])
+def test_personal_data_in_a_receipt_have_one_spelling(file_desk: Desk, more: str) -> None:
+    """Behind its end, too, `base64 -d` reads on, and shows another name than the one that was compared."""
+    value = file_desk.receipt(file_desk.submit())
+    digest, kept = next(each for each in value["personal"].items() if each[1].endswith("="))
+    value["personal"][digest] = kept + more
+    path = file_desk.document("receipt", json.dumps(value))
+    code, lines = outsider.check(path, file_desk.office.people().checkpoint_key)
+    assert code == 2 and lines[0].startswith("this cannot be read as an export or a receipt")
+
+
 @pytest.mark.parametrize(
     "word", [hashlib.sha256(b"dokumen").hexdigest(), "R-2026-0001/", "R-2026-0009/surat", "actor/x"])
 def test_what_no_entry_names_is_not_erased(desk: Desk, word: str) -> None:
