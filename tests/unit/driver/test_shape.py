@@ -168,9 +168,12 @@ def test_actor_whose_name_the_entry_does_not_name_is_refused(desk: Desk, monkeyp
         desk.enroll("baru", "pd", name="Budi Santoso")
 
 
-@pytest.mark.parametrize("name", ["R-2026-0001\n\x1b[2J", "R-2026-00001"])
-def test_request_of_another_id_is_found(desk: Desk, name: str) -> None:
-    """Nobody signs a request's id as it begins, and people read it."""
+@pytest.mark.parametrize("name", ["R-2026-0001\n\x1b[2J", "R-2026-00001", None])
+def test_request_of_another_id_is_found(desk: Desk, name: str | None) -> None:
+    """Nobody signs a request's id as it begins, and people read it.
+
+    Without one no step follows on the one before it: a *yes* that was taken back could be entered again.
+    """
     desk.submit()
     insider.rewrite(desk, last(lambda body: {"request": name}), key=True, signed=True)
     assert any("is no request's id" in line for line in verified(desk))
