@@ -108,6 +108,8 @@ class Courses:
         if bool(step.gives) != ("agenda" in data):
             found.append(f"{taken.request}: {step} {'gave no' if step.gives else 'gives no'} agenda number")
         fold.take(body, taken)
+        if "run" in data:
+            fold.papers.clear()
         if "askers" not in people.told:
             fold.earlier.clear()
         return found
@@ -258,7 +260,8 @@ class Courses:
             fold, form = self.folds.get(request), opened["data"]["request"]
             if fold and fold.installed:
                 yield f"{run}: {request} is already installed"
-            for step, what in fold.closed(fold.waived(time), _person(people), self.existing) if fold else ():
+            for step, what in fold.closed(fold.waived(time), _person(people), self.existing,
+                                          people.erased) if fold else ():
                 yield f"{run}: the gate {step.gate} of {request} was closed: {what}"
             there = None if form["kind"] == "create" else self.existing.rows.get(form["name"])
             if there and (other := not_its_website(people, form["name"], opened["actor"], there["owner"])):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Container, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -103,6 +103,7 @@ class Fold:
         self.since = ""
         self.stood: dict[str, Taken] = {}  # what was done before it was returned
         self.voided: dict[int, Taken] = {}
+        self.papers: dict[int, Body] = {}  # by its entry, what a step brought; until it is on the servers
 
     @property
     def askers(self) -> list[str]:
@@ -133,6 +134,8 @@ class Fold:
         else:
             return
         self.since = body["time"]
+        if taken:
+            self.papers[taken.number] = body["evidence"]
 
     def waived(self, at: str | None) -> frozenset[str]:
         """The gates that an emergency replaces at a time; to the end once it has brought the request to the servers.
@@ -282,8 +285,8 @@ class Fold:
         """The SOP's branch that it takes: what changes a website that is there is an update."""
         return "create" if self.form["kind"] == "create" else "update"
 
-    def closed(self, waived: frozenset[str], person: Person,
-               existing: Existing | None = None) -> Iterator[tuple[Rule, str]]:
+    def closed(self, waived: frozenset[str], person: Person, existing: Existing | None = None,
+               erased: Container[str] = ()) -> Iterator[tuple[Rule, str]]:
         """The gates before an installation that the entries themselves keep closed, each with what is missing."""
         for step in self.flow.installation.before:
             if not step.gate or step.gate in waived:
@@ -293,6 +296,9 @@ class Fold:
             elif both := self.taken_by(taken.people, step.apart, person):
                 other, who = both
                 yield step, f"{step} and {other.step} were both taken by {who} ({taken}, {other})"
+            elif erased and (gone := sorted(name for name in step.evidence
+                                            if self.papers.get(taken.number, {}).get(name) in erased)):
+                yield step, f"{', '.join(gone)} of {step} was erased"
             elif found := self.asked(step, existing):
                 yield step, found[0]
 

@@ -17,7 +17,7 @@ from driver import insider, people
 from driver.desk import PROJECT, Desk, tar_of
 from driver.test_cli import Sop, fleet, sop
 from driver.test_export import verify
-from sop_driver import actors, audit, export, orders, outsider, report, standing, steps, trust
+from sop_driver import actors, audit, export, gates, orders, outsider, report, standing, steps, trust
 from sop_driver.config import sop_file
 from sop_driver.errors import Refused, Usage
 from sop_driver.evidence import Evidence
@@ -282,6 +282,42 @@ def test_erased_scan_keeps_its_hash_and_closes_the_gate(desk: Desk, sop: Sop) ->
     with pytest.raises(Refused, match=r"surat_terdisposisi was erased on"):
         desk.take(request, "disposition", documents={"surat_terdisposisi": letter})
     assert not list(desk.office.evidence.folder.glob(".new.*"))
+
+
+def test_run_over_an_erased_document_is_found(file_desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By who installs, with a changed driver: what the approval was given on is gone, and nobody brought another."""
+    desk, request = file_desk, file_desk.submit()
+    path, key = desk.folder / "export", desk.office.people().checkpoint_key
+    desk.take(request, "agenda")
+    desk.take(request, "disposition", documents={"surat_terdisposisi": desk.document("disposisi.pdf", "%PDF-1.4 Siti")})
+    desk.approve(request)
+    erase(desk, f"{request}/surat_terdisposisi")
+    number = desk.office.register.head()[0] + 1
+    with monkeypatch.context() as changed:
+        changed.setattr(gates, "_erased", lambda *_: None)
+        changed.setattr(Evidence, "fault", lambda *_: None)
+        desk.run(request)
+    line = (f"entry {number}: run-000001: the gate disposition of {request} was closed: surat_terdisposisi of step 3 "
+            "(disposition: Disposisi Kepala DKISP ke Bagian Aplikasi Informatika) was erased")
+    assert line in trust.examine(desk.office).lines()
+    export.export(desk.office, path, documents=True)
+    code, told = verify(path / "verify.py", path, "--key", key)
+    assert code == 1 and line in told, told
+
+
+@pytest.mark.parametrize("when", ["taken again", "installed"])
+def test_erased_document_accuses_no_run_that_does_not_rest_on_it(file_desk: Desk, when: str) -> None:
+    desk, request = file_desk, file_desk.submit()
+    desk.take(request, "agenda")
+    desk.take(request, "disposition", documents={"surat_terdisposisi": desk.document("disposisi.pdf", "%PDF-1.4 Siti")})
+    if when == "installed":
+        desk.run(desk.approve(request))
+    erase(desk, f"{request}/surat_terdisposisi")
+    if when == "taken again":
+        desk.take(request, "disposition")
+        desk.run(desk.approve(request))
+    desk.run(desk.approved(kind="update", title="Dinas"))
+    assert trust.examine(desk.office).lines() == []
 
 
 @pytest.mark.parametrize("by", [[], ["kadis"], ["kadis", "dinkes"]])
