@@ -108,8 +108,6 @@ class Courses:
         if bool(step.gives) != ("agenda" in data):
             found.append(f"{taken.request}: {step} {'gave no' if step.gives else 'gives no'} agenda number")
         fold.take(body, taken)
-        if "run" in data:
-            fold.papers.clear()
         if "askers" not in people.told:
             fold.earlier.clear()
         return found

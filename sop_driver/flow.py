@@ -134,7 +134,9 @@ class Fold:
         else:
             return
         self.since = body["time"]
-        if taken:
+        if self.installed:
+            self.papers.clear()
+        elif taken:
             self.papers[taken.number] = body["evidence"]
 
     def waived(self, at: str | None) -> frozenset[str]:
@@ -296,9 +298,8 @@ class Fold:
             elif both := self.taken_by(taken.people, step.apart, person):
                 other, who = both
                 yield step, f"{step} and {other.step} were both taken by {who} ({taken}, {other})"
-            elif erased and (gone := sorted(name for name in step.evidence
-                                            if self.papers.get(taken.number, {}).get(name) in erased)):
-                yield step, f"{', '.join(gone)} of {step} was erased"
+            elif gone := [name for name in step.evidence if self.papers.get(taken.number, {}).get(name) in erased]:
+                yield step, f"{', '.join(sorted(gone))} of {step} was erased"
             elif found := self.asked(step, existing):
                 yield step, found[0]
 
