@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection, Container, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sop_driver.statement import Body
+from sop_driver.statement import WEBSITE, Body
 from sop_driver.taken import Taken
 
+STATES = {"suspend": "suspended", "resume": "present"}  # what these kinds make of a website, and nothing else of it
 COPIED = ("id", "number", "activity", "binds", "by", "gives", "gate", "outcomes")
 Against = tuple[str, str]  # what it is, how to mend it
 Person = Callable[[str], str]  # whose an id is by what is known now: a step may be older than that
@@ -56,9 +57,6 @@ class Flow:
         self.opening, self.installation = next(iter(self.steps.values())), runs[0]
 
 
-STATES = {"suspend": "suspended", "resume": "present"}  # what these kinds make of a website, and nothing else of it
-
-
 class Existing(NamedTuple):
     """The websites by their names, and by each name or alias whose it is."""
 
@@ -72,6 +70,9 @@ class Existing(NamedTuple):
     def against(self, form: Body) -> Against | None:
         """By the register: create refuses what exists, update what does not. The plan asks the fleet itself."""
         kind, name = form["kind"], form["name"]
+        names = {name, *form.get("aliases", ())}
+        if strange := min((each for each in names if not WEBSITE.fullmatch(each)), default=None):
+            return f"{strange!r} is spelled as no website's name is", "correct it: `sop submit … --replace`"
         there = self.rows.get(name)
         if kind == "create" and there is not None:
             return (f"{name} already exists on {there['web_host']}, owned by agenda {there['agenda']}",
@@ -81,7 +82,6 @@ class Existing(NamedTuple):
         if there is not None and STATES.get(kind) == (state := there["state"]):
             return (f"{name} is {state} already (agenda {there['agenda']})",
                     f"there is nothing to {kind}; `sop list` tells each website's state")
-        names = {name, *form.get("aliases", ())}
         if other := min((self.holders[each] for each in names if self.holders.get(each, name) != name), default=None):
             both = sorted(names & {other, *self.rows[other]["aliases"]})
             return (f"{', '.join(both)} already belongs to {other} (agenda {self.rows[other]['agenda']})",

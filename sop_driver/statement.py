@@ -23,6 +23,7 @@ FREEZE = "freeze"  # the gate of the calendar, which belongs to no step
 Body = dict[str, Any]
 Level = Literal["ssh", "pades", "ink"]
 DIGEST = re.compile(r"[0-9a-f]{64}")
+WEBSITE = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+")  # else read as one of these
 STAMP = re.compile(r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:\d\dZ", re.ASCII)  # later Pythons read 24:00 as well
 # Fields of a request that came after the first release: one without them keeps the digest that was approved.
 LATER: Body = {"zone": None, "records": [], "waf": "detect", "program": None, "entry": None}

@@ -21,6 +21,7 @@ from driver.test_emergency import declare, urgent
 from driver.test_export import verify
 from driver.test_freeze import freeze
 from sop_driver import actors, emergency, export, gates, outsider, procedure, run, standing, steps, trust, voiding
+from sop_driver import request as requests
 from sop_driver.errors import Failed, Refused, SopError
 
 SOP = procedure.parse((PROJECT / "sop_driver/data/sop-website-2024.yml").read_bytes(), Path("sop.yml"))
@@ -202,6 +203,23 @@ def test_run_that_changes_another_agencys_website_is_found_once_the_sop_is_adopt
     assert trust.examine(file_desk.office).lines() == [] and outside(file_desk)[0] == 0
     written(file_desk, lambda bodies: [bodies[0], bodies[-1], *bodies[1:-1]])
     found(file_desk, "dinkes.tarakankota.go.id is dinkes's (R-2026-0001), disdik is of another agency")
+
+
+@pytest.mark.parametrize(
+    "name", ["DINKES.tarakankota.go.id", "dinkes.tarakankota.go.id.", "dinkes.tarakankota.go.id\n"])
+def test_name_that_servers_take_for_another_agencys_is_found(
+    file_desk: Desk, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """By an agency's changed driver it gets into the register, and letter by letter it is another name."""
+    file_desk.run(file_desk.approved())
+    with monkeypatch.context() as changed:
+        changed.setattr(requests, "name_faults", lambda *_: [])
+        request = file_desk.approved(name="lain.tarakankota.go.id", aliases=[name], requester="dinsos")
+    with pytest.raises(Refused, match="is spelled as no website's name is"):
+        file_desk.run(request)
+    monkeypatch.setattr(run.gates, "check", lambda cases: [])
+    file_desk.run(request)
+    found(file_desk, "is spelled as no website's name is")
 
 
 @pytest.mark.parametrize("together", [False, True])
