@@ -45,7 +45,10 @@ if __name__ == "__main__":
         print("nothing was checked: this needs Python 3.11 or newer, and was run by " + sys.version.split()[0])
         sys.exit(2)
     if not sys.flags.safe_path:
+        import os
+
         del sys.path[0]  # the folder that this lies in, where others could have laid what is taken for Python's own
+        os.environ["PYTHONSAFEPATH"] = "1"  # nor in a process that starts anew (macOS, Windows) the one that it is in
     try:
         import cryptography
     except ImportError:

@@ -104,6 +104,27 @@ def test_verifier_reads_nothing_of_python_out_of_the_folder_that_it_lies_in(file
         assert done.returncode == 3 and "NOT checked here, as the key was taken" in done.stdout, done
 
 
+def test_processes_of_the_verifier_read_nothing_of_python_out_of_the_folder_that_it_is_run_in(
+    file_desk: Desk, tmp_path: Path
+) -> None:
+    """Where they start anew, as on macOS, on Windows and by Python 3.14, the folder that one is in comes first."""
+    folder, own, site = exported(file_desk, tmp_path), tmp_path / "verify.py", tmp_path / "site"
+    file_desk.approve("R-2026-0001")
+    shutil.rmtree(folder)
+    export.export(file_desk.office, folder, documents=True)
+    own.write_text(export.verifier().replace("BATCH = 500", "BATCH = 2"))
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(
+        "import os\nif os.environ.pop('ANEW', ''):\n    import multiprocessing\n"
+        "    multiprocessing.set_start_method('spawn')\n")
+    for name in ("multiprocessing", "pickle", "socket", "threading"):
+        (folder / f"{name}.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')\n")
+    words = [sys.executable, own, ".", "--key", file_desk.office.people().checkpoint_key]
+    done = subprocess.run([*map(str, words)], capture_output=True, text=True, cwd=folder, timeout=120,
+                          env={"PYTHONPATH": str(site), "ANEW": "1"})
+    assert (done.returncode, (tmp_path / "run").exists()) == (0, False), done
+
+
 @pytest.mark.parametrize("lacks", ["cryptography", "Python"])
 def test_verifier_says_what_it_needs_by_no_exit_code_of_a_finding(
     file_desk: Desk, tmp_path: Path, lacks: str
