@@ -294,13 +294,13 @@ class Directory:
         document = body["evidence"].get(name := body["data"]["pades"]["document"])
         if not document or body["signatures"]:
             raise ValueError(f"{name} alone carries its signature, and {'is missing' if not document else 'does not'}")
-        if not (subject := self.actors[by].subject):
+        subject = str(self.actors[by].subject or "").removeprefix(SEALED)
+        if not subject or subject in self.erased:  # nobody could check it
             raise ValueError(f"this register does not know the certificate of {by}")
         if not self.roots:
             raise ValueError("this register trusts no authority for PDF signatures")
-        roots = tuple(map(base64.b64decode, self.roots.values()))
-        return Signed(number, body["request"], by, subject.removeprefix(SEALED), roots, body["time"],
-                      statement(body, self.register), document, body["evidence"].get(CRLS),
+        return Signed(number, body["request"], by, subject, tuple(map(base64.b64decode, self.roots.values())),
+                      body["time"], statement(body, self.register), document, body["evidence"].get(CRLS),
                       "certificates" in self.told)
 
     def _signer(self, body: Body) -> str:

@@ -896,6 +896,21 @@ def test_forged_pdf_is_not_erased(trusting: Desk, bsre: Authority) -> None:
     assert trust.examine(trusting.office).lines()
 
 
+def test_forged_pdf_of_somebody_whose_certificate_was_erased_before_is_found(trusting: Desk, bsre: Authority) -> None:
+    """Two officials, with a changed driver: whatever is written in for the third later would be checked by nobody."""
+    own, office = Authority(), trusting.office
+    subject = str(office.people().actors["kadis"].subject).removeprefix("sealed:")
+    actors.enter(office, "erase", {}, [], ["kasubbag", "kabid"], trusting.sign, reason="x", data={"erased": [subject]})
+    assert trust.examine(office).lines() == []
+    request = forged(trusting, own.person("dr. Kepala", "3171"), own.lists)
+    said = "entry 7: this register does not know the certificate of kadis"
+    assert said in trust.examine(office).lines()
+    export.export(office, trusting.folder / "export", documents=True)
+    assert said in outsider.check(trusting.folder / "export", office.people().checkpoint_key)[1]
+    path = file(trusting, json.dumps(trusting.receipt(request)).encode())
+    assert said in outsider.check(path, office.people().checkpoint_key)[1]
+
+
 @pytest.mark.parametrize("told", [
     {"Instansi": "Dinas Pendidikan"}, {"Arti tanda tangan": "hanya tanda terima berkas"},
     {"Pemohon": "disdik (Dinas Pendidikan)"}, {"Pemohon": ""}, {"Jenis": "update"}])
