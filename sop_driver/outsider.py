@@ -43,7 +43,7 @@ def check(path: Path, key: str | None = None, witnesses: Sequence[str] = ()) -> 
             return 2, [f"nothing was checked: {fault}; {WHOLE}"]
     try:
         return _checked(path, key, witnesses)
-    except (OSError, MemoryError, *UNREADABLE) as error:
+    except (OSError, MemoryError, RuntimeError, *UNREADABLE) as error:  # as where a process of ours was killed
         return 2, [f"this cannot be read as an export or a receipt: {type(error).__name__}: {error}"]
 
 

@@ -125,6 +125,18 @@ def test_processes_of_the_verifier_read_nothing_of_python_out_of_the_folder_that
     assert (done.returncode, (tmp_path / "run").exists()) == (0, False), done
 
 
+def test_verifier_whose_process_is_killed_accuses_no_register(file_desk: Desk, tmp_path: Path) -> None:
+    """For want of memory, say. A traceback ends with 1, as a forged register does."""
+    file_desk.approved()
+    export.export(file_desk.office, folder := tmp_path / "export", documents=True)
+    begins = "def signature_faults(jobs: Iterable[Job]) -> list[tuple[int, str]]:\n"
+    killed = "    import multiprocessing, os\n    multiprocessing.parent_process() and os.kill(os.getpid(), 9)\n"
+    (tmp_path / "verify.py").write_text(
+        export.verifier().replace("BATCH = 500", "BATCH = 2").replace(begins, begins + killed))
+    code, told = verify(tmp_path / "verify.py", folder, "--key", file_desk.office.people().checkpoint_key)
+    assert code == 2 and "BrokenProcessPool" in told and "Traceback" not in told, told
+
+
 @pytest.mark.parametrize("lacks", ["cryptography", "Python"])
 def test_verifier_says_what_it_needs_by_no_exit_code_of_a_finding(
     file_desk: Desk, tmp_path: Path, lacks: str
