@@ -178,7 +178,7 @@ def _export(folder: Path, key: str, witnesses: Sequence[str]) -> tuple[Audit, st
     for name in ("evidence", "personal", "witnessed"):
         if (folder / name).is_symlink():
             raise ValueError(f"{name} is no folder of it, but leads to another")
-    signed = (folder / "checkpoint", *sorted(folder.glob("witnessed/*")))
+    signed = (folder / "checkpoint", *sorted(folder.glob("witnessed/[!.]*")))
     notes = {path.relative_to(folder).as_posix(): as_typed(note_in(path)) for path in signed}
     entries, evidence = folder / "register.jsonl", folder / "evidence"
     found, left = whole(lambda: texts(entries), notes, key, witnesses), list[str]()
@@ -286,7 +286,7 @@ def documents(entries: Iterator[str], folder: Path | None, personal: Path,
                     yield number, f"evidence {name}: {fault}"
     for place, known in there.items() if folder != personal else ():
         for path in sorted(place.iterdir()) if place and place.is_dir() else ():
-            if path.name not in known:
+            if path.name not in known and path.name[0] != ".":  # as who looks into a folder by macOS leaves one there
                 yield number + 1, f"{visible(str(path))} is there, and no entry names it"
 
 

@@ -477,7 +477,10 @@ def test_what_no_entry_names_is_named(desk: Desk, tmp_path: Path) -> None:
         code, told = verify(folder / "verify.py", folder, "--key", key)
         assert code == 1 and f"entry 3: {folder / place / name} is there, and no entry names it" in told
         (folder / place / name).unlink()
-    assert outsider.check(folder, key)[0] == 0
+    (folder / "witnessed").mkdir()
+    for place in ("evidence", "personal", "witnessed"):  # macOS, which accuses nobody by that
+        (folder / place / ".DS_Store").write_text("x")
+    assert verify(folder / "verify.py", folder, "--key", key)[0] == 0
     value = desk.receipt(request)
     for name in ("0" * 64, named["surat"]):
         given = {**value["personal"], name: ""}
