@@ -55,15 +55,10 @@ def not_its_website(people: Directory, website: str, asks: str, owner: Body) -> 
             f"officials hand it over first: `sop actors {how} …`")
 
 
-def not_its_zone(people: Directory, form: Body, asks: str, there: Iterable[Body], beside: Iterable[Body]) -> str | None:
-    """Why somebody makes no website in an agency's zone. `there` are the websites, each with its owner as above.
-
-    `beside` are the entries that brought what is made together with it.
-    """
-    if (zone := form.get("zone")) is None or "agencies" not in people.told:
-        return None
-    owners = [*(row["owner"] for row in there if row["zone"] == zone),
-              *(each for each in beside if each["data"]["request"].get("zone") == zone)]
-    faults = (anothers(people, f"the zone {zone}", owner["request"], asks, owner["actor"], owner["data"]["person"])
-              for owner in owners)
-    return next(filter(None, faults), None)
+def not_its_zone(people: Directory, zone: str, asks: str, owners: Iterable[Body]) -> Against | None:
+    """Why somebody makes no website in a zone. `owners` are as above: of what is in it, or is made together with it."""
+    for owner in owners:
+        actor = owner["actor"]
+        if fault := anothers(people, f"the zone {zone}", owner["request"], asks, actor, owner["data"]["person"]):
+            return fault, f"ask for another zone, or let {actor} or somebody of the same unit ask for the website"
+    return None

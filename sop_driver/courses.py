@@ -14,6 +14,7 @@ from sop_driver.flow import STATES, Existing, Flow, Fold, Person, Rule
 from sop_driver.statement import FREEZE, OF_STEP, Body
 from sop_driver.taken import Taken
 
+OTHER_FORM = "it is about another form of {} than the one that stands"
 A_DAY = timedelta(hours=14)  # by which the agency's clock may be another day's than the entry's
 Order = Callable[[str], Body | None]  # an SOP's order by its sha256, where its entry does not tell it
 
@@ -26,10 +27,6 @@ def nowhere(sop: str) -> Body | None:
 def _person(people: Directory) -> Person:
     """Whose an id is as it was known then; the first drivers went by what was known when each step was taken."""
     return people.person if "persons" in people.told else str
-
-
-def other_form(request: str) -> str:
-    return f"it is about another form of {request} than the one that stands"
 
 
 class Alarm(NamedTuple):
@@ -97,7 +94,7 @@ class Courses:
             return [*found, f"{taken.request} has no entry that brought it"]
         else:
             if taken.digest != fold.opened.digest or taken.letter != fold.opened.letter:
-                found.append(other_form(taken.request))
+                found.append(OTHER_FORM.format(taken.request))
             found += [f"{taken.request}: {what}" for what, _ in fold.against(
                 step, taken, body["evidence"], fold.waived_for(step, body["time"]), _person(people))]
             if other := of_another(people, flow.opening, taken, fold.opened):
@@ -222,7 +219,7 @@ class Courses:
             return
         data, opened = body["data"], fold.opened
         if opened and (data["digest"], data["letter"]) != (opened.digest, opened.letter):
-            yield other_form(body["request"])
+            yield OTHER_FORM.format(body["request"])
         if body["outcome"] == "declared" and fold.installed:
             yield f"{body['request']} is already installed"
         fold.take(body, void)
@@ -264,9 +261,12 @@ class Courses:
             there = None if form["kind"] == "create" else self.existing.rows.get(form["name"])
             if there and (other := not_its_website(people, form["name"], opened["actor"], there["owner"])):
                 yield f"{run}: {other[0]}"
-            beside = filter(None, map(self.opened.get, data["requests"]))
-            if fault := not_its_zone(people, form, opened["actor"], self.existing.rows.values(), beside):
-                yield f"{run}: {fault}"
+            if (zone := form.get("zone")) and "agencies" in people.told:
+                owners = [row["owner"] for row in self.existing.rows.values() if row["zone"] == zone]
+                owners += [each for each in map(self.opened.get, data["requests"])
+                           if each and each["data"]["request"].get("zone") == zone]
+                if other := not_its_zone(people, zone, opened["actor"], owners):
+                    yield f"{run}: {other[0]}"
             yield from self._shared(run, form["name"], row, addresses)
             for name in (form["name"], *form.get("aliases", ())):
                 if name in names:

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sop_driver import desired, drafts, pades, trust
 from sop_driver import procedure as sop
 from sop_driver import request as requests
-from sop_driver.agencies import anothers, not_its_website, of_another, told
+from sop_driver.agencies import anothers, not_its_website, not_its_zone, of_another, told
 from sop_driver.config import sop_file
 from sop_driver.errors import Refusal, Refused, Usage, refuse
 from sop_driver.intake import asked_before, contact, keep_document, keep_release, not_erased, sealed
@@ -216,14 +216,10 @@ def of_others(office: Office, form: Request, asks: str, websites: Mapping[str, d
     if form.zone is None:
         return []
     held = sorted({row["request"] for row in websites.values() if row.get("zone") == form.zone})
-    openers = [*(stand(office, request).opened for request in held),
-               *(other.opened for other in beside if other.request.zone == form.zone)]
-    for opened in openers:
-        if fault := anothers(people, f"the zone {form.zone}", opened.request, asks, opened.actor or "",
-                             opened.data["person"]):
-            return [Refusal(fault, gate, f"ask for another zone, or let {opened.actor} or somebody of the same unit "
-                                         "ask for the website")]
-    return []
+    owners = [*(stand(office, request).opened.__dict__ for request in held),
+              *(other.opened.__dict__ for other in beside if other.request.zone == form.zone)]
+    found = not_its_zone(people, form.zone, asks, owners)
+    return [Refusal(found[0], gate, found[1])] if found else []
 
 
 def record(office: Office, request: str, name: str, actor: str, sign: Sign | Pdf, outcome: str | None = None,
