@@ -152,7 +152,7 @@ def receipt_in(path: Path) -> Any:
 def _receipt(value: dict[str, Any], key: str, witnesses: Sequence[str]) -> tuple[Audit, str, list[str]]:
     found = receipt(value, key, witnesses)
     if not found.findings:
-        found.findings += _unbrought(item["text"] for item in value["entries"])
+        found.findings += documents((item["text"] for item in value["entries"]), None, None, (), partial=True)
     if not found.findings and value.get("key") != found.people.key_at(
             size := open_note(value["checkpoint"], []).size):
         found.found(size + 1, "the key that it brings is not the one that the entries before make")
@@ -161,17 +161,6 @@ def _receipt(value: dict[str, Any], key: str, witnesses: Sequence[str]) -> tuple
     of = f"{value['request']} and " if value["request"] else ""
     return found, (f"{len(value['entries'])} entries of {of}the actors, each in its place; their documents are no part "
                    "of a receipt"), left
-
-
-def _unbrought(entries: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """What is wrong with the documents that a receipt's entries name, which it does not bring."""
-    erasures = Erasures(partial=True)
-    for body in map(json.loads, entries):
-        for fault in erasures.against(body):
-            yield body["sequence"], fault
-        for name, digest in body["evidence"].items():
-            if fault := digest_fault(digest):
-                yield body["sequence"], f"evidence {name}: {fault}"
 
 
 def _export(folder: Path, key: str, witnesses: Sequence[str]) -> tuple[Audit, str, list[str]]:
@@ -264,16 +253,17 @@ class Erasures:
         self.gone.update(erased)
 
 
-def documents(entries: Iterator[str], folder: Path | None, personal: Path,
-              erased: Container[str]) -> Iterator[tuple[int, str]]:
-    """What is wrong with the documents (where there is a folder of them) and personal data that entries name.
+def documents(entries: Iterable[str], folder: Path | None, personal: Path | None, erased: Container[str],
+              partial: bool = False) -> Iterator[tuple[int, str]]:
+    """What is wrong with the documents and personal data (where there are folders of them) that entries name.
 
     What is erased may be there, as what it was: another would be taken for it. In a home all of them lie in one folder,
-    beside what was never recorded; in an export nothing else does.
+    beside what was never recorded; in an export nothing else does. `partial` where only some entries are read.
     """
-    number, there, erasures = 0, {personal: set[str](), folder: set[str]()}, Erasures()
-    for number, text in enumerate(entries, 1):
+    number, there, erasures = 0, {personal: set[str](), folder: set[str]()}, Erasures(partial)
+    for nth, text in enumerate(entries, 1):
         body = json.loads(text)
+        number = body["sequence"] if partial else nth
         for fault in erasures.against(body):
             yield number, fault
         for name, digest in body["evidence"].items():
