@@ -103,7 +103,6 @@ class Fold:
         self.since = ""
         self.stood: dict[str, Taken] = {}  # what was done before it was returned
         self.voided: dict[int, Taken] = {}
-        self.papers: dict[int, Body] = {}  # by its entry, what a step brought; until it is on the servers
 
     @property
     def askers(self) -> list[str]:
@@ -134,10 +133,6 @@ class Fold:
         else:
             return
         self.since = body["time"]
-        if self.installed:
-            self.papers.clear()
-        elif taken:
-            self.papers[taken.number] = body["evidence"]
 
     def waived(self, at: str | None) -> frozenset[str]:
         """The gates that an emergency replaces at a time; to the end once it has brought the request to the servers.
@@ -298,7 +293,7 @@ class Fold:
             elif both := self.taken_by(taken.people, step.apart, person):
                 other, who = both
                 yield step, f"{step} and {other.step} were both taken by {who} ({taken}, {other})"
-            elif gone := [name for name in step.evidence if self.papers.get(taken.number, {}).get(name) in erased]:
+            elif gone := [name for name in step.evidence if taken.evidence.get(name) in erased]:
                 yield step, f"{', '.join(sorted(gone))} of {step} was erased"
             elif found := self.asked(step, existing):
                 yield step, found[0]

@@ -25,6 +25,7 @@ class Taken(NamedTuple):
     digest: str
     letter: str
     agenda: str | None
+    evidence: Body
     fixed: bool  # a request itself or an installation: not to be voided
     entry: Any  # the register's own, for who asks about it
 
@@ -35,7 +36,7 @@ class Taken(NamedTuple):
         return cls(body["sequence"], digest, body["request"], body["step"], body["actor"], body["role"],
                    person or data["person"], data.get("seen_by"), body["outcome"], body["reason"], level(data),
                    data["sop"], data["digest"], data["letter"], data["agenda"]["text"] if "agenda" in data else None,
-                   "replaces" in data or "run" in data, entry)
+                   body["evidence"], "replaces" in data or "run" in data, entry)
 
     @property
     def people(self) -> frozenset[str]:
