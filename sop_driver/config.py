@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import stat
 import tempfile
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -16,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sop_driver.errors import Usage
+from sop_driver.note import opened_plain
 
 RESERVED = (
     "www", "mail", "webmail", "smtp", "imap", "pop", "pop3", "mx", "mx[0-9]*", "ns", "ns[0-9]*", "dns", "ftp",
@@ -174,10 +173,7 @@ def load_facts(project: Path, config: Config) -> FleetFacts:
 
 def to_lock(path: Path) -> IO[str]:
     """A file to hold a lock on, for its owner alone, an older one too: whoever can open one can hold it."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+    handle = opened_plain(path, os.O_RDWR | os.O_CREAT)
     with contextlib.suppress(PermissionError):  # another account's
         os.fchmod(handle, 0o600)
     return os.fdopen(handle, "r+")

@@ -137,14 +137,19 @@ def signed_by(body: str, line: str, key: str) -> bool:
     return (by, raw[:4]) == (known.name, known.identity) and known.signed(body, raw[4:])
 
 
-def plain_file(path: Path) -> BufferedReader:
-    """Open a file to read. Raises OSError for a link, which leads anywhere, and for a device, which may never end."""
-    flags = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
-    handle = os.open(path, os.O_RDONLY | flags)
+def opened_plain(path: Path, flags: int) -> int:
+    """Open a file. Raises OSError for a device or a pipe, which may never end."""
+    handle = os.open(path, flags, 0o600)
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "it is no plain file", str(path))
-    return os.fdopen(handle, "rb")
+    return handle
+
+
+def plain_file(path: Path) -> BufferedReader:
+    """Open a file to read. Raises OSError as above, and for a link, which leads anywhere."""
+    flags = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+    return os.fdopen(opened_plain(path, os.O_RDONLY | flags), "rb")
 
 
 def document(path: Path) -> BufferedReader:
@@ -166,7 +171,7 @@ def octets_in(path: Path, most: int = 2**20) -> bytes:
 
 
 def note_in(path: Path) -> str:
-    """A checkpoint's file as text: empty where none is there, and no checkpoint where it cannot be read."""
+    """A small file as text: empty where none is there, and nothing that we wrote where it cannot be read."""
     try:
         return octets_in(path).decode(errors="replace")
     except FileNotFoundError:
