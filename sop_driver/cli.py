@@ -18,7 +18,7 @@ from sop_driver import config, desired, emergency, entrance, officials, report, 
 from sop_driver import plan as plans
 from sop_driver import run as runs
 from sop_driver.administration import Argument, Told
-from sop_driver.errors import Failed, Refused, SopError, Usage, place
+from sop_driver.errors import Failed, Refused, SopError, Usage, by_machine
 from sop_driver.fleet import Fleet
 from sop_driver.proof import canonical, visible
 from sop_driver.request import Form
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _end(error.code, str(error))
     except OSError as error:
         mend = LOOK if entrance.recorded(options) else "check the path, its rights and the disk's room, then run again"
-        return _end(1, str(Failed(error.strerror or str(error), place(error) or "this machine", mend)))
+        return _end(1, str(by_machine(error, mend)))
     except KeyboardInterrupt:
         kept, mend = ("some may be", LOOK) if entrance.recorded(options) else ("nothing is", "run it again")
         return _end(130, f"interrupted: of this command {kept} recorded\nwhere: sop\nmend: {mend}")

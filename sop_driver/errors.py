@@ -54,6 +54,11 @@ class Failed(SopError):
         self.what, self.where, self.mend = what, where, mend
 
 
+def by_machine(error: OSError, mend: str) -> Failed:
+    """What this machine refused, as for people."""
+    return Failed(error.strerror or str(error), place(error) or "this machine", mend)
+
+
 class Uncertain(Failed):
     """Nobody knows whether it was recorded: the connection ended while it was."""
 
@@ -95,14 +100,12 @@ def after(done: str, undone: str, run: str) -> Iterator[None]:
         yield
     except (Recorded, Uncertain) as error:
         raise Failed(f"{done}: {error.what}", f"{run}, {error.where}", f"mend what it names; {left}") from error
-    except Failed as error:
-        raise Failed(f"{done}{undone}: {error.what}", f"{run}, {error.where}", f"{error.mend}; {left}") from error
+    except (Failed, OSError) as error:
+        found = error if isinstance(error, Failed) else by_machine(error, "make room, or mend the file's rights")
+        raise Failed(f"{done}{undone}: {found.what}", f"{run}, {found.where}", f"{found.mend}; {left}") from error
     except Refused as error:
         raise Failed(f"{done}{undone}: {error.what}", f"{run}, its word in the register",
                      f"mend what it names; {left}") from error
-    except OSError as error:
-        raise Failed(f"{done}{undone}: {error.strerror or error}", f"{run}, {place(error) or 'this machine'}",
-                     f"make room, or mend the file's rights; {left}") from error
 
 
 @contextlib.contextmanager
