@@ -49,7 +49,7 @@ class Plan:
     nightly: list[dict[str, Any]] = field(default_factory=list)
     refused: list[dict[str, str]] = field(default_factory=list)
 
-    def refusals(self, names: Iterable[str], inventory: str, known: Container[str] | None = None) -> list[Refusal]:
+    def refusals(self, names: Iterable[str], inventory: str, known: Container[str]) -> list[Refusal]:
         """Why this plan must not be applied for these websites: taken names, what a layer refuses, and drift. `known`
         are all that the register has.
 
@@ -72,7 +72,7 @@ class Plan:
         for website in sorted({c["website"] for c in strange} - wanted):
             what = ", ".join(sorted({f"{c['action']} {c['subject']} on {c['host']}" for c in strange
                                      if c["website"] == website}))
-            if known is not None and website not in known:
+            if website not in known:
                 found.append(Refusal(
                     f"{website} is on the servers as one of ours, and not in this register: {what}", "drift",
                     "where the register came back from an older backup, bring back the newer one, or look whose "
